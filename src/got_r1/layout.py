@@ -190,8 +190,8 @@ def _fit(name: str, width: int, height: int) -> tuple[str, ImageFont.FreeTypeFon
     """The label's text and a font in which it fits the canvas."""
     text = " ".join(name.encode("utf-8", "replace").decode().split())
     room = width - 2 * _PAD - 2
-    largest = max(8, round(min(width, height) / 32))
-    smallest = max(8, largest * 3 // 4)
+    largest = max(10, round(min(width, height) / 32))
+    smallest = max(10, largest * 3 // 4)
     for pixels in range(largest, smallest - 1, -1):
         font = _font(pixels)
         if font.getlength(text) <= room:
@@ -206,11 +206,11 @@ def _place(
 ) -> _Rect:
     """Where a label's plate goes: the candidate that covers the least, the nearest among equals.
 
-    Large boxes take their label inside, small ones above, so that it does not hide them.
+    High boxes take their label inside, flat ones above, so that it does not hide them.
     """
     plate_width, plate_height = plate
-    x1, y1, x2, y2 = box
-    small = plate_width > x2 - x1 or 2 * plate_height > y2 - y1
+    x1, y1, _, y2 = box
+    small = 2 * plate_height > y2 - y1
     inside = [y1 + row * plate_height for row in range(max(1, (y2 - y1) // plate_height))]
     outside = []
     for row in range(4):
