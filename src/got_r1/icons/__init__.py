@@ -1,0 +1,1 @@
+"""The embedded world: prompts, scenes, rendering and detection of small coloured icons."""
