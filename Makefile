@@ -1,0 +1,45 @@
+# make demo: the whole method in about ten minutes.   make test: everything that is tested.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+
+.PHONY: install install-dev demo test lint format
+.DELETE_ON_ERROR:
+
+install: .venv/.installed
+install-dev: .venv/.installed-dev
+
+# torch comes first, held to its pin by the same file as everything after it.
+.venv/.installed: requirements/core.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "got-r1 needs Python 3.11 or newer, and $(PYTHON) is not: install one and name it," \
+	       "for example: make install PYTHON=python3.12" >&2; exit 1; }
+	@echo "Installing into .venv (a few minutes the first time) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(PIP) install --constraint requirements/core.txt torch
+	@$(PIP) install --requirement requirements/core.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/.installed-dev: .venv/.installed requirements/dev.txt
+	@echo "Adding the development tools ..."
+	@$(PIP) install --requirement requirements/dev.txt
+	@touch $@
+
+# Every demo gets a folder of its own: runs/demo, runs/demo-2, ...
+demo: install
+	@dir=runs/demo; n=1; while [ -e $$dir ]; do n=$$((n + 1)); dir=runs/demo-$$n; done; \
+	$(BIN)/got-r1 train rl recipes/icons.yaml run.dir=$$dir
+
+test: install-dev
+	@$(BIN)/pytest
+
+lint: install-dev
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: install-dev
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
