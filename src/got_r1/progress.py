@@ -1,0 +1,183 @@
+"""Live progress of a training loop: a small panel on a terminal, plain lines in a log.
+
+    with TrainingProgress("GRPO", total_steps=100) as progress:
+        progress.update(step, metrics)
+
+It reads the keys of `metrics.jsonl` (see `runlog`) and shows those that are there: the reward and
+its terms for RL, the losses for SFT and VQ. Everything goes to stderr; stdout stays for results.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+__all__ = ["TrainingProgress"]
+
+_WINDOW = 10  # steps that a shown value is averaged over: one step of GRPO is mostly noise
+_SPARK = "▁▂▃▄▅▆▇█"
+_SPARK_WIDTH = 24
+_BAR_WIDTH = 40
+_TERMS = {"reward/r_sem": "R_sem", "reward/r_spa": "R_spa", "reward/r_ri": "R_RI"}
+_TERMS |= {"reward/r_pi": "R_PI", "reward/r_hps": "R_HPS"}
+_MAIN = {"reward/total": "reward", "loss": "loss", "loss/chain": "chain", "loss/image": "image"}
+_ASIDE = {"kl": "KL", "grad_norm": "grad", "lr": "lr", "tokens_per_second": "tokens/s"}
+
+
+class TrainingProgress:
+    """Shows step, time left, and the latest metrics (means over the last 10 steps).
+
+    Args:
+        title: what is running ("GRPO", "SFT").
+        total_steps: the last step's number.
+        start_step: the step resumed from; 0 for a fresh run.
+        quiet: show nothing (for `--json`).
+        plain_every: seconds between lines where stderr is not a terminal.
+        console: where to write; stderr by default.
+        clock: seconds, for tests.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        total_steps: int,
+        start_step: int = 0,
+        *,
+        quiet: bool = False,
+        plain_every: float = 15.0,
+        console: Console | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.title = title
+        self.total_steps = total_steps
+        self.step = start_step
+        self._quiet = quiet
+        self._plain_every = plain_every
+        self._console = console or Console(stderr=True)
+        self._clock = clock
+        self._live: Live | None = None
+        self._recent: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=_WINDOW))
+        self._history: list[float] = []
+        self._times: deque[tuple[float, int]] = deque(maxlen=_WINDOW + 1)
+        self._printed_at: float | None = None
+
+    def __enter__(self) -> TrainingProgress:
+        self._times.append((self._clock(), self.step))
+        if not self._quiet and self._console.is_terminal:
+            self._live = Live(
+                self._panel(), console=self._console, refresh_per_second=4, transient=False
+            )
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.update(self._panel())
+            self._live.stop()
+            self._live = None
+
+    def update(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Tell that `step` is done, with its metrics."""
+        now = self._clock()
+        self.step = step
+        self._times.append((now, step))
+        for key, value in metrics.items():
+            if key == "reward/total" or (key == "loss" and "reward/total" not in metrics):
+                self._history.append(float(value))
+            self._recent[key].append(float(value))
+        if self._quiet:
+            return
+        if self._live is not None:
+            self._live.update(self._panel())
+        elif self._is_due(now):
+            self._printed_at = now
+            self._console.print(self._line(), soft_wrap=True, highlight=False, markup=False)
+
+    def _is_due(self, now: float) -> bool:
+        if self._printed_at is None or self.step >= self.total_steps:
+            return True
+        return now - self._printed_at >= self._plain_every
+
+    def _seconds_left(self) -> float | None:
+        (t0, s0), (t1, s1) = self._times[0], self._times[-1]
+        if s1 <= s0:
+            return None
+        return (t1 - t0) / (s1 - s0) * max(0, self.total_steps - self.step)
+
+    def _mean(self, key: str) -> float | None:
+        values = self._recent.get(key)
+        return sum(values) / len(values) if values else None
+
+    def _shown(self, names: Mapping[str, str]) -> list[tuple[str, float]]:
+        means = ((label, self._mean(key)) for key, label in names.items())
+        return [(label, mean) for label, mean in means if mean is not None]
+
+    def _line(self) -> str:
+        left = self._seconds_left()
+        parts = [f"{self.title} step {self.step}/{self.total_steps}"]
+        parts += [f"ETA {_duration(left)}"] if left is not None else []
+        values = self._shown(_MAIN | _TERMS) + self._shown(_ASIDE)
+        return "  ".join(parts + [f"{label} {_number(value)}" for label, value in values])
+
+    def _panel(self) -> RenderableType:
+        left = self._seconds_left()
+        head = Table.grid(padding=(0, 2))
+        head.add_row(
+            Text(self.title, style="bold"),
+            ProgressBar(total=max(self.total_steps, 1), completed=self.step, width=_BAR_WIDTH),
+            Text(f"{self.step}/{self.total_steps}"),
+            Text("" if left is None else f"{_duration(left)} left", style="dim"),
+        )
+        rows: list[RenderableType] = [head]
+        main = self._shown(_MAIN)
+        if main:
+            first = Text.assemble(*_pairs(main, "bold"))
+            first.append(_sparkline(self._history), style="cyan")
+            rows.append(first)
+        if terms := self._shown(_TERMS):
+            rows.append(Text.assemble(*_pairs(terms, "")))
+        if aside := self._shown(_ASIDE):
+            rows.append(Text.assemble(*_pairs(aside, "dim")))
+        return Group(*rows)
+
+
+def _pairs(values: list[tuple[str, float]], style: str) -> list[tuple[str, str]]:
+    spans = []
+    for label, value in values:
+        spans += [(f"{label} ", "dim"), (f"{_number(value)}", style), ("   ", "")]
+    return spans
+
+
+def _number(value: float) -> str:
+    if value != value:
+        return "nan"
+    if value and abs(value) < 0.001:
+        return f"{value:.1e}"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3f}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def _sparkline(values: list[float]) -> str:
+    """The history as a row of at most 24 blocks, each the mean of its share of the steps."""
+    finite = [value for value in values if abs(value) < float("inf")]
+    count = min(_SPARK_WIDTH, len(finite))
+    if count < 2:
+        return ""
+    edges = [round(i * len(finite) / count) for i in range(count + 1)]
+    means = [sum(finite[a:b]) / (b - a) for a, b in pairwise(edges)]
+    low, span = min(means), max(means) - min(means)
+    top = len(_SPARK) - 1
+    return "".join(_SPARK[round((m - low) / span * top) if span else 0] for m in means)
