@@ -1,0 +1,26 @@
+"""Judges: who scores chains and images. `load_judge` is the one way to get one."""
+
+from got_r1.errors import BadInput
+from got_r1.judges.base import Judge
+
+__all__ = ["Judge", "load_judge"]
+
+
+def load_judge(spec: str) -> Judge:
+    """The judge that `spec` names (setting `judge.spec`, option `--judge`).
+
+    'oracle' is the icon world's own judge. Raises `BadInput` for anything else.
+    """
+    kind, _, _ = spec.partition(":")
+    match kind:
+        case "oracle" if spec == "oracle":
+            from got_r1.judges.oracle import OracleJudge
+
+            return OracleJudge()
+        case "openai" | "transformers" | "experts":
+            raise BadInput(
+                f"judge {spec!r} is not in this version, which ships the icon world's judge only: "
+                "use judge.spec=oracle"
+            )
+        case _:
+            raise BadInput(f"unknown judge {spec!r}: use judge.spec=oracle")

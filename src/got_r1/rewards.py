@@ -1,0 +1,220 @@
+"""The reward of a (chain, image) pair: five terms in [0, 1] and the formula that joins them.
+
+    r_sem   prompt -> chain   the chain, boxes stripped, says what the prompt says
+    r_spa   prompt -> chain   the planned layout holds what the prompt asks
+    r_ri    chain  -> image   the planned objects are found where they were planned (mean IoU)
+    r_pi    prompt -> image   the image shows what the prompt says
+    r_hps   image quality     (formula product_v2 only)
+
+Terms are asked for in two stages, so that chains are judged while their images are being drawn.
+Two kinds of fault are kept apart (GoT-R1's peers mix them up):
+
+- A malformed chain is the *policy's* fault: nothing is asked about it or its image, every active
+  term is 0 and so is the total.
+- A `JudgeFailure` is the *judge's* fault: the total is None, and the sample leaves its group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from got_r1.config import RewardSection
+from got_r1.errors import BadInput, RunFailed
+from got_r1.layout import iou, match_boxes
+from got_r1.records import (
+    Ask,
+    Chain,
+    FoundObject,
+    GroundingAsk,
+    ImageAsk,
+    JudgeFailure,
+    Prompt,
+    Reward,
+    SemanticAsk,
+    SpatialAsk,
+    Verdict,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from got_r1.judges.base import Judge
+
+__all__ = [
+    "TERMS",
+    "Verdicts",
+    "active_terms",
+    "check_config",
+    "combine",
+    "mean_iou",
+    "reward",
+    "score",
+    "stage_one",
+    "stage_two",
+]
+
+TERMS = ("r_sem", "r_spa", "r_ri", "r_pi", "r_hps")
+
+Verdicts = Mapping[str, Verdict | JudgeFailure]
+"""The judge's answers about one sample, by term."""
+
+
+def combine(terms: Mapping[str, float], config: RewardSection) -> float:
+    """One number from the terms, by the paper's formulas (v1 and v2) or their sum.
+
+    A weight scales its summand, and is the exponent of its factor; a weight of 0 switches the
+    term off: the summand or factor is left out (x ** 0 = 1), and with both r_sem and r_spa off so
+    is their whole factor. product_v2 takes the mean of r_sem and r_spa, by their weights. Range:
+    [0, w_sem + w_spa] for product_v1, [0, 1] for product_v2, [0, sum of weights] for sum. Raises
+    KeyError when an active term is missing.
+    """
+    w = config
+    sem, spa, ri, pi, hps = (terms[name] if getattr(w, name) > 0 else 0.0 for name in TERMS)
+    plan_weight = w.r_sem + w.r_spa
+    plan = w.r_sem * sem + w.r_spa * spa if plan_weight > 0 else 1.0
+    match w.formula:
+        case "product_v1":
+            total: float = pi**w.r_pi * plan * ri**w.r_ri
+        case "product_v2":
+            total = pi**w.r_pi * plan / (plan_weight or 1.0) * ri**w.r_ri * hps**w.r_hps
+        case "sum":
+            total = w.r_sem * sem + w.r_spa * spa + w.r_ri * ri + w.r_pi * pi + w.r_hps * hps
+    return total
+
+
+def mean_iou(chain: Chain, found: Sequence[FoundObject]) -> float:
+    """R_RI: mean over all N planned objects of IoU(planned box, found box), in [0, 1].
+
+    Planned and found objects of one name are paired one to one, so that their total IoU is
+    largest; a planned object without a partner counts 0, a surplus found one is ignored (the
+    paper states neither). 0 for a chain without objects.
+    """
+    total = 0.0
+    for name in dict.fromkeys(planned.name for planned in chain.objects):
+        planned = [item.box for item in chain.objects if item.name == name]
+        located = [item.box for item in found if item.name == name]
+        total += sum(iou(planned[i], located[j]) for i, j in match_boxes(planned, located))
+    return total / len(chain.objects) if chain.objects else 0.0
+
+
+def active_terms(config: RewardSection) -> tuple[str, ...]:
+    """The terms whose weight is above 0, in the order of `TERMS`."""
+    return tuple(name for name in TERMS if getattr(config, name) > 0)
+
+
+def check_config(config: RewardSection) -> None:
+    """Raise `BadInput` for settings that no reward can be made from."""
+    if config.r_hps > 0:
+        raise BadInput(
+            f"reward.r_hps is {config.r_hps:g}, but this version has no judge of image quality: "
+            "set reward.r_hps=0"
+        )
+    if not active_terms(config):
+        raise BadInput(
+            "every term of the reward is switched off: give at least one of reward.r_sem, "
+            "reward.r_spa, reward.r_ri, reward.r_pi a weight above 0"
+        )
+
+
+# -- asking the judge ----------------------------------------------------------------------------
+
+
+def stage_one(
+    judge: Judge, prompts: Sequence[Prompt], chains: Sequence[Chain], config: RewardSection
+) -> list[Verdicts]:
+    """Ask for r_sem and r_spa, as soon as the chains are written; one batch, one dict a sample."""
+    wanted: list[dict[str, Ask]] = []
+    for prompt, chain in zip(prompts, chains, strict=True):
+        asks: dict[str, Ask] = {}
+        if config.r_sem > 0:
+            asks["r_sem"] = SemanticAsk(prompt, chain)
+        if config.r_spa > 0:
+            asks["r_spa"] = SpatialAsk(prompt, chain)
+        wanted.append({} if chain.problems else asks)
+    return _answers(judge, wanted)
+
+
+def stage_two(
+    judge: Judge,
+    prompts: Sequence[Prompt],
+    chains: Sequence[Chain],
+    images: Sequence[np.ndarray],
+    config: RewardSection,
+) -> list[Verdicts]:
+    """Ask for r_ri and r_pi, once the images (uint8 [height, width, 3]) are drawn."""
+    wanted: list[dict[str, Ask]] = []
+    for prompt, chain, image in zip(prompts, chains, images, strict=True):
+        asks: dict[str, Ask] = {}
+        if config.r_ri > 0:
+            asks["r_ri"] = GroundingAsk(chain, image)
+        if config.r_pi > 0:
+            asks["r_pi"] = ImageAsk(prompt, image)
+        wanted.append({} if chain.problems else asks)
+    return _answers(judge, wanted)
+
+
+def _answers(judge: Judge, wanted: Sequence[Mapping[str, Ask]]) -> list[Verdicts]:
+    """All asks in one batch to the judge, the answers back under sample and term."""
+    asks = [ask for sample in wanted for ask in sample.values()]
+    answers = judge.judge(asks) if asks else []
+    if len(answers) != len(asks):
+        raise RunFailed(
+            f"{type(judge).__name__} gave {len(answers)} answers to {len(asks)} asks: "
+            "a judge must answer every ask, in order"
+        )
+    checked = iter([_checked(ask, answer) for ask, answer in zip(asks, answers, strict=True)])
+    return [{name: next(checked) for name in sample} for sample in wanted]
+
+
+def _checked(ask: Ask, answer: Verdict | JudgeFailure) -> Verdict | JudgeFailure:
+    """A score that is no number in [0, 1] (NaN included) is a failure of the judge."""
+    if isinstance(answer, JudgeFailure) or isinstance(ask, GroundingAsk):
+        return answer
+    if answer.score is None or not 0 <= answer.score <= 1:
+        return JudgeFailure(f"score {answer.score} is not a number in [0, 1]", answer.reply)
+    return answer
+
+
+# -- from verdicts to the reward -----------------------------------------------------------------
+
+
+def reward(chain: Chain, verdicts: Verdicts, config: RewardSection) -> Reward:
+    """The reward of one sample from the answers of both stages (`one | two`).
+
+    For a malformed chain every active term is 0, with the chain's problems as the evidence. When
+    a judge failed on an active term the total is None; the terms it did answer are kept.
+    """
+    active = active_terms(config)
+    if chain.problems:
+        why = "malformed chain: " + ", ".join(chain.problems)
+        faults = {name: Verdict(None if name == "r_ri" else 0.0, reasoning=why) for name in active}
+        return Reward(0.0, dict.fromkeys(active, 0.0), faults)
+    answers = {name: verdicts[name] for name in active}
+    terms = {
+        name: _term(name, chain, answer)
+        for name, answer in answers.items()
+        if isinstance(answer, Verdict)
+    }
+    total = combine(terms, config) if len(terms) == len(active) else None
+    return Reward(total, terms, answers)
+
+
+def _term(name: str, chain: Chain, verdict: Verdict) -> float:
+    if name == "r_ri":
+        return mean_iou(chain, verdict.found)
+    assert verdict.score is not None  # _checked saw to it
+    return verdict.score
+
+
+def score(
+    judge: Judge,
+    prompts: Sequence[Prompt],
+    chains: Sequence[Chain],
+    images: Sequence[np.ndarray],
+    config: RewardSection,
+) -> list[Reward]:
+    """Both stages and the formula, for samples whose images are there already."""
+    one = stage_one(judge, prompts, chains, config)
+    two = stage_two(judge, prompts, chains, images, config)
+    return [reward(c, {**a, **b}, config) for c, a, b in zip(chains, one, two, strict=True)]
