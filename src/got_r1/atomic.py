@@ -21,7 +21,7 @@ __all__ = ["replace_folder", "translate_os_errors", "write_bytes", "write_text"]
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
-_WRONG_PLACE = {errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
+_WRONG_PLACE = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
 
 
 @contextmanager
@@ -131,10 +131,7 @@ def _disk_is_full(error: BaseException, folder: Path) -> bool:
         return False
     if os.strerror(errno.ENOSPC) in str(error):
         return True
-    try:
-        return "writ" in str(error) and shutil.disk_usage(folder).free < 1 << 16
-    except OSError:
-        return False
+    return isinstance(error, RuntimeError) and shutil.disk_usage(folder).free < 1 << 16
 
 
 def _remove(path: Path) -> None:
