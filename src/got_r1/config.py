@@ -1,0 +1,259 @@
+"""The recipe: one section a concern, every value explained, typed and bounded.
+
+A recipe is a YAML file plus `section.key=value` overrides (read by `recipe_file`). The resolved
+recipe is saved in the run folder and is all that is needed to repeat the run.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+__all__ = [
+    "DataSection",
+    "EvalSection",
+    "JudgeSection",
+    "LoraSection",
+    "ModelSection",
+    "OptimizerSection",
+    "RLSection",
+    "Recipe",
+    "RewardSection",
+    "RolloutSection",
+    "RunSection",
+    "SFTSection",
+    "Section",
+    "VQSection",
+]
+
+
+class Section(BaseModel):
+    """A group of settings: frozen, without unknown keys, without infinities."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    # The setting that a plain value in place of the section stands for: `judge: oracle`.
+    shorthand: ClassVar[str | None] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand(cls, value: Any) -> Any:
+        if value is None:  # a section whose settings are all commented out
+            return {}
+        if cls.shorthand is not None and isinstance(value, str):
+            return {cls.shorthand: value}
+        return value
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_a_switch_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """YAML reads `on`, `off`, `yes` and `no` as booleans, pydantic reads those as 1 and 0."""
+        field = cls.model_fields[info.field_name or ""]
+        if isinstance(value, bool) and field.annotation is not bool:
+            raise PydanticCustomError("switch", "a switch where another type is expected")
+        return value
+
+
+class RunSection(Section):
+    """Where a run lives and what makes it repeatable."""
+
+    dir: str = Field("runs/run", description="run folder; must not exist unless resuming")
+    seed: int = Field(0, ge=0, description="seed of everything random in the run")
+    threads: int = Field(0, ge=0, description="CPU threads for torch; 0 leaves torch's default")
+
+
+class LoraSection(Section):
+    """Low-rank adapters on the language model; rank 0 trains all of its weights."""
+
+    rank: int = Field(32, ge=0, description="adapter rank; 0 means full fine-tuning (paper: 32)")
+    alpha: float = Field(32.0, gt=0, description="adapter scale numerator (paper: 32)")
+    dropout: float = Field(0.0, ge=0, lt=1, description="adapter dropout (not stated: 0)")
+    targets: str = Field(
+        r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)",
+        description="regex of the adapted linear layers (not stated in the paper: all of the LM's)",
+    )
+
+
+class ModelSection(Section):
+    """The policy."""
+
+    path: str = Field(
+        "", description="model folder; 'icons' or 'icons-vq' name the shipped checkpoints"
+    )
+    dtype: Literal["float32", "bfloat16"] = Field("float32", description="dtype of the weights")
+    lora: LoraSection = LoraSection()
+
+
+class DataSection(Section):
+    """Prompts and, for SFT, (prompt, chain, image) triples."""
+
+    source: Literal["icons", "file"] = Field(
+        "icons", description="the icon world, or a prompt file"
+    )
+    prompts: str = Field("", description="prompt file (one prompt a line, UTF-8) for source 'file'")
+    size: int = Field(80000, ge=1, description="number of SFT triples to render and encode")
+    relation_noise: float = Field(
+        0.25, ge=0, le=1, description="share of SFT captions with a wrong relation"
+    )
+    attribute_noise: float = Field(
+        0.05, ge=0, le=1, description="share with swapped or wrong attributes"
+    )
+    count_noise: float = Field(
+        0.25, ge=0, le=1, description="share of numeracy captions with a wrong count"
+    )
+
+
+class RolloutSection(Section):
+    """Sampling of chains and images."""
+
+    chain_limit: int = Field(600, ge=1, description="longest chain in tokens (official: 600)")
+    chain_temperature: float = Field(
+        1.0, gt=0, description="temperature of chain tokens (paper: 1)"
+    )
+    image_temperature: float = Field(
+        1.0, gt=0, description="temperature of image tokens (paper: 1)"
+    )
+    guidance: float = Field(
+        5.0, ge=1, description="classifier-free guidance of image tokens (paper: 5)"
+    )
+
+
+class JudgeSection(Section):
+    """Who scores; `judge=oracle` is short for `judge.spec=oracle`."""
+
+    shorthand: ClassVar[str | None] = "spec"
+
+    spec: str = Field(
+        "oracle", description="'oracle' (the icon world's judge, right by construction)"
+    )
+    max_failure_share: float = Field(
+        0.2, ge=0, le=1, description="stop above this share of failed asks in a step"
+    )
+
+
+class RewardSection(Section):
+    """How terms become one number."""
+
+    formula: Literal["product_v1", "product_v2", "sum"] = Field(
+        "product_v1",
+        description="r_pi*(r_sem+r_spa)*r_ri | r_pi*(r_sem+r_spa)/2*r_ri*r_hps | weighted sum",
+    )
+    r_sem: float = Field(
+        1.0, ge=0, description="weight of prompt->chain semantics; 0 switches it off"
+    )
+    r_spa: float = Field(1.0, ge=0, description="weight of prompt->chain layout; 0 switches it off")
+    r_ri: float = Field(
+        1.0, ge=0, description="weight of chain->image grounding; 0 switches it off"
+    )
+    r_pi: float = Field(
+        1.0, ge=0, description="weight of prompt->image fidelity; 0 switches it off"
+    )
+    r_hps: float = Field(
+        0.0, ge=0, description="weight of image quality (v2 only); 0 switches it off"
+    )
+
+
+class OptimizerSection(Section):
+    """AdamW, warm-up, cosine; the base of `vq`, `sft` and `rl`."""
+
+    steps: int = Field(1000, ge=1, description="optimizer steps")
+    learning_rate: float = Field(1e-5, gt=0, description="peak learning rate")
+    warmup: int = Field(0, ge=0, description="linear warm-up steps")
+    final_lr: float = Field(
+        0.0, ge=0, le=1, description="learning rate at the end, as a share of the peak"
+    )
+    weight_decay: float = Field(0.0, ge=0, description="AdamW weight decay")
+    beta1: float = Field(0.9, ge=0, lt=1, description="AdamW beta1")
+    beta2: float = Field(0.95, ge=0, lt=1, description="AdamW beta2")
+    max_grad_norm: float = Field(1.0, gt=0, description="gradient clipping norm")
+    autocast: bool = Field(False, description="bfloat16 autocast in forward and backward")
+    save_every: int = Field(100, ge=1, description="steps between checkpoints")
+
+
+class VQSection(OptimizerSection):
+    """Training of the image tokenizer (the embedded world only)."""
+
+    batch: int = Field(32, ge=1, description="images a step")
+
+
+class SFTSection(OptimizerSection):
+    """Supervised fine-tuning on (prompt, chain, image) triples."""
+
+    batch: int = Field(32, ge=1, description="triples a step")
+    condition_dropout: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="share of triples whose prompt and chain become pads, so that guidance works",
+    )
+    image_loss_weight: float = Field(
+        1.0, ge=0, description="weight of the image loss beside the chain loss"
+    )
+
+
+class RLSection(OptimizerSection):
+    """GRPO."""
+
+    prompts: int = Field(8, ge=1, description="prompts a step (paper: batch 8)")
+    group: int = Field(16, ge=2, description="samples a prompt, N (paper: 16)")
+    inner_epochs: int = Field(
+        1, ge=1, description="updates on one rollout (not stated: 1, as T2I-R1)"
+    )
+    micro_batch: int = Field(64, ge=1, description="samples a forward pass")
+    clip_low: float = Field(
+        0.2, gt=0, description="lower clip of the ratio, 1 - clip_low (not stated)"
+    )
+    clip_high: float = Field(
+        0.2, gt=0, description="upper clip of the ratio, 1 + clip_high (not stated)"
+    )
+    kl_coef: float = Field(
+        0.01, ge=0, description="beta of the KL to the reference (not stated; T2I-R1: 0.01)"
+    )
+    std_normalisation: bool = Field(
+        True, description="divide advantages by the group's std (paper: yes)"
+    )
+    aggregation: Literal["token", "sequence", "fixed"] = Field(
+        "token", description="how token losses are averaged"
+    )
+    chain_weight: float = Field(1.0, ge=0, description="weight of chain tokens in the loss")
+    image_weight: float = Field(1.0, ge=0, description="weight of image tokens in the loss")
+    logprob_mode: Literal["conditional", "guided"] = Field(
+        "guided",
+        description="train the logits that acted (guided) or the conditional ones (as T2I-R1)",
+    )
+    sample_every: int = Field(10, ge=1, description="steps between galleries in samples/")
+
+
+class EvalSection(Section):
+    """Held-out evaluation before and after RL."""
+
+    prompts: int = Field(500, ge=0, description="how many held-out prompts; 0 skips the evaluation")
+    split: Literal["dev", "val"] = Field(
+        "val", description="settings are chosen on dev, results reported on val"
+    )
+    batch: int = Field(64, ge=1, description="prompts sampled at once")
+    seed: int = Field(1234, ge=0, description="seed of the evaluation's sampling")
+
+
+class Recipe(Section):
+    """A whole recipe; unknown keys are errors."""
+
+    run: RunSection = RunSection()
+    model: ModelSection = ModelSection()
+    data: DataSection = DataSection()
+    rollout: RolloutSection = RolloutSection()
+    judge: JudgeSection = JudgeSection()
+    reward: RewardSection = RewardSection()
+    vq: VQSection = VQSection()
+    sft: SFTSection = SFTSection()
+    rl: RLSection = RLSection()
+    eval: EvalSection = EvalSection()

@@ -1,0 +1,25 @@
+"""The errors that users see: one sentence that says what is wrong, where, and what to do.
+
+The command line prints them without a traceback. `BadInput` ends with exit code 2 (the user can
+mend it), `RunFailed` with 1 (the run broke; what was written stays usable).
+"""
+
+__all__ = ["BadInput", "GotR1Error", "RunFailed"]
+
+
+class GotR1Error(Exception):
+    """Base of the errors whose message is written for the user."""
+
+    exit_code = 1
+
+
+class BadInput(GotR1Error):
+    """A recipe, file or argument cannot be used as given."""
+
+    exit_code = 2
+
+
+class RunFailed(GotR1Error):
+    """A run could not go on: full disk, too many judge failures, a lost process."""
+
+    exit_code = 1
