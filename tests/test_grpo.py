@@ -269,12 +269,13 @@ def test_statistics_by_hand():
     )
 
 
-def test_logprob_gap_by_hand():
-    replayed = torch.tensor([[-1.0, -2.0, 9.0]])
-    sampled = torch.tensor([[-1.5, -1.9, 0.0]])
-    mean, largest = grpo.logprob_gap(replayed, sampled, torch.tensor([[True, True, False]]))
-    assert (mean, largest) == pytest.approx((0.3, 0.5))
-    assert grpo.logprob_gap(replayed, sampled, torch.zeros(1, 3, dtype=torch.bool)) == (0.0, 0.0)
+def test_ratio_gap_by_hand():
+    # Ratios 0.5 / 0.25 = 2 and 0.2 / 0.25 = 0.8: gaps 1 and 0.2.
+    replayed = logs([[0.5, 0.2, 0.9]])
+    sampled = logs([[0.25, 0.25, 0.1]])
+    gap = grpo.ratio_gap(replayed, sampled, torch.tensor([[True, True, False]]))
+    assert gap == pytest.approx(0.6)
+    assert grpo.ratio_gap(replayed, sampled, torch.zeros(1, 3, dtype=torch.bool)) == 0.0
 
 
 def test_misuse_is_refused():

@@ -27,8 +27,8 @@ __all__ = [
     "LossStatistics",
     "TokenWeights",
     "advantages",
-    "logprob_gap",
     "loss",
+    "ratio_gap",
     "token_weights",
 ]
 
@@ -254,12 +254,12 @@ def loss(
     return (weights * token_loss).sum() / total, statistics
 
 
-def logprob_gap(replayed: Tensor, sampled: Tensor, mask: Tensor) -> tuple[float, float]:
-    """Mean and largest |replayed - sampled| log-prob over the masked tokens; (0, 0) if none.
+def ratio_gap(replayed: Tensor, sampled: Tensor, mask: Tensor) -> float:
+    """Mean |exp(replayed - sampled log-prob) - 1| over the masked tokens; 0 if there are none.
 
     The policy that acted and its replay in training should agree; cached decoding in low precision
     and guidance widen the gap, and with it the ratio (our choice of measure). All [B, L]; `mask`
     is bool.
     """
-    gap = (replayed.detach() - sampled)[mask].abs()
-    return (float(gap.mean()), float(gap.max())) if gap.numel() else (0.0, 0.0)
+    gap = (replayed.detach() - sampled)[mask].expm1().abs()
+    return float(gap.mean()) if gap.numel() else 0.0
