@@ -18,6 +18,8 @@ from scipy.optimize import linear_sum_assignment
 from got_r1.records import Box, PlannedObject
 
 __all__ = [
+    "NEAR_LIMIT",
+    "OVERLAP_LIMIT",
     "RELATIONS",
     "Relation",
     "assign",

@@ -1,0 +1,234 @@
+"""The icon world's own judge: right by construction.
+
+It understands a prompt by reading its text with the world's grammar (`icons.prompts`) and an image
+by detecting its icons (`icons.detect`); it never sees the scene an image was made from. All scores
+are in [0, 1] and made from two numbers (our choice; the paper has an MLLM give 0 to 10):
+
+    agreement = 2 * sum of likeness over matched objects / (objects asked + objects there)
+    exact     = 1 when the objects there are just the asked ones, else 0
+
+An F1: missing and surplus objects both cost. The likeness of two objects is 1, or 0.5 when only the
+noun is right (R_sem), or 0 (R_spa and R_PI, which count only objects that are right).
+
+    r_sem  agreement * (1 if the prose states the asked relation, or none is asked, else 0.5)
+    r_spa  agreement * layout * (0.5 if any two boxes overlap, else 1), where layout is
+             with a relation:    1 it holds, 0.5 partly or ambiguous, 0.1 contradicted or missing
+             without a relation: 1 exact, else 0.5
+    r_pi   (agreement + (exact and the relation holds)) / 2
+
+So r_pi is strict: the relation earns its half only on objects that are right. The colour that is
+wrong costs once in the agreement and takes the other half with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import combinations
+
+import numpy as np
+
+from got_r1.chain import strip_boxes
+from got_r1.icons.detect import detect
+from got_r1.icons.prompts import parse, parse_name
+from got_r1.icons.splits import CONVERSES
+from got_r1.icons.truth import (
+    Thing,
+    asked_objects,
+    drawn_things,
+    fits,
+    likeness,
+    pair_up,
+    planned_things,
+    relation_pairs,
+    relation_true,
+)
+from got_r1.icons.world import Icon, Meaning
+from got_r1.layout import NEAR_LIMIT, OVERLAP_LIMIT, Relation, assign, centre, gap, iou
+from got_r1.records import (
+    Ask,
+    Box,
+    Chain,
+    FoundObject,
+    GroundingAsk,
+    ImageAsk,
+    JudgeFailure,
+    Prompt,
+    SemanticAsk,
+    SpatialAsk,
+    Verdict,
+)
+
+__all__ = ["OracleJudge"]
+
+_SILENT = 0.5  # r_sem's factor when the prose does not state the asked relation
+_PARTLY = 0.5  # r_spa's layout when the relation is half there
+_WRONG = 0.1  # and when it is not there at all
+_OVERLAPPING = 0.5  # r_spa's factor when boxes overlap
+
+_parse = lru_cache(maxsize=4096)(parse)
+
+
+class OracleJudge:
+    """A `Judge` of icon-world prompts; any other prompt is a `JudgeFailure`.
+
+    An image without icons, or of noise, is no failure: it scores 0.
+    """
+
+    def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
+        """One answer for each ask, in the same order; an image is looked at once a batch."""
+        seen: dict[int, tuple[Icon, ...]] = {}
+
+        def look(image: np.ndarray) -> tuple[Icon, ...]:
+            key = id(image)  # the asks keep their images alive, so ids are unique here
+            if key not in seen:
+                seen[key] = detect(image)
+            return seen[key]
+
+        answers: list[Verdict | JudgeFailure] = []
+        for ask in asks:
+            if isinstance(ask, GroundingAsk):
+                answers.append(_ground(ask.chain, look(ask.image)))
+                continue
+            meaning = _parse(ask.prompt.text)
+            if meaning is None:
+                answers.append(_unknown(ask.prompt))
+                continue
+            match ask:
+                case SemanticAsk():
+                    answers.append(_semantic(meaning, ask.chain))
+                case SpatialAsk():
+                    answers.append(_spatial(meaning, ask.chain))
+                case ImageAsk():
+                    answers.append(_image(meaning, look(ask.image)))
+        return answers
+
+
+def _unknown(prompt: Prompt) -> JudgeFailure:
+    return JudgeFailure(
+        f"the oracle cannot read the prompt {prompt.text!r}: it knows the icon world's sentences "
+        "only, such as 'a red heart on the left of a blue star'"
+    )
+
+
+def _agreement(meaning: Meaning, things: Sequence[Thing], *, strict: bool) -> float:
+    asked = asked_objects(meaning)
+    pairs = pair_up(asked, things, strict=strict)
+    return 2 * sum(likeness(asked[i], things[j]) for i, j in pairs) / (len(asked) + len(things))
+
+
+def _exact(meaning: Meaning, things: Sequence[Thing]) -> bool:
+    asked = asked_objects(meaning)
+    return len(pair_up(asked, things)) == len(asked) == len(things)
+
+
+# -- r_sem ---------------------------------------------------------------------------------------
+
+
+def _semantic(meaning: Meaning, chain: Chain) -> Verdict:
+    things = planned_things(chain)  # the names only: no box is looked at
+    score = _agreement(meaning, things, strict=False)
+    reasoning = f"names: {_listed([planned.name for planned in chain.objects])}"
+    if meaning.relation is not None:
+        stated = _states_relation(meaning, strip_boxes(chain.text))
+        score *= 1.0 if stated else _SILENT
+        reasoning += f"; the prose {'states' if stated else 'does not state'} the asked relation"
+    return Verdict(score, reasoning=reasoning)
+
+
+def _states_relation(meaning: Meaning, prose: str) -> bool:
+    """Whether the prose says the prompt's relation of objects of the same nouns, or its converse.
+
+    "next to" and "near" are one. Prose that is no sentence of this world states nothing.
+    """
+    said = _parse(prose)
+    if said is None or said.relation is None or meaning.relation is None:
+        return False
+    asked, said_nouns = _related_nouns(meaning), _related_nouns(said)
+    if asked == said_nouns and _same(meaning.relation, said.relation):
+        return True
+    return asked == said_nouns[::-1] and _same(meaning.relation, CONVERSES[said.relation])
+
+
+def _related_nouns(meaning: Meaning) -> tuple[str, str]:
+    first, second = meaning.about
+    return meaning.objects[first].noun, meaning.objects[second].noun
+
+
+def _same(a: Relation, b: Relation) -> bool:
+    return a == b or {a, b} == {"next to", "near"}
+
+
+# -- r_spa ---------------------------------------------------------------------------------------
+
+
+def _spatial(meaning: Meaning, chain: Chain) -> Verdict:
+    things = planned_things(chain)
+    if meaning.relation is None:
+        exact = _exact(meaning, things)
+        layout = 1.0 if exact else 0.5
+        reasoning = "just the asked objects" if exact else "not just the asked objects"
+    elif relation_true(meaning, things):
+        layout, reasoning = 1.0, f"{meaning.relation!r} holds"
+    elif any(_partly(meaning.relation, a, b) for a, b in relation_pairs(meaning, things)):
+        layout, reasoning = _PARTLY, f"{meaning.relation!r} holds in part"
+    else:
+        layout, reasoning = _WRONG, f"{meaning.relation!r} does not hold"
+    boxes = [thing.box for thing in things]
+    if any(iou(a, b) >= OVERLAP_LIMIT for a, b in combinations(boxes, 2)):
+        layout *= _OVERLAPPING
+        reasoning += "; boxes overlap"
+    return Verdict(_agreement(meaning, things, strict=True) * layout, reasoning=reasoning)
+
+
+def _partly(relation: Relation, a: Box, b: Box) -> bool:
+    """The asked direction but not mainly, or near but not near enough."""
+    dx = centre(a)[0] - centre(b)[0]
+    dy = centre(a)[1] - centre(b)[1]
+    match relation:
+        case "left":
+            return dx < 0
+        case "right":
+            return dx > 0
+        case "top":
+            return dy < 0
+        case "bottom":
+            return dy > 0
+        case "next to" | "near" | "on side of":
+            return gap(a, b) <= 2 * NEAR_LIMIT
+
+
+# -- r_ri and r_pi -------------------------------------------------------------------------------
+
+
+def _ground(chain: Chain, icons: Sequence[Icon]) -> Verdict:
+    """Every planned name to an icon that fits it, each icon for one name at most.
+
+    What a name leaves free (its fill, mostly) fits anything. Where several icons fit, the one that
+    overlaps the planned box most is meant.
+    """
+    things = drawn_things(icons)
+    scores = np.zeros((len(chain.objects), len(things)))
+    for row, planned in enumerate(chain.objects):
+        spec = parse_name(planned.name)
+        for column, thing in enumerate(things):
+            if spec is not None and fits(spec, thing):
+                # Finding one more object outweighs any gain of overlap.
+                scores[row, column] = len(things) + 1 + iou(planned.box, thing.box)
+    found = tuple(FoundObject(chain.objects[i].name, things[j].box) for i, j in assign(scores))
+    return Verdict(None, found, f"found {len(found)} of {len(chain.objects)} planned objects")
+
+
+def _image(meaning: Meaning, icons: Sequence[Icon]) -> Verdict:
+    things = drawn_things(icons)
+    holds = relation_true(meaning, things)
+    whole = _exact(meaning, things) and holds is not False
+    score = (_agreement(meaning, things, strict=True) + whole) / 2
+    reasoning = f"seen: {_listed([icon.name for icon in icons])}"
+    if meaning.relation is not None:
+        reasoning += f"; {meaning.relation!r} {'holds' if holds else 'does not hold'}"
+    return Verdict(score, reasoning=reasoning)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) if names else "nothing"
