@@ -1,0 +1,254 @@
+"""Prompts in T2I-CompBench's manner: a small grammar in both directions, and the prompt lists.
+
+    sentence := [opening] (list | link) [.]
+    list     := phrase {(","| "and" | ", and") phrase}
+    link     := phrase ["is"] relation phrase [(", with" | ", and") phrase]
+    phrase   := [a | an | the | one .. four] [fill] [colour] noun
+
+`say` writes a meaning in one of its phrasings, `parse` reads any of them back. Nothing a judge
+needs travels beside the text.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Literal, get_args
+
+from got_r1.errors import BadInput
+from got_r1.icons.splits import Split, is_held_out, split_of
+from got_r1.icons.world import COLORS, FILLS, MAX_OBJECTS, NOUNS, Meaning, ObjectSpec
+from got_r1.layout import RELATIONS, Relation
+from got_r1.records import Prompt
+
+__all__ = [
+    "CATEGORIES",
+    "RELATION_PHRASES",
+    "Category",
+    "Phrasing",
+    "draw_meaning",
+    "draw_prompt",
+    "parse",
+    "parse_name",
+    "phrasings",
+    "prompt_list",
+    "say",
+]
+
+Category = Literal["color", "texture", "spatial", "numeracy", "complex"]
+CATEGORIES: tuple[Category, ...] = get_args(Category)
+
+RELATION_PHRASES: Mapping[Relation, tuple[str, ...]] = MappingProxyType(
+    {
+        "left": ("on the left of", "to the left of", "left of"),
+        "right": ("on the right of", "to the right of", "right of"),
+        "top": ("on the top of", "on top of", "above"),
+        "bottom": ("on the bottom of", "below", "under"),
+        "next to": ("next to", "beside"),
+        "near": ("near", "close to"),
+        "on side of": ("on side of", "on the side of"),
+    }
+)
+"""Wordings of each relation; the first is T2I-CompBench's, and the one that chains use."""
+
+_COUNTS = ("one", "two", "three", "four")
+_OPENINGS = ("", "there is ", "a picture of ", "an image of ")
+_PLURALS = {f"{noun}s": noun for noun in NOUNS}
+
+
+# -- meaning -> text -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Phrasing:
+    """The choices that a meaning leaves open: which words say it."""
+
+    opening: str = ""
+    relation: str = ""  # one of RELATION_PHRASES
+    verb: str = ""  # "is " or nothing before the relation
+    article: Literal["a", "the", "one"] = "a"  # "one": numbers in place of articles
+    last: str = ", with "  # how the third object follows a relation
+
+
+def phrasings(meaning: Meaning) -> tuple[Phrasing, ...]:
+    """All phrasings of a meaning, the plainest first."""
+    styles = [Phrasing(opening) for opening in _OPENINGS]
+    if meaning.relation is None:
+        numbered = tuple(replace(style, article="one") for style in styles)
+        if any(spec.count > 1 for spec in meaning.objects):
+            return numbered
+        return (*styles, Phrasing(article="the"), *numbered)
+    styles += [Phrasing(verb="is "), Phrasing(article="the"), Phrasing(verb="is ", article="the")]
+    lasts = (", with ", ", and ") if len(meaning.objects) > 2 else (", with ",)
+    return tuple(
+        replace(style, relation=relation, last=last)
+        for relation in RELATION_PHRASES[meaning.relation]
+        for last in lasts
+        for style in styles
+    )
+
+
+def say(meaning: Meaning, phrasing: Phrasing | None = None) -> str:
+    """The sentence, lower case without a final dot; by default the plainest phrasing."""
+    phrasing = phrasing or phrasings(meaning)[0]
+    phrases = [_phrase(spec, phrasing.article) for spec in meaning.objects]
+    opening = phrasing.opening
+    if opening == "there is " and meaning.objects[0].count > 1:
+        opening = "there are "
+    if meaning.relation is None:
+        return opening + _enumerate(phrases)
+    first, second = (phrases[index] for index in meaning.about)
+    others = [text for index, text in enumerate(phrases) if index not in meaning.about]
+    tail = phrasing.last + _enumerate(others) if others else ""
+    return f"{opening}{first} {phrasing.verb}{phrasing.relation} {second}{tail}"
+
+
+def _phrase(spec: ObjectSpec, article: str) -> str:
+    if article == "one":
+        return f"{_COUNTS[spec.count - 1]} {spec.name}{'s' if spec.count > 1 else ''}"
+    return f"{'an' if article == 'a' and spec.name[0] in 'aeiou' else article} {spec.name}"
+
+
+def _enumerate(phrases: Sequence[str]) -> str:
+    *head, last = phrases
+    return f"{', '.join(head)} and {last}" if head else last
+
+
+# -- text -> meaning -----------------------------------------------------------------------------
+
+_NAME = rf"(?:(?P<fill>{'|'.join(FILLS)}) )?(?:(?P<color>{'|'.join(COLORS)}) )?"
+_NAME += rf"(?P<noun>{'|'.join([*_PLURALS, *NOUNS])})"
+_NAME_PATTERN = re.compile(_NAME)
+_PHRASE_PATTERN = re.compile(rf"(?:(?P<count>an?|the|{'|'.join(_COUNTS)}) )?{_NAME}")
+_OPENING_PATTERN = re.compile(r"(?:there (?:is|are)|(?:a picture|an image) of) ")
+_RELATION_OF = {text: relation for relation, texts in RELATION_PHRASES.items() for text in texts}
+_ANY_RELATION = "|".join(sorted(_RELATION_OF, key=len, reverse=True))
+_LINK_PATTERN = re.compile(
+    rf"(?P<first>[a-z ]+?) (?:is )?(?P<relation>{_ANY_RELATION}) "
+    rf"(?P<second>[a-z ]+?)(?:,? (?:with|and) (?P<third>[a-z ]+))?"
+)
+_SEPARATOR = re.compile(r", and |, | and ")
+
+
+def parse(text: str) -> Meaning | None:
+    """What a prompt says, or None when it is not a sentence of this world.
+
+    Case, white space and a final dot do not matter. More than four objects are not of this world.
+    """
+    sentence = " ".join(text.lower().split()).removesuffix(".").rstrip()
+    sentence = sentence.replace(" ,", ",")
+    sentence = _OPENING_PATTERN.sub("", sentence, count=1)
+    link = _LINK_PATTERN.fullmatch(sentence)
+    phrases = _SEPARATOR.split(sentence)
+    if link:
+        phrases = [part for part in link.group("first", "second", "third") if part]
+    objects = tuple(spec for spec in map(_parse_phrase, phrases) if spec)
+    if len(objects) < len(phrases) or sum(spec.count for spec in objects) > MAX_OBJECTS:
+        return None
+    if link is None:
+        return Meaning(objects)
+    if any(spec.count > 1 for spec in objects):
+        return None
+    return Meaning(objects, _RELATION_OF[link["relation"]])
+
+
+def parse_name(text: str) -> ObjectSpec | None:
+    """An object's name as chains write it ("striped red heart"), without article, singular."""
+    found = _NAME_PATTERN.fullmatch(" ".join(text.lower().split()))
+    if found is None or found["noun"] not in NOUNS:
+        return None
+    return ObjectSpec(found["noun"], found["color"], found["fill"])
+
+
+def _parse_phrase(text: str) -> ObjectSpec | None:
+    found = _PHRASE_PATTERN.fullmatch(text)
+    if found is None:
+        return None
+    count = _COUNTS.index(found["count"]) + 1 if found["count"] in _COUNTS else 1
+    noun = found["noun"] if count == 1 else _PLURALS.get(found["noun"])
+    if noun not in NOUNS:
+        return None
+    return ObjectSpec(noun, found["color"], found["fill"], count)
+
+
+# -- drawing prompts at random -------------------------------------------------------------------
+
+
+def draw_meaning(rng: random.Random, category: Category) -> Meaning:
+    """A random meaning of a category, of any split. Its nouns differ."""
+    nouns = rng.sample(NOUNS, 3)
+    colors = rng.sample(tuple(COLORS), 3)
+    if category == "color":
+        size = 1 if rng.random() < 0.1 else 2
+        return Meaning(tuple(map(ObjectSpec, nouns[:size], colors)))
+    if category == "texture":
+        return Meaning(
+            tuple(
+                ObjectSpec(noun, color if rng.random() < 0.5 else None, rng.choice(FILLS[1:]))
+                for noun, color in zip(nouns[:2], colors[:2], strict=True)
+            )
+        )
+    if category == "spatial":
+        return Meaning((ObjectSpec(nouns[0]), ObjectSpec(nouns[1])), rng.choice(RELATIONS))
+    if category == "numeracy":
+        colored = rng.random() < 0.5
+        if rng.random() < 0.5:
+            counts = [rng.randint(1, MAX_OBJECTS)]
+        else:
+            counts = rng.choice([[1, 1], [1, 2], [2, 1], [1, 3], [3, 1], [2, 2]])
+        return Meaning(
+            tuple(
+                ObjectSpec(noun, color if colored else None, None, count)
+                for noun, color, count in zip(nouns, colors, counts, strict=False)
+            )
+        )
+    specs = tuple(
+        ObjectSpec(noun, color, rng.choice(FILLS[1:]) if rng.random() < 0.3 else None)
+        for noun, color in zip(nouns, colors, strict=True)
+    )
+    draw = rng.random()
+    if draw < 0.2:
+        return Meaning(specs)
+    return Meaning(specs if draw < 0.4 else specs[:2], rng.choice(RELATIONS))
+
+
+def draw_prompt(rng: random.Random, category: Category, split: Split) -> tuple[Prompt, Meaning]:
+    """A random prompt of a category and split. In val every other one, on average, says a
+    held-out composition."""
+    wants_held_out = split == "val" and rng.random() < 0.5
+    while True:
+        meaning = draw_meaning(rng, category)
+        if split_of(meaning) == split and is_held_out(meaning) == wants_held_out:
+            counts = category == "numeracy"
+            choices = [p for p in phrasings(meaning) if (p.article == "one") == counts]
+            plain = rng.random() < 0.4  # T2I-CompBench's own wording stays the most frequent
+            phrasing = choices[0] if plain else rng.choice(choices)
+            return Prompt(say(meaning, phrasing), category), meaning
+
+
+def prompt_list(split: Split, n: int, seed: int = 0) -> list[Prompt]:
+    """`n` different prompts of a split, the five categories in turn; the same for a seed.
+
+    Raises `BadInput` when the split does not hold that many different sentences.
+    """
+    return list(_distinct(split, n, random.Random(f"prompts {split} {seed}")))
+
+
+def _distinct(split: Split, n: int, rng: random.Random) -> Iterator[Prompt]:
+    seen: set[str] = set()
+    for index in range(n):
+        category = CATEGORIES[index % len(CATEGORIES)]
+        for _ in range(1000):
+            prompt, _meaning = draw_prompt(rng, category, split)
+            if prompt.text not in seen:
+                break
+        else:
+            raise BadInput(
+                f"the icon world has only about {index} different {split} prompts, {n} were asked "
+                "for: ask for fewer"
+            )
+        seen.add(prompt.text)
+        yield prompt
