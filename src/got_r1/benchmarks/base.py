@@ -102,8 +102,7 @@ def bootstrap_interval(
         raise ValueError("an interval needs at least one value")
     array = np.asarray(values, dtype=np.float64)
     rng = np.random.default_rng(seed)
-    # One resample at a time: a matrix of them would be large for thousands of prompts.
-    means = [rng.choice(array, array.size).mean() for _ in range(resamples)]
+    means = rng.choice(array, (resamples, array.size)).mean(axis=1)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
