@@ -1,0 +1,91 @@
+"""The icon world's benchmark: is the plan right, is the image right, and does it show the plan?
+
+Measured by `icons.truth` on the parsed plan and on the icons that `icons.detect` finds, without a
+reward in between: a reward that rises can hide an accuracy that falls.
+
+    plan_relation     the asked relation holds between the planned boxes
+    image_relation    ... between the objects found in the image
+    realised          ... in the image, over the prompts whose plan is right about it: what the
+                      drawing loses of the planning
+    plan_attributes   every asked object is planned, with the right noun, colour and fill
+    attributes        ... is found in the image
+    plan_count        numbers as asked: no object missing, no further one of an asked noun
+    count             ... in the image
+    iou               mean IoU of the planned boxes and the boxes found for them (R_RI)
+    well_formed       the chain has no problems
+
+All are strict (our choice): a relation is right only between objects that are right themselves, and
+a malformed chain is wrong in every measure of the plan, its IoU included. Relations are measured
+over prompts that ask for one, counts over prompts with a number above one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast, get_args
+
+from got_r1.benchmarks.base import Row, Sample
+from got_r1.errors import BadInput
+from got_r1.icons.detect import detect
+from got_r1.icons.prompts import parse, prompt_list
+from got_r1.icons.splits import Split
+from got_r1.icons.truth import image_truth, plan_truth
+from got_r1.judges.oracle import OracleJudge
+from got_r1.records import GroundingAsk, Prompt, Verdict
+from got_r1.rewards import mean_iou
+
+__all__ = ["IconsBenchmark"]
+
+
+class IconsBenchmark:
+    """A `Benchmark` over the prompt lists of the icon world."""
+
+    name = "icons"
+
+    def prompts(self, split: str, n: int, seed: int = 0) -> list[Prompt]:
+        """`n` prompts of a split, the five categories in turn.
+
+        Raises `BadInput` for an unknown split, or for more prompts than the split holds.
+        """
+        if split not in get_args(Split):
+            raise BadInput(f"the icon world has no split {split!r}: use 'dev' or 'val'")
+        return prompt_list(cast(Split, split), n, seed)
+
+    def score(self, samples: Sequence[Sample]) -> list[Row]:
+        """One row a sample. Raises `BadInput` for a prompt that is not of the icon world."""
+        return [_row(sample) for sample in samples]
+
+
+def _row(sample: Sample) -> Row:
+    meaning = parse(sample.prompt.text)
+    if meaning is None:
+        raise BadInput(
+            f"the prompt {sample.prompt.text!r} is not a sentence of the icon world: "
+            "score it with another benchmark"
+        )
+    plan = plan_truth(meaning, sample.chain)
+    image = image_truth(meaning, detect(sample.image))
+    return {
+        "plan_relation": _number(plan.relation),
+        "image_relation": _number(image.relation),
+        "realised": _number(image.relation) if plan.relation else None,
+        "plan_attributes": float(plan.objects),
+        "attributes": float(image.attributes),
+        "plan_count": _number(plan.count),
+        "count": _number(image.count),
+        "iou": _iou(sample),
+        "well_formed": float(not sample.chain.problems),
+    }
+
+
+def _number(truth: bool | None) -> float | None:
+    return None if truth is None else float(truth)
+
+
+def _iou(sample: Sample) -> float:
+    """The reward's own measure of the image against its plan, from the same grounding."""
+    if sample.chain.problems:
+        return 0.0
+    (answer,) = OracleJudge().judge([GroundingAsk(sample.chain, sample.image)])
+    assert isinstance(answer, Verdict)  # grounding reads no prompt, so the oracle always answers
+    return mean_iou(sample.chain, answer.found)
