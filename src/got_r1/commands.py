@@ -1,0 +1,214 @@
+"""What each command does: one function a command, taking the parsed arguments.
+
+Results go to stdout, as JSON with `--json`; progress and errors go to stderr. Heavy imports happen
+inside the functions, so that `--help` and a typing mistake answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from got_r1.errors import BadInput, RunFailed
+
+if TYPE_CHECKING:
+    from got_r1.config import Recipe
+    from got_r1.records import Reward
+
+__all__ = ["eval_generate", "eval_score", "eval_table", "report", "sample", "score", "train"]
+
+PROMPT_SEED = 0  # every model is asked the same prompts; --seed is for the sampling
+
+
+def show(args: argparse.Namespace, result: object, text: str) -> None:
+    """Prints a command's result: as JSON where asked for, else as text."""
+    as_json = json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False)
+    print(as_json if args.json else text)  # noqa: T201
+
+
+def train(args: argparse.Namespace) -> None:
+    """`train vq|sft|rl`: a recipe in, a run folder out."""
+    from got_r1.recipe_file import load_recipe
+
+    recipe = load_recipe(args.recipe, args.overrides)
+    summary = stage(args.stage)(recipe, args.resume, args.json)
+    evals = sorted(Path(recipe.run.dir, "evals").glob("*.json"), key=lambda p: p.stat().st_mtime)
+    show_run(args, summary, [json.loads(path.read_text(encoding="utf-8")) for path in evals])
+
+
+def stage(name: str) -> Callable[[Recipe, bool, bool], dict[str, object]]:
+    """The training loop of that name, as `train(recipe, resume, quiet) -> summary`."""
+    match name:
+        case "vq":
+            from got_r1.training import vq
+
+            return vq.train
+        case "sft":
+            from got_r1.training import sft
+
+            return sft.train
+        case "rl":
+            from got_r1.training import rl
+
+            return rl.train
+        case _:
+            raise ValueError(name)
+
+
+def show_run(
+    args: argparse.Namespace, summary: dict[str, object], evals: list[dict[str, Any]]
+) -> None:
+    from got_r1.benchmarks.base import comparison_table
+
+    tables = [one for one in evals if "metrics" in one]
+    lines = [comparison_table(tables), ""] if tables else []
+    lines += [f"{name.replace('_', ' ')}: {value}" for name, value in summary.items()]
+    show(args, summary | {"evals": evals}, "\n".join(lines))
+
+
+def sample(args: argparse.Namespace) -> None:
+    """`sample`: chains and images for one prompt."""
+    from got_r1.inputs import check_prompt, read_chain_text
+    from got_r1.records import Prompt
+
+    prompt = Prompt(check_prompt(args.prompt))
+    chain_text = read_chain_text(args.chain) if args.chain else None
+    out = empty_folder(args.out)
+
+    from got_r1.policy import load_policy
+    from got_r1.sampling import sample as draw
+
+    files = draw(
+        load_policy(args.model),
+        [prompt],
+        n=args.n,
+        seed=args.seed,
+        guidance=args.guidance,
+        out_dir=out,
+        chain_text=chain_text,
+    )
+    names = [str(file) for file in files]
+    show(args, {"files": names}, "\n".join(names))
+
+
+def score(args: argparse.Namespace) -> None:
+    """`score`: the reward of one (prompt, chain, image), term by term."""
+    from got_r1 import rewards
+    from got_r1.chain import parse as parse_chain
+    from got_r1.config import RewardSection
+    from got_r1.inputs import check_prompt, read_chain_text, read_image
+    from got_r1.judges import load_judge
+    from got_r1.records import Prompt, Verdict
+
+    prompt = Prompt(check_prompt(args.prompt))
+    chain, image = parse_chain(read_chain_text(args.chain)), read_image(args.image)
+    config = RewardSection()
+    (reward,) = rewards.score(load_judge(args.judge), [prompt], [chain], [image], config)
+    show(args, asdict(reward), "" if args.json else reward_table(reward, config.formula))
+    failed = [v.reason for v in reward.verdicts.values() if not isinstance(v, Verdict)]
+    if failed:
+        raise RunFailed(f"the judge could not answer: {failed[0]}.")
+
+
+def reward_table(reward: Reward, formula: str) -> str:
+    """The terms with their evidence, as text for a terminal."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("term", "score", "evidence")
+    for name, verdict in reward.verdicts.items():
+        term = reward.terms.get(name)
+        evidence = getattr(verdict, "reasoning", None) or getattr(verdict, "reason", "")
+        table.add_row(name, "judge failed" if term is None else f"{term:.3f}", evidence)
+    total = "none" if reward.total is None else f"{reward.total:.3f}"
+    table.add_section()
+    table.add_row("total", total, formula)
+    console = Console()
+    with console.capture() as capture:
+        console.print(table, markup=False)
+    return capture.get().rstrip()
+
+
+def eval_generate(args: argparse.Namespace) -> None:
+    """`eval generate`: one sample for each prompt of a benchmark, in numbered files."""
+    from got_r1.benchmarks.base import load_benchmark
+    from got_r1.benchmarks.sample_folder import Manifest, write_manifest
+
+    benchmark = load_benchmark(args.benchmark)
+    prompts = benchmark.prompts(args.split, args.prompts, PROMPT_SEED)
+    out = empty_folder(args.out)
+
+    from got_r1.policy import load_policy
+    from got_r1.sampling import sample as draw
+
+    policy = load_policy(args.model)
+    manifest = Manifest(
+        args.benchmark, args.split, args.model, args.seed, args.guidance, tuple(prompts)
+    )
+    write_manifest(out, manifest)
+    draw(
+        policy,
+        prompts,
+        n=1,
+        seed=args.seed,
+        guidance=args.guidance,
+        out_dir=out,
+        chain_text=None,
+    )
+    show(args, {"folder": str(out), "images": len(prompts)}, f"{len(prompts)} samples in {out}")
+
+
+def eval_score(args: argparse.Namespace) -> None:
+    """`eval score`: a folder of samples in, an evaluation with intervals out."""
+    from got_r1.atomic import write_text
+    from got_r1.benchmarks.base import comparison_table, evaluate, load_benchmark
+    from got_r1.benchmarks.sample_folder import read_manifest, read_samples
+
+    folder = Path(args.folder)
+    made = read_manifest(folder)
+    result = evaluate(
+        load_benchmark(made.benchmark),
+        read_samples(folder, made.prompts),
+        name=args.name or folder.resolve().name,
+        split=made.split,
+        seed=made.seed,
+        guidance=made.guidance,
+        model=made.model,
+    )
+    target = folder / "eval.json"
+    write_text(target, json.dumps(result, indent=1))
+    show(args, result, f"{comparison_table([result])}\n\nevaluation: {target}")
+
+
+def eval_table(args: argparse.Namespace) -> None:
+    """`eval table`: evaluations side by side."""
+    from got_r1.benchmarks.base import comparison_table
+    from got_r1.inputs import read_json
+
+    evaluations = []
+    for path in args.files:
+        content = read_json(path, "evaluation")
+        if not {"name", "metrics"} <= content.keys():
+            raise BadInput(f"{path} is no evaluation; give files that got-r1 eval score wrote.")
+        evaluations.append(content)
+    show(args, {"evaluations": evaluations}, comparison_table(evaluations))
+
+
+def report(args: argparse.Namespace) -> None:
+    """`report`: a run folder in, one HTML file out."""
+    from got_r1.report.build import build_report
+
+    path = build_report(Path(args.run))
+    show(args, {"report": str(path)}, str(path))
+
+
+def empty_folder(path: str) -> Path:
+    """A folder that nothing is overwritten in. Raises BadInput where it holds something."""
+    folder = Path(path)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise BadInput(f"{folder} exists and is not an empty folder; choose another --out.")
+    return folder
