@@ -67,7 +67,7 @@ COLORS: Mapping[str, tuple[int, int, int]] = MappingProxyType(
         "blue": (20, 80, 235),
         "yellow": (245, 205, 0),
         "purple": (130, 20, 160),
-        "pink": (255, 130, 205),
+        "pink": (255, 100, 185),
     }
 )
 """Name to RGB; any two are at least 140 apart, and each is far from white."""
