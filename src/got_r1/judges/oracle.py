@@ -182,18 +182,18 @@ def _spatial(meaning: Meaning, chain: Chain) -> Verdict:
 
 
 def _partly(relation: Relation, a: Box, b: Box) -> bool:
-    """The asked direction but not mainly, or near but not near enough."""
+    """The asked direction, at least half as far as across; or near, but not near enough."""
     dx = centre(a)[0] - centre(b)[0]
     dy = centre(a)[1] - centre(b)[1]
     match relation:
         case "left":
-            return dx < 0
+            return -dx > 0 and -2 * dx >= abs(dy)
         case "right":
-            return dx > 0
+            return dx > 0 and 2 * dx >= abs(dy)
         case "top":
-            return dy < 0
+            return -dy > 0 and -2 * dy >= abs(dx)
         case "bottom":
-            return dy > 0
+            return dy > 0 and 2 * dy >= abs(dx)
         case "next to" | "near" | "on side of":
             return gap(a, b) <= 2 * NEAR_LIMIT
 
