@@ -1,0 +1,383 @@
+"""The command line: results, sentences, exit codes."""
+
+import errno
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from got_r1 import commands
+from got_r1.benchmarks.sample_folder import Manifest, write_manifest
+from got_r1.cli import main, parse
+from got_r1.errors import RunFailed
+from got_r1.icons.data import triples
+from got_r1.records import Prompt
+
+RECIPE = str(Path(__file__).parents[1] / "recipes" / "icons.yaml")
+
+
+@pytest.fixture
+def refused(capsys):
+    """Calls the command line, expects a refusal, and returns its one sentence."""
+
+    def call(argv, code=2):
+        assert main(list(map(str, argv))) == code
+        output = capsys.readouterr()
+        assert output.out == ""
+        assert output.err.startswith("got-r1: ")
+        assert output.err.count("\n") == 1
+        return output.err
+
+    return call
+
+
+@pytest.fixture
+def printed(capsys):
+    """Calls the command line, expects success, and returns what it printed."""
+
+    def call(argv):
+        code = main(list(map(str, argv)))
+        output = capsys.readouterr()
+        assert (code, output.err) == (0, "")
+        return output.out
+
+    return call
+
+
+# -- arguments -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        ("", "required: COMMAND"),
+        ("trian", "invalid choice: 'trian'"),
+        ("train rll r.yaml", "invalid choice: 'rll'"),
+        ("train rl", "required: RECIPE"),
+        ("train rl nowhere.yaml", "no recipe at nowhere.yaml"),
+        (f"train rl {RECIPE} rl.stepz=3", "the nearest is 'rl.steps'"),
+        (f"train rl {RECIPE} --resume rl.stepz=3", "the nearest is 'rl.steps'"),
+        (f"train rl {RECIPE} rl.steps", "has no '='"),
+        (f"train rl {RECIPE} --bogus", "unrecognized argument --bogus"),
+        ("report a b", "unrecognized argument b"),
+        ("report nowhere", "nowhere"),
+        ("sample --model m --prompt p", "required: --out"),
+        ("sample --model m --prompt p --out o --n 0", "--n: must be a whole number of at least 1"),
+        ("sample --model m --prompt p --out o --n 1.5", "not '1.5'"),
+        ("sample --model m --prompt p --out o --seed -1", "--seed: must be a whole number"),
+        ("sample --model m --prompt p --out o --guidance 0.5", "--guidance: must be a number"),
+        ("sample --model m --prompt p --out o --guidance nan", "not 'nan'"),
+        ("sample --model m --prompt p --out o --guid 2", "unrecognized argument --guid"),
+        ("sample --model m --prompt p --out o --chain nowhere", "no chain file at nowhere"),
+        ("eval", "required: COMMAND"),
+        ("eval generate --benchmark x --model m --out o", "no benchmark 'x'"),
+        ("eval generate --split train --model m --out o", "invalid choice: 'train'"),
+        ("eval generate --prompts 0 --model m --out o", "--prompts: must be a whole number"),
+        ("eval score nowhere", "nowhere is no folder of samples"),
+        ("eval table nowhere.json", "no evaluation at nowhere.json"),
+    ],
+)
+def test_mistakes_are_refused_in_one_sentence(refused, argv, told, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert told in refused(argv.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("prompt", ["", "  \n "])
+@pytest.mark.parametrize(
+    "argv", [["sample", "--model", "m", "--out", "o"], ["score", "--chain", "c", "--image", "i"]]
+)
+def test_an_empty_prompt_is_refused(refused, argv, prompt):
+    assert "the prompt is empty" in refused([*argv, "--prompt", prompt])
+
+
+def test_overrides_stand_before_and_behind_options():
+    args = parse(["train", "rl", "r.yaml", "a=1", "--resume", "b=2", "--json", "c=3"])
+    assert args.overrides == ["a=1", "b=2", "c=3"]
+    assert (args.resume, args.json) == (True, True)
+    assert parse(["train", "rl", "--resume", "r.yaml", "a=1"]).overrides == ["a=1"]
+
+
+@pytest.mark.parametrize("command", ["train", "sample", "score", "eval", "report"])
+def test_every_command_has_help(capsys, command):
+    with pytest.raises(SystemExit) as done:
+        main([command, "--help"])
+    assert done.value.code == 0
+    assert f"usage: got-r1 {command}" in capsys.readouterr().out
+
+
+def test_the_help_of_train_explains_the_settings(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    text = capsys.readouterr().out
+    assert "rl.learning_rate = 1e-05" in text
+    assert "peak learning rate" in text
+
+
+def test_help_and_mistakes_do_not_wait_for_torch():
+    code = """
+import sys
+from got_r1.cli import main
+assert main(["train", "rl", "nowhere.yaml"]) == 2
+try:
+    main(["train", "--help"])
+except SystemExit:
+    pass
+sys.exit(any(name in sys.modules for name in ("torch", "transformers", "scipy", "matplotlib")))
+"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_the_installed_command_ends_with_the_exit_code(tmp_path):
+    """The console script itself, as a user starts it."""
+    script = Path(sys.executable).with_name("got-r1")
+    done = subprocess.run(
+        [script, "train", "rl", "nowhere.yaml"], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "got-r1: there is no recipe at nowhere.yaml; recipes are named by path.\n"
+    )
+
+
+# -- train -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stage(monkeypatch):
+    """Puts a stand-in for the training loops, which have tests of their own; returns its calls."""
+    calls = []
+
+    def use(behaviour):
+        def train(recipe, resume, quiet):
+            calls.append((recipe, resume, quiet))
+            return behaviour(recipe)
+
+        monkeypatch.setattr(commands, "stage", lambda name: train)
+        return calls
+
+    return use
+
+
+def an_evaluation(name, mean):
+    overall = {"mean": mean, "low": mean, "high": mean, "n": 3}
+    return {"name": name, "metrics": {"count": {"overall": overall, "by_category": {}}}}
+
+
+def test_train_shows_the_evaluations_and_the_report(stage, printed, tmp_path):
+    def behaviour(recipe):
+        for name, mean in (("sft", 0.25), ("rl", 0.75)):
+            path = Path(recipe.run.dir, "evals", f"{name}.json")
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(json.dumps(an_evaluation(name, mean)))
+        return {"run_dir": recipe.run.dir, "report": f"{recipe.run.dir}/report.html"}
+
+    calls = stage(behaviour)
+    text = printed(["train", "rl", RECIPE, f"run.dir={tmp_path}", "--resume"])
+    assert text.index("0.250") < text.index("0.750")
+    assert text.rstrip().endswith(f"report: {tmp_path}/report.html")
+    as_json = json.loads(printed(["train", "rl", RECIPE, f"run.dir={tmp_path}", "--json"]))
+    assert [one["name"] for one in as_json["evals"]] == ["sft", "rl"]
+    assert as_json["report"] == f"{tmp_path}/report.html"
+    assert [(resume, quiet) for _, resume, quiet in calls] == [(True, False), (False, True)]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (RunFailed("the judge is gone"), 1, "the judge is gone"),
+        (OSError(errno.ENOSPC, "No space left on device", "x"), 1, "the disk is full"),
+        (PermissionError(errno.EACCES, "Permission denied", "there"), 2, "no permission for there"),
+        (KeyboardInterrupt(), 130, "--resume"),
+    ],
+)
+def test_what_stops_a_run_is_told_in_one_sentence(stage, refused, error, code, told):
+    def behaviour(recipe):
+        raise error
+
+    stage(behaviour)
+    assert told in refused(["train", "rl", RECIPE], code)
+
+
+def test_a_fault_of_ours_keeps_its_traceback(stage):
+    def behaviour(recipe):
+        raise ZeroDivisionError
+
+    stage(behaviour)
+    with pytest.raises(ZeroDivisionError):
+        main(["train", "rl", RECIPE])
+
+
+# -- sample ----------------------------------------------------------------------------------------
+
+
+def test_sample_overwrites_nothing(refused, tmp_path):
+    (tmp_path / "000.png").write_bytes(b"precious")
+    argv = ["sample", "--model", "icons", "--prompt", "a star", "--out", tmp_path]
+    assert "not an empty folder" in refused(argv)
+    assert "not an empty folder" in refused([*argv[:-1], tmp_path / "000.png"])
+    assert (tmp_path / "000.png").read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize(
+    "argv", [["sample", "--prompt", "a star"], ["eval", "generate", "--prompts", "3"]]
+)
+def test_a_missing_model_leaves_no_folder(refused, argv, tmp_path):
+    sentence = refused([*argv, "--model", tmp_path / "none", "--out", tmp_path / "out"])
+    assert str(tmp_path / "none") in sentence
+    assert not (tmp_path / "out").exists()
+
+
+# -- score -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def triple(tmp_path):
+    """A true (prompt, chain, image) of the icon world, the last two as files."""
+    made = next(iter(triples(1, 0, relation_noise=0, attribute_noise=0, count_noise=0)))
+    (tmp_path / "chain.txt").write_text(made.chain)
+    (tmp_path / "000.json").write_text(json.dumps({"chain": made.chain}))
+    Image.fromarray(made.image).save(tmp_path / "image.png")
+    return made
+
+
+def score_argv(folder, prompt, **changes):
+    files = {"chain": folder / "chain.txt", "image": folder / "image.png"} | changes
+    return ["score", "--prompt", prompt, "--chain", files["chain"], "--image", files["image"]]
+
+
+def test_score_shows_every_term(triple, printed, tmp_path):
+    reward = json.loads(printed([*score_argv(tmp_path, triple.prompt.text), "--json"]))
+    assert set(reward["terms"]) == {"r_sem", "r_spa", "r_ri", "r_pi"}
+    assert reward["terms"]["r_sem"] == reward["terms"]["r_spa"] == reward["terms"]["r_pi"] == 1
+    # product_v1: r_pi * (r_sem + r_spa) * r_ri
+    assert reward["total"] == pytest.approx(2 * reward["terms"]["r_ri"])
+    text = printed(score_argv(tmp_path, triple.prompt.text))
+    assert all(term in text for term in reward["terms"])
+    assert f"{reward['total']:.3f}" in text
+
+
+def test_score_reads_the_chain_of_a_sample(triple, printed, tmp_path):
+    plain = printed([*score_argv(tmp_path, triple.prompt.text), "--json"])
+    record = score_argv(tmp_path, triple.prompt.text, chain=tmp_path / "000.json")
+    assert printed([*record, "--json"]) == plain
+
+
+def test_a_malformed_chain_is_worth_nothing(triple, printed, tmp_path):
+    (tmp_path / "chain.txt").write_text("<|obj_start|>star")
+    reward = json.loads(printed([*score_argv(tmp_path, triple.prompt.text), "--json"]))
+    assert reward["total"] == 0
+
+
+def test_a_judge_that_cannot_answer_fails_the_command(triple, capsys, tmp_path):
+    assert main(list(map(str, score_argv(tmp_path, "a sentence of another world")))) == 1
+    output = capsys.readouterr()
+    assert "judge failed" in output.out
+    assert "the judge could not answer" in output.err
+
+
+def test_score_refuses_bad_files(triple, refused, tmp_path):
+    prompt = triple.prompt.text
+    (tmp_path / "bad.txt").write_bytes(b"\xff\xfe\xff")
+    (tmp_path / "bad.json").write_text("[1]")
+    (tmp_path / "bad.png").write_bytes((tmp_path / "image.png").read_bytes()[:60])
+    for change, told in [
+        ({"chain": tmp_path / "bad.txt"}, "not UTF-8"),
+        ({"chain": tmp_path / "bad.json"}, "must hold a JSON object"),
+        ({"chain": tmp_path}, "cannot be read"),
+        ({"image": tmp_path / "bad.png"}, "cannot be read as an image"),
+        ({"image": tmp_path / "none.png"}, "no image at"),
+        ({"image": tmp_path / "bad.txt"}, "cannot be read as an image"),
+    ]:
+        assert told in refused(score_argv(tmp_path, prompt, **change))
+    assert "unknown judge" in refused([*score_argv(tmp_path, prompt), "--judge", "nobody"])
+
+
+# -- eval ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of three perfect samples."""
+    made = list(triples(3, 0, relation_noise=0, attribute_noise=0, count_noise=0))
+    out = tmp_path / "perfect"
+    prompts = tuple(one.prompt for one in made)
+    write_manifest(out, Manifest("icons", "val", "model", 0, 5.0, prompts))
+    for index, one in enumerate(made):
+        record = {"prompt": one.prompt.text, "chain": one.chain}
+        (out / f"{index:03d}.json").write_text(json.dumps(record))
+        Image.fromarray(one.image).save(out / f"{index:03d}.png")
+    return out
+
+
+def test_perfect_samples_score_one(folder, printed):
+    result = json.loads(printed(["eval", "score", folder, "--json"]))
+    assert (result["name"], result["prompts"], result["split"]) == ("perfect", 3, "val")
+    assert result["metrics"]["attributes"]["overall"]["mean"] == 1
+    assert json.loads((folder / "eval.json").read_text()) == result
+
+
+def test_evaluations_side_by_side(folder, printed, tmp_path):
+    assert "attributes" in printed(["eval", "score", folder, "--name", "first"])
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps(an_evaluation("second", 0.5)))
+    table = printed(["eval", "table", folder / "eval.json", other])
+    header = table.splitlines()[0]
+    assert header.index("first") < header.index("second")
+    assert "0.500" in table
+    both = json.loads(printed(["eval", "table", folder / "eval.json", other, "--json"]))
+    assert [one["name"] for one in both["evaluations"]] == ["first", "second"]
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:50])
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda f: (f / "001.png").unlink(), "1 of the 3 samples"),
+        (lambda f: (f / "001.png").unlink(), "001.png (missing)"),
+        (lambda f: (f / "002.json").unlink(), "002.json (missing)"),
+        (lambda f: truncate(f / "001.png"), "001 (unreadable)"),
+        (lambda f: truncate(f / "000.json"), "000 (unreadable)"),
+        (lambda f: (f / "002.json").write_bytes((f / "000.json").read_bytes()), "002 (unreadable)"),
+        (lambda f: truncate(f / "benchmark.json"), "benchmark.json"),
+        (lambda f: (f / "benchmark.json").write_text("{}"), "generate the samples again"),
+        (lambda f: (f / "benchmark.json").unlink(), "no folder of samples"),
+    ],
+)
+def test_a_damaged_folder_is_never_averaged(folder, refused, damage, told):
+    damage(folder)
+    assert told in refused(["eval", "score", folder])
+    assert not (folder / "eval.json").exists()
+
+
+def test_every_missing_image_is_counted_and_the_first_are_listed(tmp_path, refused):
+    prompts = tuple(Prompt(f"prompt {i}") for i in range(15))
+    write_manifest(tmp_path, Manifest("icons", "val", "model", 0, 5.0, prompts))
+    sentence = refused(["eval", "score", tmp_path])
+    assert "15 of the 15 samples" in sentence
+    assert "000.png (missing)" in sentence
+    assert "009.png (missing) and 5 more" in sentence
+
+
+def test_eval_table_refuses_other_files(refused, tmp_path):
+    (tmp_path / "x.json").write_text("{}")
+    assert "is no evaluation" in refused(["eval", "table", tmp_path / "x.json"])
+
+
+# -- images ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "L", "P", "1"])
+def test_images_of_any_kind_become_rgb(mode, tmp_path):
+    from got_r1.inputs import read_image
+
+    Image.new(mode, (5, 3)).save(tmp_path / "x.png")
+    image = read_image(tmp_path / "x.png")
+    assert (image.shape, image.dtype) == ((3, 5, 3), np.uint8)
