@@ -125,7 +125,7 @@ def _mislabel(rng: random.Random, meaning: Meaning) -> Meaning:
 def _swaps(meaning: Meaning) -> Iterator[Meaning]:
     if len(meaning.objects) > 1:
         a, b = meaning.objects[:2]
-        if (a.color, a.fill) != (b.color, b.fill):
+        if a.fill != b.fill or (a.color and b.color and a.color != b.color):
             swapped = _with(meaning, 0, replace(a, color=b.color, fill=b.fill))
             yield _with(swapped, 1, replace(b, color=a.color, fill=a.fill))
 

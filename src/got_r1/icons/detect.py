@@ -1,9 +1,10 @@
 """Finding the icons in an image, rendered or generated, by colour, components and templates.
 
-What is not white is split into components; a component's extents are the box; and the look is that
-of the nearest template among all nouns, colours and fills rendered at the box's size on the token
-grid. A component that no template explains is searched for icons inside of it (they may touch, or
-carry specks), and dropped when nothing fits: then there is no object. (Our choice throughout.)
+What is not white is split into components. A component's extents are its box; its look is that of
+the nearest template among all nouns, colours and fills, rendered at the box's size on the token
+grid; it is an icon when most of its pixels agree with that template. A component that agrees badly
+is searched for icons inside of it (they may touch, or carry specks), and dropped when nothing
+fits: then there is no object. (Our choice throughout.)
 """
 
 from __future__ import annotations
@@ -33,10 +34,12 @@ from got_r1.icons.world import (
 
 __all__ = ["detect", "detect_all"]
 
-_INK = 64  # of 255: a pixel this far from white in any channel is not background
+_INK = 56  # of 255: a pixel this far from white in any channel is not background
 _MIN_AREA = 20  # pixels; the smallest icon, an airplane of 12x12, has about 50
-_GOOD_FIT = 0.20  # share of the template's energy left unexplained: surely this icon
-_WORST_FIT = 0.45  # more than this left unexplained: not an icon
+_CLOSE = 100.0  # pixels agree up to this distance in RGB; stripes differ from plain by 130 and more
+_GOOD = 0.12  # a component with a smaller share of disagreeing pixels is this icon, surely
+_WORST = 0.30  # one with a larger share is no icon
+_SLACK = 1  # pixels by which a tip may be too faint to see: a star's is one pixel wide
 _ALL_NEIGHBOURS = np.ones((3, 3), dtype=bool)
 
 _Rect = tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels, ends exclusive
@@ -72,21 +75,50 @@ def _components(mask: np.ndarray) -> Iterator[np.ndarray]:
             yield component
 
 
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    """The nearest template in a window, and how many of the pixels (dis)agree with it."""
+
+    look: _Look
+    window: _Rect
+    agreeing: int
+    disagreeing: int
+
+    @property
+    def wrong(self) -> float:
+        """Share of pixels that disagree, in 0..1."""
+        return self.disagreeing / max(1, self.agreeing + self.disagreeing)
+
+    @property
+    def gain(self) -> int:
+        """What the fit explains: a large icon with a flaw beats a small one inside of it."""
+        return self.agreeing - self.disagreeing
+
+
 def _explain(ink: np.ndarray, component: np.ndarray) -> Iterator[Icon]:
     """The icons that make up a component: mostly one, none when nothing fits."""
-    extents = _extents(component)
-    look, misfit = _look_of(ink, extents)
-    if misfit > _GOOD_FIT:
+    ink = np.where(component[..., None], ink, 0)
+    whole = _fit(ink, _extents(component))
+    if whole.wrong > _GOOD:
         parts = list(_search(ink, component))
-        if parts and min(part.misfit for part in parts) < misfit:
-            yield from (_icon(part.look, part.extents) for part in parts)
+        if sum(part.gain for part in parts) > whole.gain:
+            for part in parts:
+                x1, y1, x2, y2 = part.window
+                inside = np.zeros_like(component)
+                inside[y1:y2, x1:x2] = component[y1:y2, x1:x2]
+                yield _icon(part, _extents(inside))
             return
-    if misfit <= _WORST_FIT:
-        yield _icon(look, extents)
+    if whole.wrong <= _WORST:
+        yield _icon(whole, _extents(component))
 
 
-def _icon(look: _Look, extents: _Rect) -> Icon:
-    return Icon(*look, box_from_pixels(*extents))
+def _icon(fit: _Fit, extents: _Rect) -> Icon:
+    """An icon at its extents, but an edge within a pixel of the fitted template's is the latter."""
+    box = [
+        edge if abs(seen - edge) <= _SLACK else seen
+        for seen, edge in zip(extents, fit.window, strict=True)
+    ]
+    return Icon(*fit.look, box_from_pixels(*box))
 
 
 def _extents(component: np.ndarray) -> _Rect:
@@ -124,43 +156,75 @@ def _templates(width: int, height: int, nouns: tuple[str, ...] = NOUNS) -> _Temp
     return _Templates(looks, ink, (ink**2).sum(1))
 
 
-def _look_of(ink: np.ndarray, extents: _Rect) -> tuple[_Look, float]:
-    """The nearest look for a box, its edges moved to the nearest token edges, and its misfit."""
+def _fit(ink: np.ndarray, extents: _Rect) -> _Fit:
+    """The nearest look for a box, its edges moved to the nearest token edges."""
     x1, y1, x2, y2 = ((edge + CELL // 2) // CELL for edge in extents)
     x1, y1 = min(x1, GRID - 1), min(y1, GRID - 1)
     x2, y2 = max(x2, x1 + 1), max(y2, y1 + 1)
-    window = ink[CELL * y1 : CELL * y2, CELL * x1 : CELL * x2]
+    window = (CELL * x1, CELL * y1, CELL * x2, CELL * y2)
     templates = _templates(x2 - x1, y2 - y1)
-    misfits = templates.misfits(window.reshape(1, -1))[0]
-    best = int(misfits.argmin())
-    return templates.looks[best], float(misfits[best])
+    pixels = ink[window[1] : window[3], window[0] : window[2]]
+    best = int(templates.misfits(pixels.reshape(1, -1))[0].argmin())
+    return _Fit(templates.looks[best], window, *_compare(pixels, templates.ink[best]))
+
+
+def _compare(pixels: np.ndarray, template: np.ndarray) -> tuple[int, int]:
+    """How many pixels are within `_CLOSE` of the template, and how many are not.
+
+    Pixels that are white in both do not count. Unlike squared error, counting is not lenient with
+    noise, whose mean colour some dark icon has.
+    """
+    template = template.reshape(pixels.shape)
+    counted = np.maximum(template, pixels).max(axis=2) > _INK
+    close = ((pixels - template) ** 2).sum(axis=2) <= _CLOSE**2
+    total, agreeing = int(counted.sum()), int((close & counted).sum())
+    return agreeing, total - agreeing
 
 
 # -- components that are not one icon ------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    look: _Look
-    extents: _Rect
-    misfit: float
-
-
-def _search(ink: np.ndarray, component: np.ndarray) -> Iterator[_Part]:
+def _search(ink: np.ndarray, component: np.ndarray) -> Iterator[_Fit]:
     """Icons of natural size inside a component, the best fit first, each pixel used once."""
-    rest = np.where(component[..., None], ink, 0)
-    mask = component.copy()
+    rest, mask = ink.copy(), component.copy()
     for _ in range(MAX_OBJECTS):
         if np.count_nonzero(mask) < _MIN_AREA:
             return
-        look, (x1, y1, x2, y2), misfit = min(_candidates(rest, mask), key=lambda c: c[2])
-        inside = mask[y1:y2, x1:x2]
-        if misfit > _WORST_FIT or not inside.any():
+        fit = max(_candidates(rest, _extents(mask)), key=lambda fit: fit.gain)
+        if fit.wrong > _WORST:
             return
-        left, top, right, bottom = _extents(inside)
-        yield _Part(look, (x1 + left, y1 + top, x1 + right, y1 + bottom), misfit)
+        yield fit
+        x1, y1, x2, y2 = fit.window
         rest[y1:y2, x1:x2] = 0
         mask[y1:y2, x1:x2] = False
+
+
+def _candidates(rest: np.ndarray, extents: _Rect) -> Iterator[_Fit]:
+    """For each natural size its best window on the token grid, inside the extents or around."""
+    x1, y1, x2, y2 = (
+        extents[0] // CELL,
+        extents[1] // CELL,
+        -(-extents[2] // CELL),
+        -(-extents[3] // CELL),
+    )
+    for (width, height), nouns in _natural_sizes().items():
+        templates = _templates(width, height, nouns)
+        windows = [
+            (CELL * x, CELL * y, CELL * (x + width), CELL * (y + height))
+            for y in _starts(y1, y2, height)
+            for x in _starts(x1, x2, width)
+        ]
+        pixels = np.stack([rest[top:bottom, left:right] for left, top, right, bottom in windows])
+        misfits = templates.misfits(pixels.reshape(len(windows), -1))
+        place, best = (int(i) for i in np.unravel_index(misfits.argmin(), misfits.shape))
+        counts = _compare(pixels[place], templates.ink[best])
+        yield _Fit(templates.looks[best], windows[place], *counts)
+
+
+def _starts(first: int, last: int, length: int) -> range:
+    """Where a window of `length` cells may start to lie within first..last, or to cover it."""
+    low, high = sorted((first, last - length))
+    return range(max(0, low), min(GRID - length, high) + 1)
 
 
 @lru_cache(maxsize=1)
@@ -172,17 +236,3 @@ def _natural_sizes() -> dict[tuple[int, int], tuple[str, ...]]:
             size = natural_size(noun, scale)
             sizes[size] = (*sizes.get(size, ()), noun)
     return sizes
-
-
-def _candidates(rest: np.ndarray, mask: np.ndarray) -> Iterator[tuple[_Look, _Rect, float]]:
-    """For each natural size its best window on the token grid."""
-    for (width, height), nouns in _natural_sizes().items():
-        shape = (CELL * height, CELL * width)
-        windows = np.lib.stride_tricks.sliding_window_view(rest, shape, axis=(0, 1))
-        windows = windows[::CELL, ::CELL].transpose(0, 1, 3, 4, 2)
-        templates = _templates(width, height, nouns)
-        misfits = templates.misfits(windows.reshape(-1, 3 * shape[0] * shape[1]))
-        place, best = np.unravel_index(misfits.argmin(), misfits.shape)
-        y, x = divmod(int(place), windows.shape[1])
-        rect = (CELL * x, CELL * y, CELL * (x + width), CELL * (y + height))
-        yield templates.looks[int(best)], rect, float(misfits[place, best])

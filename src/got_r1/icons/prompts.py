@@ -56,6 +56,7 @@ RELATION_PHRASES: Mapping[Relation, tuple[str, ...]] = MappingProxyType(
 
 _COUNTS = ("one", "two", "three", "four")
 _OPENINGS = ("", "there is ", "a picture of ", "an image of ")
+_LONGEST = 400  # characters; no sentence of the grammar has more than half of that
 _PLURALS = {f"{noun}s": noun for noun in NOUNS}
 
 
@@ -138,6 +139,8 @@ def parse(text: str) -> Meaning | None:
 
     Case, white space and a final dot do not matter. More than four objects are not of this world.
     """
+    if len(text) > _LONGEST:
+        return None
     sentence = " ".join(text.lower().split()).removesuffix(".").rstrip()
     sentence = sentence.replace(" ,", ",")
     sentence = _OPENING_PATTERN.sub("", sentence, count=1)
