@@ -1,0 +1,226 @@
+"""The gallery: each logged sample as a card with its plan, image, chain, scores and evidence."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from got_r1 import chain as grammar
+from got_r1.layout import assign, iou
+from got_r1.records import Box
+from got_r1.report.panels import TERM_NAMES
+from got_r1.report.read import RunFiles, SampleFile, as_dict, as_number
+
+__all__ = ["Card", "Gallery", "Mark", "Picture", "Piece", "Score", "build_galleries"]
+
+_MOST_STEPS = 24  # beyond these the file gets heavy without showing more
+_MOST_CARDS = 16
+_LARGEST_SIDE = 384  # pixels; larger images are scaled down and compressed
+_PIXELATED_BELOW = 128  # pixels; smaller images keep their pixels when enlarged
+
+_CHAIN_PIECE = re.compile(
+    f"{re.escape(grammar.OBJ_START)}(?P<name>.*?){re.escape(grammar.OBJ_END)}"
+    f"|{re.escape(grammar.BOX_START)}(?P<box>.*?){re.escape(grammar.BOX_END)}",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image as a data URI, with its size in pixels."""
+
+    uri: str
+    width: int
+    height: int
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it should keep its pixels when enlarged."""
+        return max(self.width, self.height) < _PIXELATED_BELOW
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A box to draw, with the number of its object; `iou` with its partner, where it has one."""
+
+    number: int
+    name: str
+    box: Box
+    iou: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of chain text: prose, an object's name, or a collapsed box."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One reward term of a sample, with the judge's evidence. `value` in [0, 1]."""
+
+    term: str
+    name: str
+    value: float
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """Everything the page shows of one sample. `found` is None where nobody looked."""
+
+    id: str
+    prompt: str
+    category: str
+    picture: Picture | None
+    planned: tuple[Mark, ...]
+    found: tuple[Mark, ...] | None
+    pieces: tuple[Piece, ...]
+    problems: tuple[str, ...]
+    scores: tuple[Score, ...]
+    total: float | None
+    advantage: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """The cards of one step; `logged` counts the samples that the run saved there."""
+
+    step: int
+    cards: tuple[Card, ...]
+    logged: int
+
+    @property
+    def mean_total(self) -> float | None:
+        """Mean total reward of the shown cards."""
+        totals = [card.total for card in self.cards if card.total is not None]
+        return sum(totals) / len(totals) if totals else None
+
+
+def build_galleries(run: RunFiles) -> tuple[tuple[Gallery, ...], tuple[str, ...]]:
+    """(galleries, notes on images that cannot be read), at most 24 steps, evenly spread."""
+    notes: list[str] = []
+    steps = list(run.samples)
+    if len(steps) > _MOST_STEPS:
+        chosen = np.linspace(0, len(steps) - 1, _MOST_STEPS).round().astype(int)
+        steps = [steps[index] for index in chosen]
+    galleries = tuple(
+        Gallery(
+            step,
+            tuple(_card(sample, notes) for sample in run.samples[step][:_MOST_CARDS]),
+            len(run.samples[step]),
+        )
+        for step in steps
+    )
+    return galleries, tuple(notes)
+
+
+def _card(sample: SampleFile, notes: list[str]) -> Card:
+    record = sample.record
+    objects = _named_boxes(record.get("objects"))
+    located = _named_boxes(record.get("found"))
+    partners = _partners(objects, located)
+    planned = tuple(
+        Mark(i + 1, name, box, iou(box, located[partners[i]][1]) if i in partners else None)
+        for i, (name, box) in enumerate(objects)
+    )
+    numbers = {found: plan + 1 for plan, found in partners.items()}
+    found = tuple(Mark(numbers.get(j, 0), name, box) for j, (name, box) in enumerate(located))
+    reward = as_dict(record.get("reward"))
+    problems = record.get("problems")
+    return Card(
+        id=f"s{sample.step}-{sample.index}",
+        prompt=str(record.get("prompt", "")),
+        category=str(record.get("category", "")),
+        picture=_picture(sample, notes),
+        planned=planned,
+        found=found if record.get("found") is not None else None,
+        pieces=split_chain(str(record.get("chain", ""))),
+        problems=tuple(map(str, problems)) if isinstance(problems, list) else (),
+        scores=_scores(as_dict(reward.get("terms")), as_dict(record.get("evidence"))),
+        total=as_number(reward.get("total")),
+        advantage=as_number(record.get("advantage")),
+    )
+
+
+def split_chain(text: str) -> tuple[Piece, ...]:
+    """Chain text as prose, names and boxes, in order. Broken tags stay visible, as prose."""
+    pieces, end = [], 0
+    for match in _CHAIN_PIECE.finditer(text):
+        if match.start() > end:
+            pieces.append(Piece("prose", text[end : match.start()]))
+        kind = "name" if match["name"] is not None else "box"
+        pieces.append(Piece(kind, match[kind].strip()))
+        end = match.end()
+    if end < len(text):
+        pieces.append(Piece("prose", text[end:]))
+    return tuple(pieces)
+
+
+def _partners(
+    planned: Sequence[tuple[str, Box]], found: Sequence[tuple[str, Box]]
+) -> dict[int, int]:
+    """Planned index to found index: same name, one to one, with the largest total IoU."""
+    # A found object far from its plan (IoU 0) is still that object, hence the small bonus.
+    scores = np.zeros((len(planned), len(found)))
+    for i, (name, box) in enumerate(planned):
+        for j, (other, at) in enumerate(found):
+            scores[i, j] = iou(box, at) + 1e-6 if name == other else 0
+    return dict(assign(scores))
+
+
+def _scores(terms: Mapping[str, Any], evidence: Mapping[str, Any]) -> tuple[Score, ...]:
+    order = [*(t for t in TERM_NAMES if t in terms), *(t for t in terms if t not in TERM_NAMES)]
+    return tuple(
+        Score(term, TERM_NAMES.get(term, term), value, str(evidence.get(term) or ""))
+        for term in order
+        if (value := as_number(terms[term])) is not None
+    )
+
+
+def _picture(sample: SampleFile, notes: list[str]) -> Picture | None:
+    if sample.image is None:
+        return None
+    try:
+        data, width, height = _encode(sample.image)
+    except (OSError, ValueError, SyntaxError):  # what Pillow raises for a broken PNG
+        notes.append(f"samples/{sample.image.parent.name}/{sample.image.name} cannot be read.")
+        return None
+    return Picture(data, width, height)
+
+
+def _encode(path: Path) -> tuple[str, int, int]:
+    """(data URI, width, height): PNG as it is when small, WebP of at most 384 px otherwise."""
+    data, kind = path.read_bytes(), "png"
+    with Image.open(io.BytesIO(data)) as image:
+        image.load()
+        if max(image.size) >= _PIXELATED_BELOW:
+            image.thumbnail((_LARGEST_SIDE, _LARGEST_SIDE))
+            small = io.BytesIO()
+            image.convert("RGB").save(small, format="WEBP", quality=82)
+            data, kind = small.getvalue(), "webp"
+        width, height = image.size
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}", width, height
+
+
+def _named_boxes(value: object) -> list[tuple[str, Box]]:
+    """The well-formed {"name", "box"} entries of a list; the rest is left out."""
+    entries = map(as_dict, value) if isinstance(value, list) else ()
+    boxes = []
+    for entry in entries:
+        corners = entry.get("box")
+        if isinstance(corners, list) and len(corners) == 4:
+            numbers = [number for number in map(as_number, corners) if number is not None]
+            if len(numbers) == 4:
+                boxes.append((str(entry.get("name", "")), Box(*map(round, numbers))))
+    return boxes

@@ -1,0 +1,182 @@
+"""Read a run folder, whatever state it is in: what cannot be read becomes a note, not a crash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from got_r1.errors import BadInput
+
+__all__ = ["RunFiles", "SampleFile", "as_dict", "as_number", "read_run"]
+
+_PARTS = ("config.yaml", "metrics.jsonl", "samples", "evals")
+_STEP_FOLDER = re.compile(r"step_(\d+)")
+_FIRST = {"sft": 0, "rl": 1}  # the order of the comparison; other evaluations follow by name
+
+
+@dataclass(frozen=True, slots=True)
+class SampleFile:
+    """One sample of a gallery: its record, and its image where there is one."""
+
+    step: int
+    index: int
+    record: dict[str, Any]
+    image: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunFiles:
+    """What a run folder holds. `metrics`: one dict a step, ascending, with numbers or None."""
+
+    run_dir: Path
+    config_text: str
+    config: dict[str, Any]
+    metrics: tuple[dict[str, Any], ...]
+    evals: tuple[dict[str, Any], ...]
+    samples: dict[int, tuple[SampleFile, ...]]
+    notes: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """First 12 hex digits of the resolved recipe's SHA-256; empty without a recipe."""
+        text = self.config_text
+        return hashlib.sha256(text.encode()).hexdigest()[:12] if text else ""
+
+    def setting(self, key: str) -> Any:
+        """The recipe's value at a dotted key, or None."""
+        value: Any = self.config
+        for part in key.split("."):
+            value = as_dict(value).get(part)
+        return value
+
+
+def as_number(value: object) -> float | None:
+    """A finite JSON number as float; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:  # JSON's integers have no bounds
+        return None
+    return number if math.isfinite(number) else None
+
+
+def as_dict(value: object) -> dict[str, Any]:
+    """A JSON object as it is; an empty one for anything else."""
+    return value if isinstance(value, dict) else {}
+
+
+def read_run(run_dir: Path) -> RunFiles:
+    """Read all of a run folder but its checkpoints.
+
+    Raises:
+        BadInput: `run_dir` is no folder, or nothing in it belongs to a run.
+    """
+    if not run_dir.is_dir():
+        raise BadInput(f"There is no run folder at {run_dir}; give the run.dir of a training run.")
+    if not any((run_dir / part).exists() for part in _PARTS):
+        raise BadInput(
+            f"{run_dir} is not a run folder (it holds none of {', '.join(_PARTS)}); "
+            "give the run.dir of a training run."
+        )
+    notes: list[str] = []
+    config_text, config = _read_config(run_dir / "config.yaml", notes)
+    return RunFiles(
+        run_dir=run_dir,
+        config_text=config_text,
+        config=config,
+        metrics=_read_metrics(run_dir / "metrics.jsonl", notes),
+        evals=_read_evals(run_dir / "evals", notes),
+        samples=_read_samples(run_dir / "samples", notes),
+        notes=tuple(notes),
+    )
+
+
+def _read_config(path: Path, notes: list[str]) -> tuple[str, dict[str, Any]]:
+    if not path.is_file():
+        notes.append("config.yaml is missing: the recipe of this run is not known.")
+        return "", {}
+    text = path.read_bytes().decode("utf-8", errors="replace")
+    try:
+        config = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: a date such as 2026-13-45
+        config = None
+    if not isinstance(config, dict):
+        notes.append("config.yaml cannot be read as YAML: it is shown as it is.")
+        return text, {}
+    return text, config
+
+
+def _read_metrics(path: Path, notes: list[str]) -> tuple[dict[str, Any], ...]:
+    if not path.is_file():
+        notes.append("metrics.jsonl is missing: there are no curves.")
+        return ()
+    rows: dict[int, dict[str, Any]] = {}
+    corrupt: list[int] = []
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        row = _parse_object(line)
+        step = None if row is None else as_number(row.get("step"))
+        if row is None or step is None:
+            corrupt.append(number)
+        else:
+            rows[int(step)] = row | {"step": int(step)}
+    if corrupt:
+        lines = ", ".join(map(str, corrupt[:10])) + (" …" if len(corrupt) > 10 else "")
+        notes.append(f"metrics.jsonl: line {lines} cannot be read and is left out.")
+    if not rows:
+        notes.append("metrics.jsonl holds no step: there are no curves.")
+    return tuple(rows[step] for step in sorted(rows))
+
+
+def _read_evals(folder: Path, notes: list[str]) -> tuple[dict[str, Any], ...]:
+    evals = []
+    for path in sorted(folder.glob("*.json")):
+        result = _parse_object(path.read_bytes())
+        if result is None or not isinstance(result.get("metrics"), dict):
+            notes.append(f"evals/{path.name} cannot be read and is left out.")
+        else:
+            evals.append({**result, "name": str(result.get("name", path.stem))})
+    if not evals:
+        notes.append("There is no evaluation in evals/: there is no table of results.")
+    return tuple(sorted(evals, key=lambda e: (_FIRST.get(e["name"], 2), e["name"])))
+
+
+def _read_samples(folder: Path, notes: list[str]) -> dict[int, tuple[SampleFile, ...]]:
+    galleries: dict[int, tuple[SampleFile, ...]] = {}
+    for step_folder in sorted(folder.glob("step_*")):
+        match = _STEP_FOLDER.fullmatch(step_folder.name)
+        if match is None or not step_folder.is_dir():
+            continue
+        samples = []
+        for path in sorted(step_folder.glob("*.json")):
+            name = f"samples/{step_folder.name}/{path.name}"
+            record = _parse_object(path.read_bytes())
+            if record is None or not path.stem.isdigit():
+                notes.append(f"{name} cannot be read and is left out.")
+                continue
+            image = path.with_suffix(".png")
+            if not image.is_file():
+                notes.append(f"{name} has no image beside it.")
+            found = image if image.is_file() else None
+            samples.append(SampleFile(int(match[1]), int(path.stem), record, found))
+        if samples:
+            galleries[int(match[1])] = tuple(samples)
+    if not galleries:
+        notes.append("There are no samples in samples/: there is no gallery.")
+    return dict(sorted(galleries.items()))
+
+
+def _parse_object(data: bytes) -> dict[str, Any] | None:
+    """The JSON object in `data`, or None."""
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None

@@ -1,0 +1,110 @@
+"""The table of results: evaluations side by side, metric by metric, with their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from got_r1.report.read import as_dict, as_number
+
+__all__ = ["Estimate", "Results", "Row", "compare"]
+
+_COLORS = ("a", "b", "c", "d")
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean with its 95% interval, over `n` prompts. `low` and `high` may be missing."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    n: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One metric (or one category of it) across the evaluations; None where it was not measured."""
+
+    name: str
+    cells: tuple[Estimate | None, ...]
+    categories: tuple[Row, ...] = ()
+
+    @property
+    def change(self) -> float | None:
+        """Last minus first evaluation."""
+        first, last = self.cells[0], self.cells[-1]
+        if len(self.cells) < 2 or first is None or last is None:
+            return None
+        return last.mean - first.mean
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the intervals of the first and the last evaluation do not meet."""
+        first, last = self.cells[0], self.cells[-1]
+        if first is None or last is None:
+            return False
+        return _lies_above(first, last) or _lies_above(last, first)
+
+    @property
+    def fits_unit_axis(self) -> bool:
+        """Whether everything lies in [0, 1] and so can stand on the table's common axis."""
+        cells = [cell for cell in self.cells if cell is not None]
+        numbers = [x for cell in cells for x in (cell.mean, cell.low, cell.high) if x is not None]
+        return bool(numbers) and all(0 <= number <= 1 for number in numbers)
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """The table: its columns with the colours of their marks, rows, and what was measured on."""
+
+    columns: tuple[tuple[str, str], ...]
+    rows: tuple[Row, ...]
+    conditions: tuple[str, ...]
+
+
+def compare(evals: Sequence[Mapping[str, Any]]) -> Results | None:
+    """The evaluations of a run as one table; None without any."""
+    rows = _rows([as_dict(result.get("metrics")) for result in evals])
+    if not rows:
+        return None
+    columns = tuple((str(e["name"]), _COLORS[i % len(_COLORS)]) for i, e in enumerate(evals))
+    conditions = list(dict.fromkeys(map(_condition, evals)))
+    if len(conditions) > 1:  # not measured alike: say what belongs to which
+        conditions = [f"{result['name']}: {_condition(result)}" for result in evals]
+    return Results(columns, rows, tuple(conditions))
+
+
+def _rows(metrics: Sequence[Mapping[str, Any]]) -> tuple[Row, ...]:
+    rows = []
+    for name in dict.fromkeys(name for one in metrics for name in one):
+        tables = [as_dict(as_dict(one.get(name)).get("by_category")) for one in metrics]
+        categories = tuple(
+            Row(category, tuple(_estimate(table.get(category)) for table in tables))
+            for category in dict.fromkeys(category for table in tables for category in table)
+        )
+        cells = tuple(_estimate(as_dict(one.get(name)).get("overall")) for one in metrics)
+        if any(cells):
+            rows.append(Row(name.replace("_", " "), cells, categories))
+    return tuple(rows)
+
+
+def _condition(result: Mapping[str, Any]) -> str:
+    parts = [str(result[key]) for key in ("benchmark", "split") if key in result]
+    parts += [f"{result['prompts']} prompts"] if "prompts" in result else []
+    parts += [f"{key} {result[key]}" for key in ("seed", "guidance") if key in result]
+    return " · ".join(parts)
+
+
+def _lies_above(upper: Estimate, lower: Estimate) -> bool:
+    return upper.low is not None and lower.high is not None and upper.low > lower.high
+
+
+def _estimate(value: object) -> Estimate | None:
+    estimate = as_dict(value)
+    mean, n = as_number(estimate.get("mean")), as_number(estimate.get("n"))
+    if mean is None:
+        return None
+    low, high = as_number(estimate.get("low")), as_number(estimate.get("high"))
+    return Estimate(mean, low, high, None if n is None else int(n))
