@@ -56,6 +56,7 @@ RELATION_PHRASES: Mapping[Relation, tuple[str, ...]] = MappingProxyType(
 
 _COUNTS = ("one", "two", "three", "four")
 _OPENINGS = ("", "there is ", "a picture of ", "an image of ")
+_PATIENCE = 200  # draws in a row that only repeat sentences: then the split is used up
 _LONGEST = 400  # characters; no sentence of the grammar has more than half of that
 _PLURALS = {f"{noun}s": noun for noun in NOUNS}
 
@@ -244,7 +245,7 @@ def _distinct(split: Split, n: int, rng: random.Random) -> Iterator[Prompt]:
     seen: set[str] = set()
     for index in range(n):
         category = CATEGORIES[index % len(CATEGORIES)]
-        for _ in range(1000):
+        for _ in range(_PATIENCE):
             prompt, _meaning = draw_prompt(rng, category, split)
             if prompt.text not in seen:
                 break

@@ -42,8 +42,8 @@ def draw_scene(rng: random.Random, meaning: Meaning, *, far: bool = False) -> La
     """A random scene in which the meaning holds and nothing held out is drawn.
 
     A relation must be about the first two objects, one of each, as in every sentence of the
-    grammar. Colours and fills that the meaning leaves free are drawn at random, alike for all of a count.
-    `far` keeps the two related objects further apart than any "near" allows.
+    grammar. Colours and fills that the meaning leaves free are drawn at random, alike for all of
+    a count. `far` keeps the two related objects further apart than any "near" allows.
     """
     looks = [_look(rng, spec) for spec in meaning.objects]
     nouns = [spec.noun for spec in meaning.objects for _ in range(spec.count)]

@@ -1,0 +1,223 @@
+"""Splits, scenes and SFT triples: what is held out, what is noise, and what always agrees."""
+
+import itertools
+import random
+
+import numpy as np
+import pytest
+
+from got_r1.chain import parse as parse_chain
+from got_r1.icons.data import Triple, triples
+from got_r1.icons.prompts import draw_meaning, parse, parse_name
+from got_r1.icons.render import render
+from got_r1.icons.scenes import allowed_directions, draw_scene
+from got_r1.icons.splits import (
+    CONVERSES,
+    HELD_OUT_COLORS,
+    HELD_OUT_RELATIONS,
+    holds_out_relation,
+    is_held_out,
+    split_of,
+)
+from got_r1.icons.world import CELL, COLORS, NOUNS, Meaning, ObjectSpec, Scene, pixels_from_box
+from got_r1.layout import RELATIONS, gap, relation_holds
+
+NOISE = {"relation_noise": 0.25, "attribute_noise": 0.2, "count_noise": 0.25}
+
+
+@pytest.fixture(scope="module")
+def noisy() -> list[Triple]:
+    return list(triples(4000, seed=5, **NOISE))
+
+
+# -- splits --------------------------------------------------------------------------------------
+
+
+def test_about_a_tenth_of_the_compositions_is_held_out() -> None:
+    assert 0.08 <= len(HELD_OUT_COLORS) / (len(COLORS) * len(NOUNS)) <= 0.12
+    assert 0.08 <= len(HELD_OUT_RELATIONS) / (len(RELATIONS) * len(NOUNS)) <= 0.12
+    assert {color for color, _ in HELD_OUT_COLORS} == set(COLORS)
+    assert {relation for _, relation in HELD_OUT_RELATIONS} == set(RELATIONS)
+
+
+def test_a_held_out_relation_covers_its_converse() -> None:
+    for noun, relation in HELD_OUT_RELATIONS:
+        other = next(n for n in NOUNS if n != noun)
+        a, b = ObjectSpec(noun), ObjectSpec(other)
+        assert is_held_out(Meaning((a, b), relation))
+        assert is_held_out(Meaning((b, a), CONVERSES[relation]))
+
+
+def test_ways_to_say_the_same_share_a_split() -> None:
+    rng = random.Random(1)
+    for _ in range(500):
+        spatial = draw_meaning(rng, "spatial")
+        assert spatial.relation is not None
+        a, b = spatial.objects
+        assert split_of(spatial) == split_of(Meaning((b, a), CONVERSES[spatial.relation]))
+        listed = draw_meaning(rng, "texture")
+        assert split_of(listed) == split_of(Meaning(listed.objects[::-1]))
+
+
+def test_the_splits_do_not_move() -> None:
+    # Checkpoints were trained on them: a change here needs a new checkpoint.
+    assert sorted(HELD_OUT_COLORS) == [
+        ("blue", "tower"),
+        ("green", "square"),
+        ("pink", "star"),
+        ("pink", "tree"),
+        ("purple", "arrow"),
+        ("red", "moon"),
+        ("yellow", "phone"),
+    ]
+    assert sorted(HELD_OUT_RELATIONS) == [
+        ("airplane", "near"),
+        ("arrow", "left"),
+        ("circle", "right"),
+        ("horse", "bottom"),
+        ("moon", "next to"),
+        ("square", "on side of"),
+        ("star", "top"),
+    ]
+    hashed = [
+        split_of(Meaning((ObjectSpec("heart"), ObjectSpec(noun)), "right"))
+        for noun in NOUNS
+        if noun != "heart"
+    ]
+    assert " ".join(hashed) == "train val train train val train train dev train train train"
+
+
+# -- scenes --------------------------------------------------------------------------------------
+
+
+def test_every_pair_of_nouns_can_be_drawn_across_and_upright() -> None:
+    for a, b in itertools.permutations(NOUNS, 2):
+        directions = set(allowed_directions(Meaning((ObjectSpec(a), ObjectSpec(b)))))
+        assert directions & {"left", "right"}
+        assert directions & {"top", "bottom"}
+
+
+def test_scenes_hold_their_meaning_on_the_grid_and_apart() -> None:
+    rng = random.Random(2)
+    for index in range(1000):
+        category = ("spatial", "complex", "numeracy", "color", "texture")[index % 5]
+        meaning = draw_meaning(rng, category)  # of any split
+        layout = draw_scene(rng, meaning)
+        for spec, group in zip(meaning.objects, layout, strict=True):
+            assert len(group) == spec.count
+            assert all(icon.noun == spec.noun for icon in group)
+            assert all(spec.color in (None, icon.color) for icon in group)
+            assert all(spec.fill in (None, icon.fill) for icon in group)
+        icons = [icon for group in layout for icon in group]
+        if meaning.relation:
+            assert relation_holds(meaning.relation, icons[0].box, icons[1].box)
+        for icon in icons:
+            assert all(edge % CELL == 0 for edge in pixels_from_box(icon.box))
+        for a, b in itertools.combinations(icons, 2):
+            assert gap(a.box, b.box) >= 99  # one token of 4 px, less the rounding at the border
+
+
+def test_far_scenes_contradict_nearness() -> None:
+    rng = random.Random(3)
+    meaning = Meaning((ObjectSpec("heart"), ObjectSpec("tree")), "left")
+    for _ in range(100):
+        (a,), (b,) = draw_scene(rng, meaning, far=True)
+        assert relation_holds("left", a.box, b.box)
+        for relation in ("near", "next to", "on side of"):
+            assert not relation_holds(relation, a.box, b.box)
+
+
+# -- triples -------------------------------------------------------------------------------------
+
+
+def test_chain_scene_and_image_agree_whatever_the_noise(noisy: list[Triple]) -> None:
+    for triple in noisy:
+        chain = parse_chain(triple.chain)
+        assert chain.problems == ()
+        icons = triple.scene.icons
+        assert [(o.name, o.box) for o in chain.objects] == [(i.name, i.box) for i in icons]
+        assert triple.image.dtype == np.uint8
+        assert (triple.image == render(Scene(icons))).all()
+        relation = triple.meaning.relation
+        if relation:
+            assert relation_holds(relation, icons[0].box, icons[1].box)
+
+
+def test_nothing_held_out_is_said_planned_or_drawn(noisy: list[Triple]) -> None:
+    for triple in noisy:
+        said = parse(triple.prompt.text)
+        assert said is not None
+        assert split_of(said) == "train"
+        assert not is_held_out(triple.meaning)
+        for planned in parse_chain(triple.chain).objects:
+            spec = parse_name(planned.name)
+            assert spec is not None
+            assert (spec.color, spec.noun) not in HELD_OUT_COLORS
+        if triple.meaning.relation:
+            a, b = triple.scene.icons[:2]
+            for relation in ("left", "right", "top", "bottom"):
+                if relation_holds(relation, a.box, b.box):
+                    assert not holds_out_relation(a.noun, relation, b.noun)
+
+
+def _wrong_shares(data: list[Triple]) -> tuple[float, float, float]:
+    """Shares of wrong relations, attributes and counts, read off captions and scenes."""
+    relations, attributes, counts = [], [], []
+    for triple in data:
+        said = parse(triple.prompt.text)
+        assert said is not None
+        icons = triple.scene.icons
+        if said.relation:
+            relations.append(not relation_holds(said.relation, icons[0].box, icons[1].box))
+        if any(spec.color or spec.fill for spec in said.objects):
+            attributes.append(
+                any(
+                    spec.color not in (None, icon.color) or spec.fill not in (None, icon.fill)
+                    for spec in said.objects
+                    for icon in icons
+                    if icon.noun == spec.noun
+                )
+            )
+        if triple.prompt.category == "numeracy":
+            drawn = [sum(icon.noun == spec.noun for icon in icons) for spec in said.objects]
+            off = [abs(n - spec.count) for n, spec in zip(drawn, said.objects, strict=True)]
+            assert sum(off) <= 1
+            counts.append(sum(off) == 1)
+    assert min(len(relations), len(attributes), len(counts)) > 700
+    return float(np.mean(relations)), float(np.mean(attributes)), float(np.mean(counts))
+
+
+def test_noise_comes_at_the_stated_rates(noisy: list[Triple]) -> None:
+    # Over 700 captions each; a share is off by .07 with odds below 1e-4 (4 deviations of .0164).
+    assert _wrong_shares(noisy) == pytest.approx((0.25, 0.2, 0.25), abs=0.07)
+
+
+def test_no_noise_means_none() -> None:
+    assert _wrong_shares(list(triples(4000, seed=6))) == (0, 0, 0)
+
+
+def test_all_noise_means_all() -> None:
+    wrong = _wrong_shares(list(triples(4000, 7, 1.0, 1.0, 1.0)))
+    assert wrong == (1, 1, 1)
+
+
+def test_a_triple_depends_on_seed_and_index_only() -> None:
+    few, many = list(triples(5, seed=9, **NOISE)), list(triples(20, seed=9, **NOISE))
+    other = list(triples(5, seed=10, **NOISE))
+    chains = [triple.chain for triple in few]
+    assert chains == [triple.chain for triple in many[:5]]
+    assert chains != [triple.chain for triple in other]
+    for a, b in zip(few, many, strict=False):
+        assert a.prompt == b.prompt
+        assert (a.image == b.image).all()
+
+
+def test_chains_follow_the_prompts_order_and_counts_in_reading_order() -> None:
+    for triple in triples(500, seed=11):
+        said = parse(triple.prompt.text)
+        assert said is not None
+        nouns = [icon.noun for icon in triple.scene.icons]
+        assert nouns == [spec.noun for spec in said.objects for _ in range(spec.count)]
+        for a, b in itertools.pairwise(triple.scene.icons):
+            if a.noun == b.noun:
+                assert (a.box.y1, a.box.x1) < (b.box.y1, b.box.x1)
