@@ -23,6 +23,7 @@ from got_r1.report.read import as_number
 __all__ = ["Chart", "Line", "Panel", "draw", "smooth"]
 
 _WIDTH, _HEIGHT = 340, 170  # CSS pixels: a phone's width, so that type stays legible there
+_AXES = (0.105, 0.12, 0.865, 0.79)  # left, bottom, width, height: fixed, so that charts align
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "path.simplify_threshold": 0.5,
@@ -32,8 +33,8 @@ _STYLE: dict[Any, Any] = {
     "axes.spines.left": False,
     "axes.axisbelow": True,
     "axes.formatter.limits": (-3, 4),
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
+    "xtick.bottom": False,
+    "ytick.left": False,
 }
 _VARIABLES = (
     "ink", "muted", "line", "total", "r_sem", "r_spa", "r_ri", "r_pi", "r_hps", "a", "b", "c", "d",
@@ -81,9 +82,9 @@ def draw(panel: Panel, rows: Sequence[Mapping[str, Any]]) -> Chart | None:
     if not curves:
         return None
     with mpl.rc_context({**_STYLE, "svg.hashsalt": panel.title}):
-        figure = Figure(figsize=(_WIDTH / 72, _HEIGHT / 72), layout="constrained")
+        figure = Figure(figsize=(_WIDTH / 72, _HEIGHT / 72))
         figure.patch.set_visible(False)  # the page is the background
-        axes = figure.add_subplot(facecolor="none")
+        axes = figure.add_axes(_AXES, facecolor="none")
         if panel.stacked:
             _draw_stack(axes, curves)
         else:
@@ -153,6 +154,7 @@ def _dress(axes: Axes, panel: Panel) -> None:
     axes.tick_params(colors=_PLACEHOLDER["muted"])
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
+    axes.tick_params(axis="y", pad=2)
     axes.yaxis.offsetText.set_color(_PLACEHOLDER["muted"])
 
 
@@ -165,7 +167,7 @@ def _svg(figure: Figure) -> str:
     svg = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r' xmlns(:\w+)?="[^"]*"| version="[^"]*"', "", svg)
     svg = re.sub(r'<svg width="[^"]*" height="[^"]*"', "<svg", svg).replace("xlink:href", "href")
-    svg = re.sub(r' id="[A-Za-z0-9]+_\d+"', "", svg)  # names of groups; clip paths are hashes
+    svg = re.sub(r' id="[A-Za-z0-9.]+_\d+"', "", svg)  # names of groups; clip paths are hashes
     svg = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", svg)
     svg = re.sub(r"<[^>]*>", lambda tag: _LONG_NUMBER.sub(_shorten, tag[0]), svg)
     for name, placeholder in _PLACEHOLDER.items():

@@ -1,0 +1,447 @@
+"""The report: one file, true to the run folder, whatever state the folder is in."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from got_r1.chain import format_object
+from got_r1.errors import BadInput
+from got_r1.records import Box, PlannedObject
+from got_r1.report import build_report
+from got_r1.report.charts import smooth
+from got_r1.report.gallery import Piece, build_galleries, split_chain
+from got_r1.report.panels import draw_sections
+from got_r1.report.read import read_run
+from got_r1.report.results import compare
+from got_r1.runlog import RunLog
+
+VOID = {"meta", "input", "br"}
+
+
+class Page(HTMLParser):
+    """What a browser would see: the attributes by name, the text, and tags left open."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.attributes: list[tuple[str, str]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.tags: Counter[str] = Counter()
+        self.html = path.read_text()
+        self.feed(self.html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_startendtag(tag, attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        self.attributes += [(name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] not in ("script", "style"):
+            self.text += data
+
+    def values(self, name: str) -> list[str]:
+        return [value for key, value in self.attributes if key == name]
+
+
+def empty_run(run_dir: Path) -> RunLog:
+    return RunLog.create(run_dir, "run:\n  seed: 7\n", tensorboard=False)
+
+
+def page_of(run_dir: Path) -> Page:
+    return Page(build_report(run_dir))
+
+
+# -- the file ------------------------------------------------------------------------------------
+
+
+def test_the_page_needs_nothing_outside_itself(fake_run: Path) -> None:
+    page = page_of(fake_run)
+    for name in ("src", "href", "action", "data", "srcset", "poster"):
+        assert all(value.startswith(("#", "data:image/")) for value in page.values(name))
+    assert not re.search(r"https?:|@import|url\((?!#)", page.html)
+    assert "default-src 'none'" in page.html  # the browser forbids what slipped through
+
+
+def test_the_page_is_well_formed(fake_run: Path) -> None:
+    page = page_of(fake_run)  # the parser asserts that tags close in order
+    assert page.open == []
+    ids = page.values("id")
+    assert len(ids) == len(set(ids))
+    targets = {value for value in page.values("href") if value.startswith("#")}
+    targets |= {f"#{name}" for name in re.findall(r"url\(#([^)]*)\)", page.html)}
+    assert targets <= {f"#{name}" for name in ids}
+
+
+def test_the_same_run_gives_the_same_bytes(fake_run: Path) -> None:
+    first = build_report(fake_run).read_bytes()
+    assert build_report(fake_run).read_bytes() == first
+
+
+def test_the_report_never_imports_torch(fake_run: Path) -> None:
+    code = f"""
+import sys
+from got_r1.report import build_report
+build_report({str(fake_run)!r})
+assert not {{"torch", "transformers"}} & set(sys.modules), "the report imported torch"
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_a_policy_wrote_stays_text(tmp_path: Path) -> None:
+    attack = "</pre></style><script>alert(1)</script><img src=x onerror=alert(1)>"
+    with empty_run(tmp_path / attack[:5].replace("/", "")) as log:
+        record = {"prompt": attack, "chain": attack, "category": attack, "problems": [attack]}
+        record |= {"objects": [{"name": attack, "box": [0, 0, 9, 9]}], "evidence": {"r_pi": attack}}
+        record |= {"reward": {"total": 1.0, "terms": {"r_pi": 1.0, '"><script>': 0.5}}}
+        log.save_sample(1, 0, np.zeros((4, 4, 3), np.uint8), record)
+        log.save_eval("rl", {"name": attack, "metrics": {attack: {"overall": {"mean": 0.5}}}})
+        log.log_metrics(1, {attack: 1.0})
+        page = page_of(log.run_dir)
+    assert page.tags["script"] == 1  # the page's own
+    assert page.tags["img"] == 0
+    assert page.text.count(attack) >= 7
+
+
+# -- the head and the notes ----------------------------------------------------------------------
+
+
+def test_the_head_says_what_ran(fake_run: Path) -> None:
+    text = " ".join(page_of(fake_run).text.split())
+    for fact in ("Stage GRPO", "Model icons", "Judge oracle", "Steps 20", "Seed 0"):
+        assert fact in text
+    assert "Notes" not in text
+
+
+@pytest.mark.parametrize(
+    ("metrics", "stage"),
+    [
+        ({"loss": 1.0, "psnr": 20.0}, "Stage VQ"),
+        ({"loss": 1.0, "loss/chain": 0.5, "loss/image": 0.5}, "Stage SFT"),
+        ({"reward/total": 1.0}, "Stage GRPO"),
+    ],
+)
+def test_any_stage_and_any_subset_of_metrics_has_a_page(
+    tmp_path: Path, metrics: dict[str, float], stage: str
+) -> None:
+    with empty_run(tmp_path / "run") as log:
+        log.log_metrics(1, {**metrics, "seconds/total": 61.0})
+        log.log_metrics(2, {**metrics, "seconds/total": 60.0})
+        text = " ".join(page_of(log.run_dir).text.split())
+    assert stage in text
+    assert "Wall time 2 min 1 s" in text
+    assert "There is no evaluation" in text
+    assert "There are no samples" in text
+
+
+def damage_line(run: Path) -> None:
+    lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (run / "metrics.jsonl").write_text("".join([*lines[:4], lines[4][:9] + "\n", *lines[5:]]))
+
+
+def unlink(name: str) -> Callable[[Path], None]:
+    return lambda run: (run / name).unlink()
+
+
+def overwrite(name: str, data: bytes) -> Callable[[Path], None]:
+    return lambda run: void((run / name).write_bytes(data))
+
+
+def void(_: object) -> None:
+    return None
+
+
+@pytest.mark.parametrize(
+    ("damage", "note"),
+    [
+        (damage_line, "metrics.jsonl: line 5 cannot be read"),
+        (overwrite("metrics.jsonl", b""), "metrics.jsonl holds no step"),
+        (unlink("metrics.jsonl"), "metrics.jsonl is missing"),
+        (unlink("config.yaml"), "config.yaml is missing"),
+        (overwrite("config.yaml", b"a: [\xff"), "config.yaml cannot be read as YAML"),
+        (overwrite("evals/sft.json", b'{"name": "sft"'), "evals/sft.json cannot be read"),
+        (unlink("samples/step_000010/001.png"), "samples/step_000010/001.json has no image"),
+        (
+            overwrite("samples/step_000010/001.png", b"\x89PNG\r\n\x1a\n broken"),
+            "samples/step_000010/001.png cannot be read",
+        ),
+        (
+            overwrite("samples/step_000010/001.json", b"[]"),
+            "samples/step_000010/001.json cannot be read",
+        ),
+    ],
+)
+def test_damage_is_named_and_the_rest_is_shown(
+    fake_run: Path, damage: Callable[[Path], None], note: str
+) -> None:
+    damage(fake_run)
+    page = page_of(fake_run)
+    notes = page.text[page.text.rindex("Notes") :]
+    assert note in notes
+    assert "Step 20" in page.text
+
+
+@pytest.mark.parametrize("make", ["nothing", "a file", "an empty folder", "a folder of others"])
+def test_a_folder_that_is_not_a_run_is_bad_input(tmp_path: Path, make: str) -> None:
+    path = tmp_path / "run"
+    if make == "a file":
+        path.touch()
+    elif make != "nothing":
+        path.mkdir()
+    if make == "a folder of others":
+        (path / "thesis.tex").touch()
+    with pytest.raises(BadInput, match=r"run folder.*give the run\.dir"):
+        build_report(path)
+    assert not (path / "report.html").exists()
+
+
+# Not larger: a curve of 1e300 is beyond what matplotlib can lay out, and no training gives it.
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(-1e9, 1e9) | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(["name", "box", "total", "terms", "r_pi"]), inner)
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_records_of_any_shape_have_a_page(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """Files by another version, another hand, or half a bug: shown as far as they make sense."""
+
+    def draw(*keys: str) -> dict[str, Any]:
+        return {key: data.draw(json_values, label=key) for key in keys}
+
+    run = tmp_path_factory.mktemp("run")
+    folder = run / "samples" / "step_000001"
+    folder.mkdir(parents=True)
+    record = draw("prompt", "chain", "objects", "found", "problems", "reward", "evidence")
+    (folder / "000.json").write_text(json.dumps(record))
+    (run / "evals").mkdir()
+    metrics = {"metric": {"overall": draw("mean", "low", "n"), **draw("by_category")}}
+    evaluation = {**draw("name", "prompts", "seed"), "metrics": {**metrics, **draw("other")}}
+    (run / "evals" / "rl.json").write_text(json.dumps(evaluation))
+    (run / "config.yaml").write_text(json.dumps(draw("run", "model", "rl")))
+    page = page_of(run)
+    assert page.open == []
+    assert "Step 1" in page.text
+
+
+# -- the results ---------------------------------------------------------------------------------
+
+
+def one_metric(name: str, mean: float, low: float, high: float) -> dict[str, Any]:
+    estimate = {"mean": mean, "low": low, "high": high, "n": 500}
+    return {"name": name, "metrics": {"image_relation": {"overall": estimate}}}
+
+
+@pytest.mark.parametrize(
+    ("after", "change", "is_clear"),
+    [
+        ((0.90, 0.86, 0.93), 0.15, True),
+        ((0.80, 0.79, 0.84), 0.05, False),  # 0.79 lies in the interval before
+        ((0.60, 0.55, 0.65), -0.15, True),
+    ],
+)
+def test_a_change_is_clear_when_the_intervals_do_not_meet(
+    after: tuple[float, float, float], change: float, is_clear: bool
+) -> None:
+    results = compare([one_metric("sft", 0.75, 0.70, 0.80), one_metric("rl", *after)])
+    assert results is not None
+    (row,) = results.rows
+    assert row.change == pytest.approx(change)
+    assert row.is_clear is is_clear
+
+
+def test_sft_stands_before_rl_and_numbers_are_those_of_the_files(fake_run: Path) -> None:
+    with RunLog.resume(fake_run, 20, tensorboard=False) as log:
+        log.save_eval("also", one_metric("also", 0.123, 0.101, 0.145))
+    results = compare(read_run(fake_run).evals)
+    assert results is not None
+    assert [name for name, _ in results.columns] == ["sft", "rl", "also"]
+    saved = json.loads((fake_run / "evals" / "rl.json").read_text())["metrics"]["objects"]
+    by_name = {row.name: row for row in results.rows}
+    assert [row.name for row in by_name["objects"].categories] == list(saved["by_category"])
+    page = page_of(fake_run)
+    for estimate in (saved["overall"], *saved["by_category"].values()):
+        assert f"{estimate['mean']:.3f}" in page.text
+        assert f"{estimate['low']:.3f} – {estimate['high']:.3f}" in page.text
+    assert "0.123" in page.text
+
+
+def test_evaluations_under_other_conditions_say_so() -> None:
+    sft, rl = one_metric("sft", 0.7, 0.6, 0.8), one_metric("rl", 0.8, 0.7, 0.9)
+    results = compare([{**sft, "prompts": 100}, {**rl, "prompts": 500}])
+    assert results is not None
+    assert results.conditions == ("sft: 100 prompts", "rl: 500 prompts")
+
+
+# -- the curves ----------------------------------------------------------------------------------
+
+
+def test_smoothing_is_a_centred_mean() -> None:
+    np.testing.assert_allclose(smooth(np.array([0.0, 3.0, 0.0, 3.0, 0.0])), [1.5, 1, 2, 1, 1.5])
+    np.testing.assert_allclose(smooth(np.array([1.0, 5.0])), [1, 5])  # too short to smooth
+
+
+@settings(max_examples=50)
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=200))
+def test_smoothing_stays_within_the_values(values: list[float]) -> None:
+    smoothed = smooth(np.array(values))
+    assert smoothed.shape == (len(values),)
+    slack = 1e-6 * max(1.0, *map(abs, values))
+    assert min(values) - slack <= smoothed.min()
+    assert smoothed.max() <= max(values) + slack
+
+
+def test_every_logged_metric_is_drawn(fake_run: Path) -> None:
+    rows = [dict(row) for row in read_run(fake_run).metrics]
+    rows[3]["reward/r_new"] = 0.5
+    charts = [chart for group in draw_sections(rows).values() for chart in group]
+    drawn = {line.key for chart in charts for line in chart.lines}
+    drawn |= {line.spread for chart in charts for line in chart.lines}
+    assert {key for row in rows for key in row} <= drawn | {"step", "seconds/total"}
+
+
+def test_a_curve_survives_holes() -> None:
+    values = [1.0, None, "?", 3.0, float("nan"), True, 10**400]
+    rows = [{"step": step, "kl": value} for step, value in enumerate(values)]
+    (chart,) = draw_sections(rows)["Reward"]
+    assert (chart.panel.title, chart.first, chart.last) == ("KL to the reference", 1.0, 3.0)
+
+
+def test_curves_take_their_colours_from_the_page(fake_run: Path) -> None:
+    page = page_of(fake_run)
+    inside = "".join(re.findall(r"<svg.*?</svg>", page.html, flags=re.DOTALL))
+    defined = set(re.findall(r"(--[\w-]+):", page.html))
+    assert set(re.findall(r"var\((--[\w-]+)\)", inside)) <= defined
+    assert not re.search(r"#(?!000000|ffffff)[0-9a-f]{6}\b", inside)  # no placeholder is left
+
+
+# -- the gallery ---------------------------------------------------------------------------------
+
+
+def log_sample(run_dir: Path, image: np.ndarray, **record: Any) -> Path:
+    with empty_run(run_dir) as log:
+        log.save_sample(1, 0, image, record)
+    return run_dir
+
+
+def named(name: str, *box: int) -> dict[str, Any]:
+    return {"name": name, "box": list(box)}
+
+
+BLANK = np.full((40, 40, 3), 255, np.uint8)
+
+
+def test_found_boxes_belong_to_planned_objects_of_their_name(tmp_path: Path) -> None:
+    run = log_sample(
+        tmp_path / "run",
+        BLANK,
+        objects=[
+            named("star", 0, 0, 200, 200),
+            named("star", 500, 0, 700, 200),
+            named("heart", 0, 500, 200, 700),
+            named("moon", 800, 800, 900, 900),
+        ],
+        found=[
+            named("star", 500, 100, 700, 300),
+            named("star", 0, 0, 200, 200),
+            named("moon", 100, 100, 200, 200),
+            named("star", 9, 900, 19, 910),
+        ],
+    )
+    ((gallery,), notes) = build_galleries(read_run(run))
+    assert notes == ()
+    (card,) = gallery.cards
+    # The second star is half covered: 100 of 300. The moon is there, but elsewhere.
+    assert [mark.iou for mark in card.planned] == [1.0, pytest.approx(1 / 3), None, 0.0]
+    assert card.found is not None
+    assert [mark.number for mark in card.found] == [2, 1, 4, 0]
+
+
+def test_boxes_are_drawn_where_the_record_says(tmp_path: Path) -> None:
+    objects, found = [named("star", 100, 200, 400, 600)], [named("star", 90, 210, 410, 580)]
+    page = page_of(log_sample(tmp_path / "run", BLANK, objects=objects, found=found))
+    assert '<rect class="planned" x="100" y="200" width="300" height="400"/>' in page.html
+    assert '<rect class="found" x="90" y="210" width="320" height="370"/>' in page.html
+
+
+def test_a_run_where_nobody_looked_for_boxes_has_no_found_pane(tmp_path: Path) -> None:
+    page = page_of(log_sample(tmp_path / "run", BLANK, objects=[named("star", 0, 0, 9, 9)]))
+    assert "not found" not in page.text
+    assert page.tags["use"] == page.tags["image"] - 1 == 0
+
+
+def embedded(page: Page) -> Image.Image:
+    (uri,) = (value for value in page.values("href") if value.startswith("data:"))
+    return Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1])))
+
+
+def test_a_small_image_is_embedded_as_it_is(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    page = page_of(log_sample(tmp_path / "run", image, prompt="noise"))
+    assert np.array_equal(np.asarray(embedded(page)), image)
+
+
+def test_a_large_image_is_scaled_down(tmp_path: Path) -> None:
+    image = np.full((768, 768, 3), (200, 30, 30), np.uint8)
+    small = embedded(page_of(log_sample(tmp_path / "run", image, prompt="red")))
+    assert small.size == (384, 384)
+    np.testing.assert_allclose(np.asarray(small.convert("RGB"))[100, 100], (200, 30, 30), atol=4)
+
+
+def test_many_steps_are_thinned_evenly_and_said(tmp_path: Path) -> None:
+    with empty_run(tmp_path / "run") as log:
+        for step in range(1, 101):
+            log.save_sample(step, 0, BLANK, {"prompt": "a star"})
+    galleries, _ = build_galleries(read_run(log.run_dir))
+    steps = [gallery.step for gallery in galleries]
+    assert (len(steps), steps[0], steps[-1]) == (24, 1, 100)
+    assert set(np.diff(steps)) <= {4, 5}
+    assert "24 of 100 logged steps are shown" in page_of(log.run_dir).text
+
+
+def test_the_chain_is_prose_names_and_collapsed_boxes() -> None:
+    star = format_object(PlannedObject("red star", Box(1, 2, 30, 40)))
+    assert split_chain(f"A {star}. <|obj_start|>lost") == (
+        Piece("prose", "A "),
+        Piece("name", "red star"),
+        Piece("prose", " "),
+        Piece("box", "(1,2),(30,40)"),
+        Piece("prose", ". <|obj_start|>lost"),
+    )
+
+
+@given(st.text() | st.lists(st.sampled_from(["<|obj_start|>", "<|obj_end|>", " x "])).map("".join))
+def test_no_prose_of_a_chain_is_lost(text: str) -> None:
+    shown = "".join(piece.text for piece in split_chain(text))
+    tags = r"<\|obj_start\|>|<\|obj_end\|>|\s"
+    assert re.sub(tags, "", shown) == re.sub(tags, "", text)
