@@ -68,6 +68,7 @@ def silhouette(noun: str, width: int, height: int) -> np.ndarray:
     return coverage
 
 
+@lru_cache(maxsize=256)
 def _is_dark(fill: str, width: int, height: int) -> np.ndarray:
     """Where the fill's second tone lies: bool [height, width], repeating every token."""
     y, x = np.mgrid[:height, :width] % CELL
