@@ -1,0 +1,100 @@
+"""The first half of a GRPO step: sample groups of (chain, image) and have them judged."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from got_r1 import chain as chains
+from got_r1 import rewards
+from got_r1.config import Recipe
+from got_r1.judges.base import Judge
+from got_r1.policy.janus import Policy
+from got_r1.policy.sampler import Sampler
+from got_r1.records import Chain, JudgeFailure, Prompt, Reward, Rollout
+
+__all__ = ["Samples", "roll_out"]
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """What one step sampled, and what the judge said: B = prompts x group rows, group-wise."""
+
+    rollout: Rollout
+    chains: list[Chain]  # [B]
+    images: NDArray[np.uint8]  # [B, height, width, 3]
+    rewards: list[Reward]  # [B]
+    group: int
+    seconds: dict[str, float]
+
+    def metrics(self) -> dict[str, float]:
+        """Rewards with their spread inside groups, lengths, stops and seconds of sampling."""
+        metrics: dict[str, float] = {}
+        for name in ("total", *rewards.TERMS):
+            values = [r.total if name == "total" else r.terms.get(name) for r in self.rewards]
+            grouped = np.array(values, dtype=np.float64).reshape(-1, self.group)  # None -> nan
+            known = grouped[np.isfinite(grouped).any(axis=1)]
+            if len(known):
+                metrics[f"reward/{name}"] = float(np.nanmean(known))
+                metrics[f"group_std/{name}"] = float(np.nanstd(known, axis=1).mean())
+        written = self.rollout.chains
+        tokens = sum(len(ids) for ids in written.token_ids) + self.rollout.image_ids.numel()
+        sampling = self.seconds["seconds/rollout"]
+        return (
+            metrics
+            | self.seconds
+            | {
+                "malformed_chains": float(sum(bool(chain.problems) for chain in self.chains)),
+                "unfinished_chains": float(sum(s != "begin_of_image" for s in written.stops)),
+                "chain_tokens": float(np.mean([len(ids) for ids in written.token_ids])),
+                "tokens_per_second": tokens / sampling,
+                "judge_failures": float(
+                    sum(
+                        isinstance(v, JudgeFailure)
+                        for r in self.rewards
+                        for v in r.verdicts.values()
+                    )
+                ),
+            }
+        )
+
+
+def roll_out(
+    policy: Policy, judge: Judge, prompts: Sequence[Prompt], recipe: Recipe, seed: int
+) -> Samples:
+    """Samples `rl.group` answers for each prompt and has them judged.
+
+    The chain is complete before the first image token: the judge reads the chains while the
+    images are drawn.
+    """
+    settings, group = recipe.rollout, recipe.rl.group
+    sampler = Sampler(policy)
+    start = time.perf_counter()
+    written = sampler.write_chains(
+        prompts,
+        group,
+        seed=seed,
+        limit=settings.chain_limit,
+        temperature=settings.chain_temperature,
+    )
+    parsed = [chains.parse(text) for text in written.texts]
+    with ThreadPoolExecutor(max_workers=1) as judging:
+        reading = judging.submit(rewards.stage_one, judge, written.prompts, parsed, recipe.reward)
+        rollout = sampler.draw_images(
+            written, guidance=settings.guidance, temperature=settings.image_temperature
+        )
+        images = policy.decode_images(rollout.image_ids)
+        drawn = time.perf_counter()
+        read = reading.result()
+    looked = rewards.stage_two(judge, written.prompts, parsed, images, recipe.reward)
+    judged = [
+        rewards.reward(chain, {**one, **two}, recipe.reward)
+        for chain, one, two in zip(parsed, read, looked, strict=True)
+    ]
+    seconds = {"seconds/rollout": drawn - start, "seconds/judge": time.perf_counter() - drawn}
+    return Samples(rollout, parsed, images, judged, group, seconds)

@@ -1,0 +1,136 @@
+"""Training of the image tokenizer of the embedded world.
+
+Makes the whole tiny policy (random language model, trained tokenizer, trained VQ) from nothing:
+the folder that `train sft` starts from. Full-size models bring their own VQ and never come here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from got_r1.config import Recipe
+from got_r1.icons.data import triples
+from got_r1.icons.measure import detector_accuracy
+from got_r1.policy.janus import Policy
+from got_r1.policy.tiny import build_policy
+from got_r1.training.optimizer import make_optimizer, update
+from got_r1.training.run import Run, seed_step
+
+__all__ = ["train"]
+
+COMMITMENT = 0.25  # weight of the commitment loss, as in the VQ-VAE paper
+IMAGES = 20_000  # renderings to draw batches from
+RESTART_EVERY = 50  # steps between restarts of codes that nothing used
+
+
+def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str, object]:
+    """Trains VQ and tokenizer by `recipe.vq`; returns a summary with the folder of the model."""
+    section = recipe.vq
+    corpus = triples(5000, recipe.run.seed)
+    texts = (text for triple in corpus for text in (triple.prompt.text, triple.chain))
+    policy = build_policy(texts, seed=recipe.run.seed)
+    policy.model.requires_grad_(False)
+    vq = policy.model.model.vqmodel.requires_grad_(True).train()
+    optimizer = make_optimizer(vq.parameters(), section)
+    images = np.stack([t.image for t in triples(IMAGES, recipe.run.seed)])
+
+    with Run.open(
+        recipe, section, policy, optimizer, title="VQ", resume=resume, quiet=quiet
+    ) as run:
+        if run.fresh:
+            initialise_codebook(policy, images[:512])
+        used = torch.zeros(vq.quantize.num_embeddings, dtype=torch.bool)
+        for step in run.steps():
+            seed_step(recipe.run.seed, step)
+            rows = np.random.default_rng((recipe.run.seed, step)).integers(
+                len(images), size=section.batch
+            )
+            pixels = to_pixels(images[rows])
+            with torch.autocast("cpu", torch.bfloat16, enabled=section.autocast):
+                decoded, states, codes, ids = quantised(policy, pixels)
+                reconstruction = F.l1_loss(decoded.float(), pixels) + F.mse_loss(
+                    decoded.float(), pixels
+                )
+                codebook = F.mse_loss(codes, states.detach())
+                commitment = F.mse_loss(states, codes.detach())
+                loss = reconstruction + codebook + COMMITMENT * commitment
+            loss.backward()
+            metrics = update(optimizer, section, step)
+            used[ids.unique()] = True
+            if step % RESTART_EVERY == 0:
+                if step < section.steps // 2:
+                    restart_codes(policy, states, ~used)
+                metrics["codes_used"] = float(used.float().mean())
+                used.zero_()
+            run.log(
+                step, metrics | {"loss": loss.item(), "loss/reconstruction": reconstruction.item()}
+            )
+        # Unit codes make the library's own encoder right (it leaves the normalisation out).
+        with torch.no_grad():
+            vq.quantize.embedding.weight.copy_(F.normalize(vq.quantize.embedding.weight, dim=-1))
+        vq.eval().requires_grad_(False)
+        folder = run.finish()
+        read = round_trip(policy, 2000, recipe.run.seed + 1)
+        run.records.save_eval("vq_round_trip", read)
+        return run.summary(model=str(folder), round_trip=read)
+
+
+def to_pixels(images: NDArray[np.uint8]) -> Tensor:
+    """uint8 [B, height, width, 3] to float32 [B, 3, height, width] in [-1, 1]."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def encode(policy: Policy, pixels: Tensor) -> Tensor:
+    """Unit encoder states [B, h, w, D] before quantisation."""
+    vq = policy.model.model.vqmodel
+    states = vq.quant_conv(vq.encoder(pixels)).float()
+    return F.normalize(states.permute(0, 2, 3, 1), dim=-1)
+
+
+def quantised(policy: Policy, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """A round trip with straight-through gradients: pixels, states, their codes, code ids.
+
+    States and codes live on the unit sphere, as the official VQ has it.
+    """
+    vq = policy.model.model.vqmodel
+    states = encode(policy, pixels)
+    codebook = F.normalize(vq.quantize.embedding.weight, dim=-1)
+    ids = (states.detach() @ codebook.detach().T).argmax(-1)
+    codes = codebook[ids]
+    passed = states + (codes - states).detach()
+    decoded = vq.decoder(vq.post_quant_conv(passed.permute(0, 3, 1, 2)))
+    return decoded, states, codes, ids
+
+
+@torch.no_grad()
+def restart_codes(policy: Policy, states: Tensor, dead: Tensor) -> None:
+    """Moves the codes marked in `dead` (bool [codes]) onto encoder states of this batch."""
+    states = states.reshape(-1, states.shape[-1])
+    chosen = states[torch.randperm(len(states))[: int(dead.sum())]]
+    weight = policy.model.model.vqmodel.quantize.embedding.weight
+    weight[dead.nonzero().squeeze(1)[: len(chosen)]] = chosen
+
+
+@torch.no_grad()
+def initialise_codebook(policy: Policy, images: NDArray[np.uint8]) -> None:
+    """Starts every code on an encoder state, so that none is dead from the first step."""
+    states = encode(policy, to_pixels(images))
+    everything = torch.ones(policy.model.config.vq_config.num_embeddings, dtype=torch.bool)
+    restart_codes(policy, states, everything)
+
+
+def round_trip(policy: Policy, count: int, seed: int) -> dict[str, float]:
+    """How well the detector reads `count` fresh renderings after encoding and decoding."""
+    fresh = list(triples(count, seed))
+    images = np.stack([t.image for t in fresh])
+    decoded = [
+        policy.decode_images(policy.encode_images(images[i : i + 256]))
+        for i in range(0, count, 256)
+    ]
+    return asdict(detector_accuracy(np.concatenate(decoded), [t.scene for t in fresh]))

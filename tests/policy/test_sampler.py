@@ -1,0 +1,227 @@
+"""The sampler against the replay, and what a rollout promises."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from torch import Tensor
+
+from got_r1.errors import BadInput
+from got_r1.policy.decoder import Cache
+from got_r1.policy.janus import Policy, TokenBatch
+from got_r1.policy.sampler import Sampler, draw
+from got_r1.records import Prompt, Rollout
+
+PROMPTS = [
+    Prompt("a red heart and a blue star"),
+    Prompt("two towers"),
+    Prompt("a green horse on the left of a dotted yellow moon"),
+]
+TOLERANCE = 1e-4
+
+
+def roll_out(policy: Policy, guidance: float, limit: int = 24, seed: int = 3) -> Rollout:
+    sampler = Sampler(policy)
+    chains = sampler.write_chains(PROMPTS, 3, seed=seed, limit=limit, temperature=0.9)
+    return sampler.draw_images(chains, guidance=guidance, temperature=1.1)
+
+
+def padded(values: tuple[Tensor, ...]) -> Tensor:
+    return torch.nn.utils.rnn.pad_sequence(list(values), batch_first=True)
+
+
+def largest_gap(policy: Policy, rollout: Rollout, mode: str) -> float:
+    with torch.no_grad():
+        replay = policy.replay(
+            TokenBatch.from_rollout(rollout, policy.pad_id),
+            mode=mode,
+            guidance=rollout.guidance,
+            chain_temperature=0.9,
+            image_temperature=1.1,
+        )
+    acted = padded(rollout.chains.loss_mask)
+    chain_gap = (replay.chain_logprobs - padded(rollout.chains.logprobs))[acted].abs().max()
+    image_gap = (replay.image_logprobs - rollout.image_logprobs).abs().max()
+    return max(chain_gap.item(), image_gap.item())
+
+
+# -- replay ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("mode", "guidance"), [("conditional", 1.0), ("guided", 3.0)])
+def test_replay_reproduces_the_samplers_logprobs(
+    policy: Policy, mode: str, guidance: float
+) -> None:
+    assert largest_gap(policy, roll_out(policy, guidance), mode) < TOLERANCE
+
+
+@pytest.mark.parametrize(("mode", "guidance"), [("conditional", 1.0), ("guided", 3.0)])
+def test_replay_reproduces_them_after_a_lora_update(
+    lora_policy: Policy, mode: str, guidance: float
+) -> None:
+    before = roll_out(lora_policy, guidance)
+    optimizer = torch.optim.AdamW(lora_policy.trainable().values(), lr=0.05)
+    batch = TokenBatch.from_rollout(before, lora_policy.pad_id)
+    for _ in range(3):
+        replay = lora_policy.replay(batch, mode=mode, guidance=guidance)
+        (-replay.image_logprobs.mean() - replay.chain_logprobs.mean()).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert largest_gap(lora_policy, before, mode) > 0.01, "the update must have changed the policy"
+    assert largest_gap(lora_policy, roll_out(lora_policy, guidance), mode) < TOLERANCE
+
+
+def test_conditional_replay_of_a_guided_rollout_is_another_distribution(policy: Policy) -> None:
+    assert largest_gap(policy, roll_out(policy, 3.0), "conditional") > 0.01
+
+
+def test_each_head_learns_only_from_its_own_tokens(own_policy: Policy) -> None:
+    batch = TokenBatch.from_rollout(roll_out(own_policy, 1.0), own_policy.pad_id)
+    heads = (own_policy.model.lm_head, own_policy.model.model.generation_head)
+    touched = []
+    for part in ("chain_logprobs", "image_logprobs"):
+        own_policy.model.zero_grad()
+        getattr(own_policy.replay(batch), part).sum().backward()
+        touched.append([any(p.grad is not None for p in head.parameters()) for head in heads])
+    assert touched == [[True, False], [False, True]]
+
+
+def test_micro_batches_replay_like_the_whole(policy: Policy) -> None:
+    batch = TokenBatch.from_rollout(roll_out(policy, 2.0), policy.pad_id)
+    with torch.no_grad():
+        whole = policy.replay(batch, mode="guided", guidance=2.0)
+        rows = torch.tensor([7, 2])
+        part = policy.replay(batch[rows], mode="guided", guidance=2.0)
+    width = part.chain_logprobs.shape[1]
+    torch.testing.assert_close(part.image_logprobs, whole.image_logprobs[rows])
+    torch.testing.assert_close(part.chain_logprobs, whole.chain_logprobs[rows, :width])
+
+
+def test_unconditional_hides_all_text_but_the_first_and_last_token(policy: Policy) -> None:
+    batch = TokenBatch.from_rollout(roll_out(policy, 1.0), policy.pad_id)
+    hidden = batch.unconditional(policy.pad_id)
+    for ids, length in zip(hidden.text_ids, hidden.text_lengths, strict=True):
+        text = ids[:length].tolist()
+        assert text[0] == policy.bos_id
+        assert text[-1] == policy.begin_of_image_id
+        assert set(text[1:-1]) == {policy.pad_id}
+
+
+# -- what a rollout records ------------------------------------------------------------------------
+
+
+def test_a_forced_begin_of_image_is_no_action(policy: Policy) -> None:
+    chains = Sampler(policy).write_chains(PROMPTS, 4, seed=0, limit=5)
+    assert "length" in chains.stops
+    for ids, mask, logprobs, stop in zip(
+        chains.token_ids, chains.loss_mask, chains.logprobs, chains.stops, strict=True
+    ):
+        assert ids[-1] == policy.begin_of_image_id
+        assert mask[:-1].all()
+        assert bool(mask[-1]) == (stop == "begin_of_image")
+        if stop != "begin_of_image":
+            assert logprobs[-1] == 0
+        if stop == "length":
+            assert len(ids) == 6
+
+
+def test_given_chains_hold_no_actions(policy: Policy) -> None:
+    text = "A <|obj_start|>red heart<|obj_end|> <|box_start|>(0,0),(400,400)<|box_end|>."
+    chains = Sampler(policy).given_chains(PROMPTS[:1], [text], seed=0)
+    assert chains.texts == (text,)
+    assert policy.decode_chain(chains.token_ids[0]) == text
+    assert not chains.loss_mask[0].any()
+    rollout = Sampler(policy).draw_images(chains, guidance=2.0)
+    assert policy.decode_images(rollout.image_ids).shape == (1, 40, 40, 3)
+
+
+def test_a_sample_does_not_depend_on_its_neighbours(policy: Policy) -> None:
+    # Another batch size may round differently in the last bit, which moves a token only where the
+    # noise falls within about 1e-6 of a boundary: odds of a false alarm below 1 in 1,000.
+    together = roll_out(policy, 2.0)
+    sampler = Sampler(policy)
+    for row in (0, 4, 8):
+        prompt, sample = together.chains.prompts[row], together.chains.sample_ids[row]
+        alone = sampler.write_chains(
+            [prompt], 1, seed=3, limit=24, temperature=0.9, first_sample=sample
+        )
+        assert alone.token_ids[0].tolist() == together.chains.token_ids[row].tolist()
+        image = sampler.draw_images(alone, guidance=2.0, temperature=1.1)
+        assert image.image_ids[0].tolist() == together.image_ids[row].tolist()
+
+
+def test_samples_of_a_group_and_seeds_differ(policy: Policy) -> None:
+    first, second = roll_out(policy, 1.0, seed=3), roll_out(policy, 1.0, seed=4)
+    assert not torch.equal(first.image_ids[0], first.image_ids[1])
+    assert not torch.equal(first.image_ids[0], second.image_ids[0])
+
+
+def test_noise_inverts_the_cumulative_distribution() -> None:
+    # 20,000 evenly spread draws: the counts may miss their expectation by rounding only.
+    logits = torch.tensor([[0.0, 1.0, -2.0, 3.0]]).expand(20_000, -1)
+    noise = (torch.arange(20_000, dtype=torch.float64) + 0.5) / 20_000
+    ids, logprobs = draw(logits, noise)
+    expected = torch.softmax(logits[0], 0) * 20_000
+    assert (torch.bincount(ids, minlength=4) - expected).abs().max() <= 1
+    torch.testing.assert_close(logprobs, torch.log_softmax(logits[0], 0)[ids])
+
+
+def test_sampled_tokens_follow_the_policys_distribution(policy: Policy) -> None:
+    # Chi-square over the first image token of 4,000 samples of one chain; a correct sampler fails
+    # with odds of 1 in 10,000, and the seed is fixed.
+    text = ["A <|obj_start|>red heart<|obj_end|> <|box_start|>(0,0),(400,400)<|box_end|>."]
+    sampler = Sampler(policy)
+    chains = sampler.given_chains(PROMPTS[:1], text, seed=0)
+    states = sampler.decoder
+    cache = Cache.from_prefill(
+        states, [torch.cat([chains.prompt_ids[0], chains.token_ids[0]])[:-1]], room=1
+    )
+    length = len(chains.prompt_ids[0]) + len(chains.token_ids[0])
+    with torch.no_grad():
+        hidden = states.step(
+            states.embed_text(torch.tensor([policy.begin_of_image_id])),
+            torch.tensor([length - 1]),
+            cache,
+        )
+        logits = states.image_logits(hidden)
+    noise = torch.rand(4000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    ids, _ = draw(logits.expand(4000, -1), noise)
+    order = logits[0].argsort()
+    bins = torch.bincount(ids, minlength=logits.shape[1])[order].view(32, -1).sum(1)
+    expected = torch.softmax(logits[0].double(), 0)[order].view(32, -1).sum(1) * 4000
+    assert stats.chisquare(bins.numpy(), expected.numpy()).pvalue > 1e-4
+
+
+# -- the cache -------------------------------------------------------------------------------------
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.booleans(), min_size=1, max_size=12))
+def test_keep_moves_whole_rows(alive: list[bool]) -> None:
+    rows = len(alive)
+    content = torch.arange(rows, dtype=torch.float32)[:, None, None, None].expand(rows, 2, 5, 3)
+    visible = torch.arange(5) <= torch.arange(rows)[:, None] % 5
+    cache = Cache([content.clone()], [-content.clone()], visible.clone(), width=4)
+    order = cache.keep(torch.tensor(alive))
+    assert sorted(order.tolist()) == [row for row, lives in enumerate(alive) if lives]
+    assert cache.rows == sum(alive)
+    for place, row in enumerate(order.tolist()):
+        assert (cache.keys[0][place, :, :4] == row).all()
+        assert (cache.values[0][place, :, :4] == -row).all()
+        assert torch.equal(cache.visible[place], visible[row])
+
+
+# -- bad input -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("  ", "empty"), ("a red heart " * 500, "shorten the prompt")]
+)
+def test_prompts_that_cannot_be_sampled_are_refused(
+    policy: Policy, text: str, words: str
+) -> None:
+    with pytest.raises(BadInput, match=words):
+        Sampler(policy).write_chains([Prompt(text)], 1, seed=0, limit=10)
