@@ -210,6 +210,12 @@ def test_a_folder_with_something_in_it_is_never_touched(tmp_path: Path) -> None:
     assert contents(tmp_path) == {"thesis.tex": b"ten years"}
 
 
+def test_a_start_killed_in_its_first_write_can_be_repeated(tmp_path: Path) -> None:
+    (tmp_path / ".config.yaml.partial").write_text("ru")
+    create(tmp_path).close()
+    assert names(tmp_path) == ["config.yaml"]
+
+
 def test_a_file_cannot_become_a_run(tmp_path: Path) -> None:
     (tmp_path / "run").touch()
     with pytest.raises(BadInput, match=r"is a file.*another run\.dir"):

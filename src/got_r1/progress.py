@@ -29,6 +29,7 @@ _BAR_WIDTH = 40
 _TERMS = {"reward/r_sem": "R_sem", "reward/r_spa": "R_spa", "reward/r_ri": "R_RI"}
 _TERMS |= {"reward/r_pi": "R_PI", "reward/r_hps": "R_HPS"}
 _MAIN = {"reward/total": "reward", "loss": "loss", "loss/chain": "chain", "loss/image": "image"}
+_MAIN |= {"loss/reconstruction": "reconstruction"}
 _ASIDE = {"kl": "KL", "grad_norm": "grad", "lr": "lr", "tokens_per_second": "tokens/s"}
 
 

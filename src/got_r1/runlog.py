@@ -84,7 +84,7 @@ class RunLog:
         run_dir = Path(run_dir)
         if run_dir.exists() and not run_dir.is_dir():
             raise BadInput(f"Run folder {run_dir} is a file; choose another run.dir.")
-        if run_dir.exists() and any(run_dir.iterdir()):
+        if run_dir.exists() and any(map(_is_content, run_dir.iterdir())):
             raise BadInput(
                 f"Run folder {run_dir} exists and is not empty; "
                 "choose another run.dir, or add --resume to continue the run in it."
@@ -181,6 +181,11 @@ class RunLog:
             match = _SAMPLE_FOLDER.fullmatch(folder.name)
             if match and int(match[1]) > step:
                 shutil.rmtree(folder)
+
+
+def _is_content(path: Path) -> bool:
+    """Anything but the recipe's first write, had the process been killed in it."""
+    return path.name != ".config.yaml.partial"
 
 
 def _is_up_to(step: int, line: bytes) -> bool:

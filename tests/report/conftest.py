@@ -111,8 +111,8 @@ def fake_eval(name: str, level: float) -> dict[str, Any]:
         half = 1.96 * math.sqrt(mean * (1 - mean) / n)
         return {"mean": mean, "low": max(0, mean - half), "high": min(1, mean + half), "n": n}
 
-    offsets = {"plan_relation": 0.03, "image_relation": -0.01, "objects": 0.02}
-    offsets |= {"plan_image_iou": 0.0, "count": -0.05}
+    offsets = {"plan_relation": 0.03, "image_relation": -0.01, "attributes": 0.02}
+    offsets |= {"iou": 0.0, "count": -0.05}
     metrics = {
         metric: {
             "overall": estimate(level + offset, 500),
@@ -120,7 +120,7 @@ def fake_eval(name: str, level: float) -> dict[str, Any]:
                 category: estimate(min(0.99, level + offset + 0.02 * (i - 2)), 100)
                 for i, category in enumerate(CATEGORIES)
             }
-            if metric in ("objects", "plan_image_iou")
+            if metric in ("attributes", "iou")
             else {},
         }
         for metric, offset in offsets.items()

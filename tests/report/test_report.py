@@ -286,14 +286,26 @@ def test_sft_stands_before_rl_and_numbers_are_those_of_the_files(fake_run: Path)
     results = compare(read_run(fake_run).evals)
     assert results is not None
     assert [name for name, _ in results.columns] == ["sft", "rl", "also"]
-    saved = json.loads((fake_run / "evals" / "rl.json").read_text())["metrics"]["objects"]
+    saved = json.loads((fake_run / "evals" / "rl.json").read_text())["metrics"]["attributes"]
     by_name = {row.name: row for row in results.rows}
-    assert [row.name for row in by_name["objects"].categories] == list(saved["by_category"])
+    assert [row.name for row in by_name["objects right in the image"].categories] == list(
+        saved["by_category"]
+    )
     page = page_of(fake_run)
     for estimate in (saved["overall"], *saved["by_category"].values()):
         assert f"{estimate['mean']:.3f}" in page.text
         assert f"{estimate['low']:.3f} – {estimate['high']:.3f}" in page.text
     assert "0.123" in page.text
+
+
+def test_an_evaluation_of_plain_numbers_is_a_column_without_intervals(tmp_path: Path) -> None:
+    with empty_run(tmp_path / "run") as log:
+        log.save_eval("vq_round_trip", {"exactly_right": 0.97, "psnr": 21.5})
+        page = page_of(log.run_dir)
+    text = " ".join(page.text.split())
+    assert "exactly right 0.970" in text
+    assert "psnr 21.500" in text
+    assert "There is no evaluation" not in text
 
 
 def test_evaluations_under_other_conditions_say_so() -> None:

@@ -139,7 +139,9 @@ def _read_evals(folder: Path, notes: list[str]) -> tuple[dict[str, Any], ...]:
     evals = []
     for path in sorted(folder.glob("*.json")):
         result = _parse_object(path.read_bytes())
-        if result is None or not isinstance(result.get("metrics"), dict):
+        if result is not None and "metrics" not in result:  # plain numbers, without intervals
+            result = {"metrics": {key: {"overall": {"mean": result[key]}} for key in result}}
+        if result is None or not isinstance(result["metrics"], dict):
             notes.append(f"evals/{path.name} cannot be read and is left out.")
         else:
             evals.append({**result, "name": str(result.get("name", path.stem))})

@@ -10,6 +10,18 @@ from got_r1.report.read import as_dict, as_number
 
 __all__ = ["Estimate", "Results", "Row", "compare"]
 
+# The measures of the icon world; others are shown by their own name.
+_NAMES = {
+    "plan_relation": "relation right in the plan",
+    "image_relation": "relation right in the image",
+    "realised": "right plans realised",
+    "plan_attributes": "objects right in the plan",
+    "attributes": "objects right in the image",
+    "plan_count": "count right in the plan",
+    "count": "count right in the image",
+    "iou": "IoU of planned and found boxes",
+    "well_formed": "chain well formed",
+}
 _COLORS = ("a", "b", "c", "d")
 
 
@@ -63,6 +75,11 @@ class Results:
     rows: tuple[Row, ...]
     conditions: tuple[str, ...]
 
+    @property
+    def has_intervals(self) -> bool:
+        """Whether any mean of the table comes with an interval."""
+        return any(cell and cell.low is not None for row in self.rows for cell in row.cells)
+
 
 def compare(evals: Sequence[Mapping[str, Any]]) -> Results | None:
     """The evaluations of a run as one table; None without any."""
@@ -86,7 +103,7 @@ def _rows(metrics: Sequence[Mapping[str, Any]]) -> tuple[Row, ...]:
         )
         cells = tuple(_estimate(as_dict(one.get(name)).get("overall")) for one in metrics)
         if any(cells):
-            rows.append(Row(name.replace("_", " "), cells, categories))
+            rows.append(Row(_NAMES.get(name, name.replace("_", " ")), cells, categories))
     return tuple(rows)
 
 
