@@ -220,8 +220,6 @@ def test_keep_moves_whole_rows(alive: list[bool]) -> None:
 @pytest.mark.parametrize(
     ("text", "words"), [("  ", "empty"), ("a red heart " * 500, "shorten the prompt")]
 )
-def test_prompts_that_cannot_be_sampled_are_refused(
-    policy: Policy, text: str, words: str
-) -> None:
+def test_prompts_that_cannot_be_sampled_are_refused(policy: Policy, text: str, words: str) -> None:
     with pytest.raises(BadInput, match=words):
         Sampler(policy).write_chains([Prompt(text)], 1, seed=0, limit=10)

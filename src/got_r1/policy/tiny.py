@@ -78,7 +78,7 @@ def build_policy(
     seed: int,
     image_size: int = 40,
     patch_size: int = 4,
-    codebook_size: int = 512,
+    codebook_size: int = 1024,
     hidden_size: int = 192,
     layers: int = 4,
     heads: int = 6,

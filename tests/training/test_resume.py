@@ -1,0 +1,118 @@
+"""A run killed at any moment continues to the same metrics and weights, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from safetensors.torch import load_file
+
+from got_r1.config import Recipe
+from got_r1.errors import BadInput
+from got_r1.training import sft
+
+MakeRecipe = Callable[..., Recipe]
+TIMING = ("seconds/", "tokens_per_second")
+
+
+def metrics(run: Path) -> list[dict[str, Any]]:
+    """The run's metrics without what depends on the clock."""
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    return [
+        {key: value for key, value in json.loads(line).items() if not key.startswith(TIMING)}
+        for line in lines
+    ]
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    assert metrics(one) == metrics(other)
+    weights = [load_file(run / "checkpoints/final/model.safetensors") for run in (one, other)]
+    assert weights[0].keys() == weights[1].keys()
+    assert all(weights[0][name].equal(weights[1][name]) for name in weights[0])
+
+
+def start(stage: str, recipe: Recipe, folder: Path, *flags: str) -> subprocess.Popen[bytes]:
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(recipe.model_dump()))
+    command = [sys.executable, "-m", "got_r1.cli", "train", stage, str(path), "--json", *flags]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def lines_of(run: Path) -> int:
+    file = run / "metrics.jsonl"
+    return len(file.read_bytes().splitlines()) if file.exists() else 0
+
+
+def kill_at(process: subprocess.Popen[bytes], run: Path, step: int) -> None:
+    """Sends SIGKILL as soon as the run has logged `step`."""
+    deadline = time.monotonic() + 120
+    while lines_of(run) < step and process.poll() is None:
+        assert time.monotonic() < deadline, "the run logged nothing in two minutes"
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["sft", "rl"])
+def test_a_killed_run_resumes_to_the_same_result(
+    stage: str, make_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    whole, broken = make_recipe("whole"), make_recipe("broken")
+    assert start(stage, whole, tmp_path).wait() == 0
+
+    broken_dir = Path(broken.run.dir)
+    # Killed before the first checkpoint, then between two, then behind the last line.
+    kill_at(start(stage, broken, tmp_path), broken_dir, 1)
+    kill_at(start(stage, broken, tmp_path, "--resume"), broken_dir, 3)
+    process = start(stage, broken, tmp_path, "--resume")
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors.decode()
+    assert_same_run(Path(whole.run.dir), broken_dir)
+
+
+def test_resuming_a_finished_run_changes_nothing(make_recipe: MakeRecipe) -> None:
+    recipe = make_recipe("run")
+    sft.train(recipe, quiet=True)
+    before = metrics(Path(recipe.run.dir))
+    sft.train(recipe, resume=True, quiet=True)
+    assert metrics(Path(recipe.run.dir)) == before
+
+
+def test_a_run_is_not_resumed_with_another_recipe(make_recipe: MakeRecipe) -> None:
+    sft.train(make_recipe("run"), quiet=True)
+    other = make_recipe("run", sft={"learning_rate": 2e-3})
+    with pytest.raises(BadInput, match=r"sft\.learning_rate=0\.001"):
+        sft.train(other, resume=True, quiet=True)
+
+
+def test_an_existing_run_is_not_overwritten(make_recipe: MakeRecipe) -> None:
+    recipe = make_recipe("run")
+    sft.train(recipe, quiet=True)
+    with pytest.raises(BadInput, match="--resume"):
+        sft.train(recipe, quiet=True)
+
+
+def test_the_seed_decides_the_run(make_recipe: MakeRecipe) -> None:
+    one, same, other = make_recipe("one"), make_recipe("same"), make_recipe("other")
+    other = other.model_copy(update={"run": other.run.model_copy(update={"seed": 6})})
+    for recipe in (one, same, other):
+        sft.train(recipe, quiet=True)
+    assert_same_run(Path(one.run.dir), Path(same.run.dir))
+    assert metrics(Path(one.run.dir)) != metrics(Path(other.run.dir))
+
+
+def test_only_the_newest_checkpoints_are_kept(make_recipe: MakeRecipe) -> None:
+    recipe = make_recipe("run")
+    sft.train(recipe, quiet=True)
+    kept = sorted(p.name for p in Path(recipe.run.dir, "checkpoints").iterdir())
+    assert kept == ["final", "step_000004", "step_000006"]
