@@ -134,8 +134,9 @@ class RunLog:
         png = io.BytesIO()
         Image.fromarray(np.asarray(image, dtype=np.uint8)).save(png, format="PNG")
         # The record last: where there is a record, there is its image.
-        write_bytes(folder / f"{index:03d}.png", png.getvalue())
-        write_text(folder / f"{index:03d}.json", _to_json({"step": step, **record}, indent=2))
+        write_bytes(folder / f"{index:03d}.png", png.getvalue(), durable=False)
+        text = _to_json({"step": step, **record}, indent=2)
+        write_text(folder / f"{index:03d}.json", text, durable=False)
 
     def save_eval(self, name: str, result: Mapping[str, Any]) -> None:
         """Save an evaluation as `evals/<name>.json`, replacing one of the same name.
