@@ -9,21 +9,22 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 install: .venv/.installed
 install-dev: .venv/.installed-dev
 
-# torch comes first, held to its pin by the same file as everything after it.
+# torch comes first, held to its pin by the same file as everything after it. --no-compile: Python
+# compiles on first use the few modules that are used, which is faster than pip compiling all.
 .venv/.installed: requirements/core.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "got-r1 needs Python 3.11 or newer, and $(PYTHON) is not: install one and name it," \
 	       "for example: make install PYTHON=python3.12" >&2; exit 1; }
 	@echo "Installing into .venv (a few minutes the first time) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(PIP) install --constraint requirements/core.txt torch
-	@$(PIP) install --requirement requirements/core.txt
+	@$(PIP) install --no-compile --constraint requirements/core.txt torch
+	@$(PIP) install --no-compile --requirement requirements/core.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv/.installed-dev: .venv/.installed requirements/dev.txt
 	@echo "Adding the development tools ..."
-	@$(PIP) install --requirement requirements/dev.txt
+	@$(PIP) install --no-compile --requirement requirements/dev.txt
 	@touch $@
 
 # Every demo gets a folder of its own: runs/demo, runs/demo-2, ...
