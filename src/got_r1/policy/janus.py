@@ -20,11 +20,15 @@ from numpy.typing import NDArray
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
 from transformers import JanusForConditionalGeneration, JanusProcessor
+from transformers.utils import logging as transformers_logging
 
 from got_r1.config import LoraSection
 from got_r1.records import Rollout
 
 __all__ = ["BEGIN_OF_IMAGE", "LogprobMode", "Policy", "Replay", "TokenBatch"]
+
+# Its bars for every load and save would tear through our own display.
+transformers_logging.disable_progress_bar()
 
 BEGIN_OF_IMAGE = "<begin_of_image>"
 # FACTS: the official instruction, in the Janus conversation template with an empty system prompt.
