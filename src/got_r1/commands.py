@@ -72,6 +72,7 @@ def show_run(
 
 def sample(args: argparse.Namespace) -> None:
     """`sample`: chains and images for one prompt."""
+    from got_r1.config import RolloutSection
     from got_r1.inputs import check_prompt, read_chain_text
     from got_r1.records import Prompt
 
@@ -87,7 +88,7 @@ def sample(args: argparse.Namespace) -> None:
         [prompt],
         n=args.n,
         seed=args.seed,
-        guidance=args.guidance,
+        rollout=RolloutSection(guidance=args.guidance),
         out_dir=out,
         chain_text=chain_text,
     )
@@ -137,6 +138,7 @@ def eval_generate(args: argparse.Namespace) -> None:
     """`eval generate`: one sample for each prompt of a benchmark, in numbered files."""
     from got_r1.benchmarks.base import load_benchmark
     from got_r1.benchmarks.sample_folder import Manifest, write_manifest
+    from got_r1.config import RolloutSection
 
     benchmark = load_benchmark(args.benchmark)
     prompts = benchmark.prompts(args.split, args.prompts, PROMPT_SEED)
@@ -155,9 +157,8 @@ def eval_generate(args: argparse.Namespace) -> None:
         prompts,
         n=1,
         seed=args.seed,
-        guidance=args.guidance,
+        rollout=RolloutSection(guidance=args.guidance),
         out_dir=out,
-        chain_text=None,
     )
     show(args, {"folder": str(out), "images": len(prompts)}, f"{len(prompts)} samples in {out}")
 
