@@ -232,6 +232,53 @@ def test_a_missing_model_leaves_no_folder(refused, argv, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A policy with random weights, in a folder."""
+    from got_r1.policy.janus import TEMPLATE
+    from got_r1.policy.tiny import build_policy
+
+    texts = [
+        t for one in triples(200, 0) for t in (TEMPLATE.format(prompt=one.prompt.text), one.chain)
+    ]
+    folder = tmp_path_factory.mktemp("model")
+    build_policy(texts, seed=0, hidden_size=32, layers=1, heads=1, kv_heads=1, mlp_size=32).save(
+        folder
+    )
+    return folder
+
+
+def sample_argv(model, out, *more):
+    return ["sample", "--model", model, "--prompt", "a red star", "--out", out, *more]
+
+
+def test_sample_writes_numbered_images_and_records(model, printed, tmp_path):
+    files = printed(sample_argv(model, tmp_path / "a", "--n", 2, "--seed", 3)).split()
+    assert files == [str(tmp_path / "a" / f"00{i}.png") for i in range(2)]
+    record = json.loads((tmp_path / "a" / "001.json").read_text())
+    assert (record["prompt"], record["seed"], record["guidance"]) == ("a red star", 3, 5)
+    again = json.loads(printed(sample_argv(model, tmp_path / "b", "--n", 2, "--seed", 3, "--json")))
+    images = [[Path(name).read_bytes() for name in names] for names in (files, again["files"])]
+    assert images[0] == images[1]
+    assert images[0][0] != images[0][1]
+
+
+def test_sample_draws_a_given_chain(model, printed, tmp_path):
+    chain = tmp_path / "chain.txt"
+    text = "<|obj_start|>red star<|obj_end|> <|box_start|>(100,100),(500,500)<|box_end|>"
+    chain.write_text(text + "\n")
+    printed(sample_argv(model, tmp_path / "out", "--chain", chain))
+    record = json.loads((tmp_path / "out" / "000.json").read_text())
+    assert record["chain"] == text
+    assert record["objects"] == [{"name": "red star", "box": [100, 100, 500, 500]}]
+
+
+def test_a_prompt_longer_than_the_context_is_refused(model, refused, tmp_path):
+    argv = ["sample", "--model", model, "--prompt", "a star and " * 2000, "--out", tmp_path / "out"]
+    assert "prompt" in refused(argv)
+    assert not (tmp_path / "out").exists()
+
+
 # -- score -----------------------------------------------------------------------------------------
 
 
@@ -331,6 +378,18 @@ def test_evaluations_side_by_side(folder, printed, tmp_path):
     assert "0.500" in table
     both = json.loads(printed(["eval", "table", folder / "eval.json", other, "--json"]))
     assert [one["name"] for one in both["evaluations"]] == ["first", "second"]
+
+
+def test_a_generated_folder_is_scored(model, printed, tmp_path):
+    out = tmp_path / "out"
+    argv = ["eval", "generate", "--model", model, "--split", "dev", "--prompts", 5, "--out", out]
+    printed([*argv, "--seed", 7, "--guidance", 1])
+    result = json.loads(printed(["eval", "score", out, "--json"]))
+    about = {key: result[key] for key in ("benchmark", "split", "prompts", "seed", "guidance")}
+    expected = {"benchmark": "icons", "split": "dev", "prompts": 5, "seed": 7, "guidance": 1.0}
+    assert about == expected
+    assert result["model"] == str(model)
+    assert result["metrics"]["attributes"]["overall"]["n"] == 5
 
 
 def truncate(path):
