@@ -2,11 +2,11 @@
 
 import errno
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -273,6 +273,16 @@ def test_sample_draws_a_given_chain(model, printed, tmp_path):
     assert record["objects"] == [{"name": "red star", "box": [100, 100, 500, 500]}]
 
 
+def test_a_model_may_bring_its_own_guidance(model, printed, tmp_path):
+    own = tmp_path / "model"
+    shutil.copytree(model, own)
+    (own / "generation_config.json").write_text(json.dumps({"guidance_scale": 2.5}))
+    for out, more, guidance in [("a", [], 2.5), ("b", ["--guidance", "1"], 1.0)]:
+        printed(sample_argv(own, tmp_path / out, *more))
+        record = json.loads((tmp_path / out / "000.json").read_text())
+        assert record["guidance"] == guidance
+
+
 def test_a_prompt_longer_than_the_context_is_refused(model, refused, tmp_path):
     argv = ["sample", "--model", model, "--prompt", "a star and " * 2000, "--out", tmp_path / "out"]
     assert "prompt" in refused(argv)
@@ -428,15 +438,3 @@ def test_every_missing_image_is_counted_and_the_first_are_listed(tmp_path, refus
 def test_eval_table_refuses_other_files(refused, tmp_path):
     (tmp_path / "x.json").write_text("{}")
     assert "is no evaluation" in refused(["eval", "table", tmp_path / "x.json"])
-
-
-# -- images ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("mode", ["RGBA", "L", "P", "1"])
-def test_images_of_any_kind_become_rgb(mode, tmp_path):
-    from got_r1.inputs import read_image
-
-    Image.new(mode, (5, 3)).save(tmp_path / "x.png")
-    image = read_image(tmp_path / "x.png")
-    assert (image.shape, image.dtype) == ((3, 5, 3), np.uint8)

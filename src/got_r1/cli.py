@@ -16,7 +16,6 @@ from got_r1.errors import BadInput, GotR1Error
 __all__ = ["main", "run"]
 
 MODEL_HELP = "model folder, or 'icons' for the shipped one"
-GUIDANCE = 5.0  # as in the paper
 
 
 def run() -> NoReturn:
@@ -175,9 +174,8 @@ def add_sampling(parser: Parser) -> None:
     parser.add_argument(
         "--guidance",
         type=guidance,
-        default=GUIDANCE,
         metavar="W",
-        help=f"classifier-free guidance of the image; 1 means none ({GUIDANCE:g})",
+        help="classifier-free guidance of the image, 1 for none (the model's own, else 5)",
     )
 
 

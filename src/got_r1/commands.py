@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 from got_r1.errors import BadInput, RunFailed
 
 if TYPE_CHECKING:
-    from got_r1.config import Recipe
+    from got_r1.config import Recipe, RolloutSection
+    from got_r1.policy.janus import Policy
     from got_r1.records import Reward
 
 __all__ = ["eval_generate", "eval_score", "eval_table", "report", "sample", "score", "train"]
 
 PROMPT_SEED = 0  # every model is asked the same prompts; --seed is for the sampling
+GUIDANCE = 5.0  # the paper's, for a model that does not bring its own
 
 
 def show(args: argparse.Namespace, result: object, text: str) -> None:
@@ -72,7 +74,6 @@ def show_run(
 
 def sample(args: argparse.Namespace) -> None:
     """`sample`: chains and images for one prompt."""
-    from got_r1.config import RolloutSection
     from got_r1.inputs import check_prompt, read_chain_text
     from got_r1.records import Prompt
 
@@ -83,12 +84,14 @@ def sample(args: argparse.Namespace) -> None:
     from got_r1.policy import load_policy
     from got_r1.sampling import sample as draw
 
+    policy = load_policy(args.model)
+    rollout = rollout_settings(policy, args.guidance)
     files = draw(
-        load_policy(args.model),
+        policy,
         [prompt],
         n=args.n,
         seed=args.seed,
-        rollout=RolloutSection(guidance=args.guidance),
+        rollout=rollout,
         out_dir=out,
         chain_text=chain_text,
     )
@@ -138,7 +141,6 @@ def eval_generate(args: argparse.Namespace) -> None:
     """`eval generate`: one sample for each prompt of a benchmark, in numbered files."""
     from got_r1.benchmarks.base import load_benchmark
     from got_r1.benchmarks.sample_folder import Manifest, write_manifest
-    from got_r1.config import RolloutSection
 
     benchmark = load_benchmark(args.benchmark)
     prompts = benchmark.prompts(args.split, args.prompts, PROMPT_SEED)
@@ -148,8 +150,9 @@ def eval_generate(args: argparse.Namespace) -> None:
     from got_r1.sampling import sample as draw
 
     policy = load_policy(args.model)
+    rollout = rollout_settings(policy, args.guidance)
     manifest = Manifest(
-        args.benchmark, args.split, args.model, args.seed, args.guidance, tuple(prompts)
+        args.benchmark, args.split, args.model, args.seed, rollout.guidance, tuple(prompts)
     )
     write_manifest(out, manifest)
     draw(
@@ -157,7 +160,7 @@ def eval_generate(args: argparse.Namespace) -> None:
         prompts,
         n=1,
         seed=args.seed,
-        rollout=RolloutSection(guidance=args.guidance),
+        rollout=rollout,
         out_dir=out,
     )
     show(args, {"folder": str(out), "images": len(prompts)}, f"{len(prompts)} samples in {out}")
@@ -205,6 +208,14 @@ def report(args: argparse.Namespace) -> None:
 
     path = build_report(Path(args.run))
     show(args, {"report": str(path)}, str(path))
+
+
+def rollout_settings(policy: Policy, guidance: float | None) -> RolloutSection:
+    """How to sample: the guidance asked for, else the one in the model's generation config."""
+    from got_r1.config import RolloutSection
+
+    own = policy.model.generation_config.guidance_scale
+    return RolloutSection(guidance=guidance or own or GUIDANCE)
 
 
 def empty_folder(path: str) -> Path:
