@@ -58,8 +58,7 @@ def means(path: Path) -> dict[str, float]:
 def seeds(overrides: list[str]) -> None:
     """SFT and RL side by side: mean over seeds, and the lowest and highest."""
     results = [
-        run(f"seed-{seed}", [f"run.seed={seed}", f"eval.seed={seed}", *overrides])
-        for seed in SEEDS
+        run(f"seed-{seed}", [f"run.seed={seed}", f"eval.seed={seed}", *overrides]) for seed in SEEDS
     ]
     print("| | SFT | after RL |\n|-|-|-|")
     for name, words in METRICS.items():

@@ -154,9 +154,11 @@ class Decoder:
         return F.embedding(image_ids, self.image_table)
 
     def text_logits(self, states: Tensor) -> Tensor:
+        """[B, D] -> [B, vocabulary]"""
         return self.lm_head(states)
 
     def image_logits(self, states: Tensor) -> Tensor:
+        """[B, D] -> [B, codebook]"""
         return self.image_head(states)
 
     def step(self, inputs: Tensor, positions: Tensor, cache: Cache) -> Tensor:

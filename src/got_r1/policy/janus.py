@@ -64,6 +64,7 @@ class TokenBatch:
 
     @classmethod
     def from_rollout(cls, rollout: Rollout, pad_id: int) -> TokenBatch:
+        """The sequences of a rollout, forced tokens included: the context of what follows them."""
         chains = rollout.chains
         return cls.pack(chains.prompt_ids, chains.token_ids, rollout.image_ids, pad_id)
 
@@ -132,6 +133,7 @@ class Policy:
 
     @property
     def image_tokens(self) -> int:
+        """Tokens an image."""
         return self.grid**2
 
     @property
@@ -141,6 +143,7 @@ class Policy:
 
     @property
     def device(self) -> torch.device:
+        """Where the weights live."""
         return self.model.device
 
     # -- words and pixels ------------------------------------------------------------------------
@@ -194,11 +197,11 @@ class Policy:
         if lora.rank:
             config = LoraConfig(
                 r=lora.rank,
-                lora_alpha=lora.alpha,  # type: ignore[arg-type]
+                lora_alpha=lora.alpha,
                 lora_dropout=lora.dropout,
                 target_modules=lora.targets,
             )
-            self.adapter = get_peft_model(self.model, config)  # type: ignore[arg-type]
+            self.adapter = get_peft_model(self.model, config)
             return
         janus = self.model.model
         for part in (
@@ -304,11 +307,12 @@ class Policy:
     def save(self, folder: Path, dtype: torch.dtype | None = None) -> None:
         """Writes a transformers folder. Adapters are merged into a copy of the weights, so that
         what is saved loads everywhere; `dtype` casts what is written."""
-        state = {k: v for k, v in self.merged_state().items()}
+        state = self.merged_state()
         if dtype is not None:
             state = {k: v.to(dtype) if v.is_floating_point() else v for k, v in state.items()}
         with torch.device("meta"):
             shell = JanusForConditionalGeneration(self.model.config)
+        shell.generation_config = self.model.generation_config
         shell.save_pretrained(folder, state_dict=state)
         self.processor.save_pretrained(folder)
 

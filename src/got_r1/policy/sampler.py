@@ -123,6 +123,7 @@ class Sampler:
         token_ids = [self.policy.encode_chain(text) for text in texts]
         for head, ids in zip(heads, token_ids, strict=True):
             self._check_length(len(head) + len(ids), "the prompt and the given chain")
+        stop: StopReason = "given"
         return WrittenChains(
             prompts=tuple(prompts),
             sample_ids=tuple(sample_ids) if sample_ids else tuple(range(len(heads))),
@@ -130,7 +131,7 @@ class Sampler:
             token_ids=tuple(token_ids),
             loss_mask=tuple(torch.zeros(len(ids), dtype=torch.bool) for ids in token_ids),
             logprobs=tuple(torch.zeros(len(ids)) for ids in token_ids),
-            stops=("given",) * len(heads),
+            stops=(stop,) * len(heads),
             texts=tuple(texts),
             seed=seed,
         )

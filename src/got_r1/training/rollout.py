@@ -91,7 +91,7 @@ def roll_out(
         images = policy.decode_images(rollout.image_ids)
         drawn = time.perf_counter()
         read = reading.result()
-    looked = rewards.stage_two(judge, written.prompts, parsed, images, recipe.reward)
+    looked = rewards.stage_two(judge, written.prompts, parsed, list(images), recipe.reward)
     judged = [
         rewards.reward(chain, {**one, **two}, recipe.reward)
         for chain, one, two in zip(parsed, read, looked, strict=True)

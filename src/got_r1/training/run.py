@@ -22,6 +22,7 @@ from got_r1.config import OptimizerSection, Recipe
 from got_r1.errors import BadInput
 from got_r1.policy.janus import Policy
 from got_r1.progress import TrainingProgress
+from got_r1.recipe_file import recipe_text
 from got_r1.runlog import RunLog
 
 __all__ = ["Run", "seed_step"]
@@ -57,6 +58,7 @@ class Run:
         self.policy = policy
         self.optimizer = optimizer
         self.start = start
+        self.guidance = recipe.rollout.guidance
 
     @classmethod
     def open(
@@ -76,7 +78,6 @@ class Run:
         recipe differs from the one that the run was started with.
         """
         folder = Path(recipe.run.dir)
-        text = yaml.safe_dump(recipe.model_dump(), sort_keys=False, allow_unicode=True)
         start = 0
         if resume and (folder / "config.yaml").is_file():
             check_same_recipe(folder / "config.yaml", recipe)
@@ -85,7 +86,7 @@ class Run:
                 start = load_checkpoint(newest, policy, optimizer)
             log = RunLog.resume(folder, start)
         else:
-            log = RunLog.create(folder, text)
+            log = RunLog.create(folder, recipe_text(recipe))
         progress = TrainingProgress(title, section.steps, start_step=start, quiet=quiet)
         return cls(log, progress, recipe, section, policy, optimizer, start)
 
@@ -104,6 +105,7 @@ class Run:
 
     @property
     def fresh(self) -> bool:
+        """Whether the run starts at its first step."""
         return self.start == 0
 
     def steps(self) -> Iterator[int]:
@@ -114,17 +116,21 @@ class Run:
                 save_checkpoint(self.folder, step, self.policy, self.optimizer)
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Writes one step's metrics and shows them."""
         self.records.log_metrics(step, metrics)
         self.progress.update(step, metrics)
 
     def finish(self) -> Path:
         """Writes the trained model as a transformers folder: `checkpoints/final`."""
         final = self.folder / "checkpoints" / "final"
+        # Whoever samples from the model gets the guidance it was trained for.
+        self.policy.model.generation_config.guidance_scale = self.guidance
         with replace_folder(final) as beside:
             self.policy.save(beside)
         return final
 
     def summary(self, **facts: object) -> dict[str, object]:
+        """What a training command returns: where the run lives, and `facts`."""
         return {"run_dir": str(self.folder), "steps": self.section.steps, **facts}
 
 

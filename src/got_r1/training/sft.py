@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from rich.console import Console
+from rich.progress import track
 from torch import Tensor
 
 from got_r1.config import Recipe
@@ -29,7 +31,7 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
     with Run.open(
         recipe, section, policy, optimizer, title="SFT", resume=resume, quiet=quiet
     ) as run:
-        data = encode_triples(policy, recipe)
+        data = encode_triples(policy, recipe, quiet=quiet)
         policy.model.train()
         for step in run.steps():
             seed_step(recipe.run.seed, step)
@@ -49,19 +51,22 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
         return run.summary(model=str(run.finish()))
 
 
-def encode_triples(policy: Policy, recipe: Recipe) -> TokenBatch:
+def encode_triples(policy: Policy, recipe: Recipe, *, quiet: bool = True) -> TokenBatch:
     """The whole training set as tokens, images through the VQ encoder."""
     data = recipe.data
-    prompts: list[Tensor] = []
-    chains: list[Tensor] = []
-    images: list[Tensor] = []
-    waiting = []
-    for triple in triples(
+    source = triples(
         data.size,
         recipe.run.seed,
         relation_noise=data.relation_noise,
         attribute_noise=data.attribute_noise,
         count_noise=data.count_noise,
+    )
+    prompts: list[Tensor] = []
+    chains: list[Tensor] = []
+    images: list[Tensor] = []
+    waiting = []
+    for triple in track(
+        source, "Encoding images", data.size, console=Console(stderr=True), disable=quiet
     ):
         prompts.append(policy.encode_prompt(triple.prompt.text))
         chains.append(policy.encode_chain(triple.chain))

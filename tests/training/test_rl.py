@@ -1,0 +1,198 @@
+"""GRPO on the shipped checkpoint: what a step does, counts and refuses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from got_r1.config import Recipe
+from got_r1.errors import BadInput, RunFailed
+from got_r1.judges.oracle import OracleJudge
+from got_r1.policy import load_policy
+from got_r1.policy.janus import Policy
+from got_r1.records import Ask, JudgeFailure, Prompt, SemanticAsk, Verdict
+from got_r1.training import rl
+from got_r1.training.optimizer import make_optimizer
+from got_r1.training.rollout import Samples, roll_out
+
+MakeRecipe = Callable[..., Recipe]
+PROMPTS = [Prompt("a star on the left of a heart", "spatial"), Prompt("three hearts", "numeracy")]
+
+
+def icons(make_recipe: MakeRecipe, name: str = "run", **sections: Any) -> Recipe:
+    return make_recipe(
+        name, **{"model": {"path": "icons"}, "rollout": {"chain_limit": 120}} | sections
+    )
+
+
+class FailsOn:
+    """The oracle, but without an answer about every `every`th chain's semantics."""
+
+    def __init__(self, every: int) -> None:
+        self.oracle, self.every, self.asked = OracleJudge(), every, 0
+
+    def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
+        answers = self.oracle.judge(asks)
+        for index, ask in enumerate(asks):
+            if isinstance(ask, SemanticAsk):
+                self.asked += 1
+                if self.asked % self.every == 0:
+                    answers[index] = JudgeFailure("no reply")
+        return answers
+
+
+def sample_once(policy: Policy, recipe: Recipe, judge: Any = None) -> Samples:
+    return roll_out(policy, judge or OracleJudge(), PROMPTS, recipe, seed=1)
+
+
+def weights(policy: Policy) -> Tensor:
+    return torch.cat([p.detach().flatten() for p in policy.trainable().values()])
+
+
+# -- one step --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["guided", "conditional"])
+def test_a_step_makes_good_samples_likelier_than_bad_ones(
+    make_recipe: MakeRecipe, mode: str
+) -> None:
+    recipe = icons(
+        make_recipe, rl={"logprob_mode": mode, "group": 8, "learning_rate": 1e-4, "kl_coef": 0.0}
+    )
+    policy = load_policy("icons")
+    policy.prepare_training(recipe.model.lora)
+    policy.freeze_reference()
+    samples = sample_once(policy, recipe)
+    totals = torch.tensor([reward.total for reward in samples.rewards]).view(2, 8)
+    gains = (totals - totals.mean(1, keepdim=True)).flatten()
+    assert gains.abs().max() > 0.1, "the group must have something to tell apart"
+
+    def likelihood() -> Tensor:
+        batch = rl.TokenBatch.from_rollout(samples.rollout, policy.pad_id)
+        with torch.no_grad():
+            replay = rl.replay_answers(policy, batch, recipe)
+        return replay.chain_logprobs.sum(1) + replay.image_logprobs.sum(1)
+
+    before = likelihood()
+    optimizer = make_optimizer(policy.trainable().values(), recipe.rl)
+    metrics = rl.improve(policy, optimizer, samples, recipe, step=1)
+    assert ((likelihood() - before) * gains).sum() > 0
+    assert metrics["ratio_gap"] < 1e-4 if mode == "guided" else metrics["ratio_gap"] > 1e-3
+
+
+def test_inner_epochs_move_the_ratio_away_from_one(make_recipe: MakeRecipe) -> None:
+    found = {}
+    for epochs in (1, 3):
+        recipe = icons(make_recipe, rl={"inner_epochs": epochs, "learning_rate": 1e-3})
+        policy = load_policy("icons")
+        policy.prepare_training(recipe.model.lora)
+        policy.freeze_reference()
+        optimizer = make_optimizer(policy.trainable().values(), recipe.rl)
+        metrics = rl.improve(policy, optimizer, sample_once(policy, recipe), recipe, step=1)
+        found[epochs] = (metrics["ratio_max"], metrics["kl"])
+    assert found[1] == (1.0, pytest.approx(0.0, abs=1e-6))
+    assert found[3][0] > 1.001
+    assert found[3][1] > 1e-6
+
+
+def test_micro_batches_give_the_same_update(make_recipe: MakeRecipe) -> None:
+    after = []
+    for size in (3, 64):
+        recipe = icons(make_recipe, rl={"micro_batch": size, "group": 4})
+        policy = load_policy("icons")
+        policy.prepare_training(recipe.model.lora)
+        policy.freeze_reference()
+        optimizer = torch.optim.SGD(policy.trainable().values(), lr=1.0)
+        rl.improve(policy, optimizer, sample_once(policy, recipe), recipe, step=1)
+        after.append(weights(policy))
+    torch.testing.assert_close(after[0], after[1], atol=1e-5, rtol=0)
+
+
+def test_only_adapters_change_under_lora(make_recipe: MakeRecipe) -> None:
+    recipe = icons(
+        make_recipe, model={"path": "icons", "lora": {"rank": 4}}, rl={"learning_rate": 1e-2}
+    )
+    policy = load_policy("icons")
+    policy.prepare_training(recipe.model.lora)
+    frozen = {n: p.clone() for n, p in policy.model.named_parameters() if not p.requires_grad}
+    before = weights(policy)
+    optimizer = make_optimizer(policy.trainable().values(), recipe.rl)
+    rl.improve(policy, optimizer, sample_once(policy, recipe), recipe, step=1)
+    assert not torch.equal(weights(policy), before)
+    now = dict(policy.model.named_parameters())
+    assert all(torch.equal(now[name], tensor) for name, tensor in frozen.items())
+    assert all("lora_" in name for name in policy.trainable())
+
+
+# -- faults of the judge ---------------------------------------------------------------------------
+
+
+def test_a_sample_whose_judge_failed_leaves_its_group(make_recipe: MakeRecipe) -> None:
+    recipe = icons(make_recipe, rl={"group": 8})
+    policy = load_policy("icons")
+    policy.prepare_training(recipe.model.lora)
+    policy.freeze_reference()
+    samples = sample_once(policy, recipe, FailsOn(every=4))
+    lost = [reward.total is None for reward in samples.rewards]
+    assert sum(lost) == samples.metrics()["judge_failures"] > 0
+    optimizer = make_optimizer(policy.trainable().values(), recipe.rl)
+    metrics = rl.improve(policy, optimizer, samples, recipe, step=1)
+    assert metrics["dropped_samples"] == sum(lost)
+
+
+def test_too_many_failures_stop_the_run(make_recipe: MakeRecipe) -> None:
+    recipe = icons(make_recipe)
+    samples = sample_once(load_policy("icons"), recipe, FailsOn(every=2))
+    with pytest.raises(RunFailed, match=r"judge failed on \d+ of 8 samples \(no reply\)"):
+        rl.stop_on_failures(samples, recipe)
+
+
+# -- a whole run -----------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_run_leaves_what_the_contract_says(make_recipe: MakeRecipe) -> None:
+    recipe = icons(make_recipe)
+    summary = rl.train(recipe, quiet=True)
+    run = Path(recipe.run.dir)
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3, 4]
+    for key in (
+        "reward/total",
+        "group_std/r_pi",
+        "kl",
+        "entropy/chain",
+        "entropy/image",
+        "ratio_gap",
+        "clip_fraction",
+        "dropped_samples",
+        "tokens_per_second",
+        "seconds/rollout",
+        "seconds/judge",
+        "seconds/update",
+    ):
+        assert any(np.isfinite(line.get(key, np.nan)) for line in lines), key
+    assert sorted(p.name for p in (run / "samples").iterdir()) == [
+        "step_000001",
+        "step_000002",
+        "step_000004",
+    ]
+    evals = {p.stem: json.loads(p.read_text()) for p in (run / "evals").iterdir()}
+    assert evals.keys() == {"sft", "rl"}
+    assert evals["sft"]["split"] == "dev"
+    assert Path(str(summary["report"])).is_file()
+    assert load_policy(str(summary["model"])).image_tokens == 100
+
+
+def test_a_reward_without_terms_is_refused_before_anything_loads(make_recipe: MakeRecipe) -> None:
+    off = dict.fromkeys(("r_sem", "r_spa", "r_ri", "r_pi"), 0.0)
+    recipe = make_recipe("run", model={"path": "nowhere"}, reward=off)
+    with pytest.raises(BadInput, match="switched off"):
+        rl.train(recipe, quiet=True)
