@@ -51,6 +51,7 @@ def run(name: str, overrides: list[str]) -> dict[str, dict[str, float]]:
 
 
 def means(path: Path) -> dict[str, float]:
+    """The overall mean of each metric in an evaluation."""
     metrics = json.loads(path.read_text(encoding="utf-8"))["metrics"]
     return {name: metrics[name]["overall"]["mean"] for name in METRICS}
 

@@ -77,10 +77,11 @@ class Sampler:
             logits = self.decoder.text_logits(states)
             tokens, chosen = draw(logits / temperature, noise[order, step])
             alive = torch.ones(len(order), dtype=torch.bool)
-            for slot, row in enumerate(order.tolist()):
-                token = int(tokens[slot])
+            for slot, (row, token, logprob) in enumerate(
+                zip(order.tolist(), tokens.tolist(), chosen.tolist(), strict=True)
+            ):
                 written[row].append(token)
-                logprobs[row].append(float(chosen[slot]))
+                logprobs[row].append(logprob)
                 if token == policy.begin_of_image_id:
                     stops[row], alive[slot] = "begin_of_image", False
                 elif token == policy.eos_id:
