@@ -43,7 +43,7 @@ def run(name: str, overrides: list[str]) -> dict[str, dict[str, float]]:
     """Trains one run unless it is finished; returns metric means before (sft) and after (rl)."""
     folder = RUNS / name
     if not (folder / "report.html").exists():
-        command = [sys.executable, "-m", "got_r1.cli", "train", "rl", RECIPE, f"run.dir={folder}"]
+        command = [sys.executable, "-m", "got_r1", "train", "rl", RECIPE, f"run.dir={folder}"]
         resume = ["--resume"] if folder.exists() else []
         print(f"# {name}", file=sys.stderr, flush=True)
         subprocess.run([*command, *overrides, *resume], check=True, stdout=subprocess.DEVNULL)

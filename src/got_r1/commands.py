@@ -211,11 +211,14 @@ def report(args: argparse.Namespace) -> None:
 
 
 def rollout_settings(policy: Policy, guidance: float | None) -> RolloutSection:
-    """How to sample: the guidance asked for, else the one in the model's generation config."""
+    """How to sample: what was asked for, else the model's generation config, else the paper's."""
     from got_r1.config import RolloutSection
 
-    own = policy.model.generation_config.guidance_scale
-    return RolloutSection(guidance=guidance or own or GUIDANCE)
+    own = policy.model.generation_config
+    return RolloutSection(
+        guidance=guidance or own.guidance_scale or GUIDANCE,
+        image_temperature=own.temperature or 1.0,
+    )
 
 
 def empty_folder(path: str) -> Path:

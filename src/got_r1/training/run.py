@@ -58,7 +58,7 @@ class Run:
         self.policy = policy
         self.optimizer = optimizer
         self.start = start
-        self.guidance = recipe.rollout.guidance
+        self.rollout = recipe.rollout
 
     @classmethod
     def open(
@@ -123,8 +123,11 @@ class Run:
     def finish(self) -> Path:
         """Writes the trained model as a transformers folder: `checkpoints/final`."""
         final = self.folder / "checkpoints" / "final"
-        # Whoever samples from the model gets the guidance it was trained for.
-        self.policy.model.generation_config.guidance_scale = self.guidance
+        # Whoever samples from the model gets the settings it was trained for.
+        settings = self.policy.model.generation_config
+        settings.guidance_scale = self.rollout.guidance
+        settings.temperature = self.rollout.image_temperature
+        settings.do_sample = True
         with replace_folder(final) as beside:
             self.policy.save(beside)
         return final
