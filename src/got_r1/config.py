@@ -96,10 +96,9 @@ class ModelSection(Section):
 class DataSection(Section):
     """Prompts and, for SFT, (prompt, chain, image) triples."""
 
-    source: Literal["icons", "file"] = Field(
-        "icons", description="the icon world, or a prompt file"
+    prompts: str = Field(
+        "", description="prompt file (one prompt a line, UTF-8); empty: the icon world's train list"
     )
-    prompts: str = Field("", description="prompt file (one prompt a line, UTF-8) for source 'file'")
     size: int = Field(80000, ge=1, description="number of SFT triples to render and encode")
     relation_noise: float = Field(
         0.25, ge=0, le=1, description="share of SFT captions with a wrong relation"

@@ -18,9 +18,9 @@ from got_r1.atomic import write_bytes, write_text
 from got_r1.config import RolloutSection
 from got_r1.policy.janus import Policy
 from got_r1.policy.sampler import Sampler
-from got_r1.records import Chain, Prompt
+from got_r1.records import Chain, FoundObject, PlannedObject, Prompt
 
-__all__ = ["Drawing", "generate", "sample"]
+__all__ = ["Drawing", "generate", "named_box", "sample"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +109,7 @@ def sample(
             "prompt": drawing.prompt.text,
             "category": drawing.prompt.category,
             "chain": drawing.chain.text,
-            "objects": [
-                {"name": planned.name, "box": list(asdict(planned.box).values())}
-                for planned in drawing.chain.objects
-            ],
+            "objects": [named_box(planned) for planned in drawing.chain.objects],
             "problems": list(drawing.chain.problems),
             "stop": drawing.stop,
             "seed": seed,
@@ -123,3 +120,8 @@ def sample(
         write_text(path.with_suffix(".json"), json.dumps(record, indent=1, ensure_ascii=False))
         files.append(path)
     return files
+
+
+def named_box(item: PlannedObject | FoundObject) -> dict[str, object]:
+    """An object as records on disk hold it: its name and its box as [x1, y1, x2, y2]."""
+    return {"name": item.name, "box": list(asdict(item.box).values())}

@@ -181,8 +181,7 @@ class Policy:
         Right only for a codebook of unit vectors (transformers' encoder skips the official
         normalisation); `training/vq.py` and `convert` leave it so.
         """
-        pixels = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2).float()
-        encoded = self.model.model.vqmodel.encode(pixels / 127.5 - 1)
+        encoded = self.model.model.vqmodel.encode(to_pixels(images).to(self.device))
         return encoded.image_tokens.view(len(images), -1)
 
     # -- what is trained -------------------------------------------------------------------------
@@ -329,6 +328,11 @@ class Policy:
             if hasattr(module, "base_layer"):
                 state[f"{name}.weight"] = effective_weight(module)
         return state
+
+
+def to_pixels(images: NDArray[np.uint8]) -> Tensor:
+    """uint8 [B, height, width, 3] to what the VQ reads: float32 [B, 3, height, width], [-1, 1]."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def effective_weight(linear: Any) -> Tensor:

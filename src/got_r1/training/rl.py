@@ -8,7 +8,6 @@ updates the policy on them. The reward's formula stands in `rewards.combine`, th
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 
 import numpy as np
 import torch
@@ -24,7 +23,7 @@ from got_r1.policy import load_policy
 from got_r1.policy.janus import Policy, Replay, TokenBatch
 from got_r1.records import Rollout, Verdict
 from got_r1.report.build import build_report
-from got_r1.sampling import generate
+from got_r1.sampling import generate, named_box
 from got_r1.training.optimizer import make_optimizer, update
 from got_r1.training.prompts import load_prompts
 from got_r1.training.rollout import Samples, roll_out
@@ -223,11 +222,6 @@ def save_gallery(run: Run, step: int, samples: Samples) -> None:
             "seed": written.seed,
         }
         run.records.save_sample(step, place, samples.images[row], record)
-
-
-def named_box(item: object) -> dict[str, object]:
-    name, box = item.name, item.box  # type: ignore[attr-defined]
-    return {"name": name, "box": list(asdict(box).values())}
 
 
 def evaluate_policy(policy: Policy, recipe: Recipe, run: Run, name: str) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from got_r1.config import Recipe
 from got_r1.icons.data import triples
 from got_r1.icons.measure import detector_accuracy
-from got_r1.policy.janus import Policy
+from got_r1.policy.janus import Policy, to_pixels
 from got_r1.policy.tiny import build_policy
 from got_r1.training.optimizer import make_optimizer, update
 from got_r1.training.run import Run, seed_step
@@ -74,11 +74,6 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
         read = round_trip(policy, 2000, recipe.run.seed + 1)
         run.records.save_eval("vq_round_trip", read)
         return run.summary(model=str(folder), round_trip=read)
-
-
-def to_pixels(images: NDArray[np.uint8]) -> Tensor:
-    """uint8 [B, height, width, 3] to float32 [B, 3, height, width] in [-1, 1]."""
-    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def reconstruction_loss(decoded: Tensor, pixels: Tensor) -> Tensor:
