@@ -2,7 +2,7 @@
 
 Nothing here is another model class: `JanusForConditionalGeneration` with small numbers, and a
 byte-level BPE tokenizer that holds the official special tokens in the official order. Sizes are our
-choice: 40x40 images of 4x4-pixel tokens, 3.8M parameters in all.
+choice: 40x40 images of 4x4-pixel tokens, 2.8M parameters in all.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def build_policy(
     seed: int,
     image_size: int = 40,
     patch_size: int = 4,
-    codebook_size: int = 1024,
+    codebook_size: int = 512,
     hidden_size: int = 192,
     layers: int = 4,
     heads: int = 6,

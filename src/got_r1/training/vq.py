@@ -17,6 +17,7 @@ from torch import Tensor
 from got_r1.config import Recipe
 from got_r1.icons.data import triples
 from got_r1.icons.measure import detector_accuracy
+from got_r1.icons.world import CELL
 from got_r1.policy.janus import Policy, to_pixels
 from got_r1.policy.tiny import build_policy
 from got_r1.training.optimizer import make_optimizer, update
@@ -26,6 +27,7 @@ __all__ = ["train"]
 
 COMMITMENT = 0.25  # weight of the commitment loss, as in the VQ-VAE paper
 DRAWN_WEIGHT = 3.0  # weight of a drawn pixel beside the ground's 1
+GROUND = 0  # the code of every cell of bare ground
 IMAGES = 20_000  # renderings to draw batches from
 RESTART_EVERY = 50  # steps between restarts of unused codes
 PROBE = 512  # images that decide which codes are unused
@@ -63,7 +65,7 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
                 dead = unused_codes(policy, images[:PROBE])
                 metrics["codes_used"] = 1 - float(dead.float().mean())
                 if step < 0.7 * section.steps:  # the rest is for polishing
-                    restart_codes(policy, states, dead)
+                    restart_codes(policy, states, pixels, dead)
             metrics["loss"] = loss.item()
             run.log(step, metrics | {"loss/reconstruction": reconstruction.item()})
         # Unit codes make the library's own encoder right (it leaves the normalisation out).
@@ -93,15 +95,24 @@ def encode(policy: Policy, pixels: Tensor) -> Tensor:
 def quantised(policy: Policy, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """A round trip with straight-through gradients: pixels, states and their codes.
 
-    States and codes live on the unit sphere, as the official VQ has it.
+    States and codes live on the unit sphere, as the official VQ has it. Bare ground always takes
+    the code `GROUND`. Left to themselves its cells, two thirds of all, spread over hundreds of
+    codes by what stands far away in the image: noise that the language model would have to learn
+    and to sample, and of which no pixel shows.
     """
     vq = policy.model.model.vqmodel
     states = encode(policy, pixels)
     codebook = F.normalize(vq.quantize.embedding.weight, dim=-1)
-    codes = codebook[nearest(states, codebook)]
+    chosen = nearest(states, codebook).masked_fill(bare_ground(pixels), GROUND)
+    codes = codebook[chosen]
     passed = states + (codes - states).detach()
     decoded = vq.decoder(vq.post_quant_conv(passed.permute(0, 3, 1, 2)))
     return decoded, states, codes
+
+
+def bare_ground(pixels: Tensor) -> Tensor:
+    """bool [B, h, w]: the cells (tokens) of images [B, 3, H, W] in which nothing is drawn."""
+    return -F.max_pool2d(-pixels.amin(dim=1), CELL) > 0.999
 
 
 def nearest(states: Tensor, codebook: Tensor) -> Tensor:
@@ -120,10 +131,12 @@ def unused_codes(policy: Policy, images: NDArray[np.uint8]) -> Tensor:
 
 
 @torch.no_grad()
-def restart_codes(policy: Policy, states: Tensor, dead: Tensor) -> None:
-    """Moves the codes marked in `dead` (bool [codes]) onto encoder states of this batch."""
-    states = states.reshape(-1, states.shape[-1])
-    chosen = states[torch.randperm(len(states))[: int(dead.sum())]]
+def restart_codes(policy: Policy, states: Tensor, pixels: Tensor, dead: Tensor) -> None:
+    """Moves the codes marked in `dead` (bool [codes]) onto drawn cells' states [B, h, w, D]."""
+    dead = dead.clone()
+    dead[GROUND] = False
+    drawn = states[~bare_ground(pixels)]
+    chosen = drawn[torch.randperm(len(drawn))[: int(dead.sum())]]
     weight = policy.model.model.vqmodel.quantize.embedding.weight
     weight[dead.nonzero().squeeze(1)[: len(chosen)]] = chosen
 
@@ -131,9 +144,11 @@ def restart_codes(policy: Policy, states: Tensor, dead: Tensor) -> None:
 @torch.no_grad()
 def initialise_codebook(policy: Policy, images: NDArray[np.uint8]) -> None:
     """Starts every code on an encoder state, so that none is dead from the first step."""
-    states = encode(policy, to_pixels(images))
-    everything = torch.ones(policy.model.config.vq_config.num_embeddings, dtype=torch.bool)
-    restart_codes(policy, states, everything)
+    pixels = to_pixels(images)
+    states = encode(policy, pixels)
+    weight = policy.model.model.vqmodel.quantize.embedding.weight
+    weight[GROUND] = F.normalize(states[bare_ground(pixels)].mean(dim=0), dim=-1)
+    restart_codes(policy, states, pixels, torch.ones(len(weight), dtype=torch.bool))
 
 
 def round_trip(policy: Policy, count: int, seed: int) -> dict[str, float]:
