@@ -1,6 +1,8 @@
 """What every test shares: a quiet, offline, repeatable process."""
 
 import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,3 +26,19 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the reference files (../shared/data beside the repository) are not here")
     return folder
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of 64 KiB; `mount -o remount,size=...` makes room on it."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
+    try:
+        mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        mounted = False
+    if not mounted:
+        pytest.skip("mounting a small tmpfs needs root; the file-size limit tests cover the rest")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)

@@ -28,22 +28,6 @@ from got_r1.runlog import RunLog
 # -- atomic writes -------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A real file system of 64 KiB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
-    try:
-        mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
-    except FileNotFoundError:
-        mounted = False
-    if not mounted:
-        pytest.skip("mounting a small tmpfs needs root; the file-size limit test covers the rest")
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
-
-
 @contextmanager
 def file_size_limit(size: int) -> Iterator[None]:
     """No file of this process may grow beyond `size` bytes: a real failing write for any user."""

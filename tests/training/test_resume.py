@@ -81,6 +81,27 @@ def test_a_killed_run_resumes_to_the_same_result(
     assert_same_run(Path(whole.run.dir), broken_dir)
 
 
+def test_a_disk_that_fills_up_under_a_checkpoint_loses_nothing(
+    make_recipe: MakeRecipe, tmp_path: Path, small_disk: Path
+) -> None:
+    """The first checkpoint does not fit: one sentence, no half of it; with room the run goes on."""
+    whole = make_recipe("whole")
+    sft.train(whole, quiet=True)
+    cramped = make_recipe("disk/run")
+    run = Path(cramped.run.dir)
+
+    assert start("sft", cramped, tmp_path).wait() == 1
+    errors = (tmp_path / "stderr.txt").read_text()
+    assert "the disk is full" in errors
+    assert "Traceback" not in errors
+    assert not list(run.glob("checkpoints/*"))
+
+    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+    code = start("sft", cramped, tmp_path, "--resume").wait()
+    assert code == 0, (tmp_path / "stderr.txt").read_text()
+    assert_same_run(Path(whole.run.dir), run)
+
+
 def test_resuming_a_finished_run_changes_nothing(make_recipe: MakeRecipe) -> None:
     recipe = make_recipe("run")
     sft.train(recipe, quiet=True)
@@ -117,3 +138,16 @@ def test_only_the_newest_checkpoints_are_kept(make_recipe: MakeRecipe) -> None:
     sft.train(recipe, quiet=True)
     kept = sorted(p.name for p in Path(recipe.run.dir, "checkpoints").iterdir())
     assert kept == ["final", "step_000004", "step_000006"]
+
+
+def test_a_run_older_than_a_setting_resumes_with_its_default(make_recipe: MakeRecipe) -> None:
+    recipe = make_recipe("run")
+    sft.train(recipe, quiet=True)
+    saved = Path(recipe.run.dir, "config.yaml")
+    older = yaml.safe_load(saved.read_text())
+    del older["sft"]["image_loss_weight"]
+    saved.write_text(yaml.safe_dump(older))
+    sft.train(recipe, resume=True, quiet=True)
+    other = make_recipe("run", sft={"image_loss_weight": 0.5})
+    with pytest.raises(BadInput, match=r"started with sft\.image_loss_weight=1\.0"):
+        sft.train(other, resume=True, quiet=True)

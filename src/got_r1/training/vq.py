@@ -28,6 +28,8 @@ __all__ = ["train"]
 COMMITMENT = 0.25  # weight of the commitment loss, as in the VQ-VAE paper
 DRAWN_WEIGHT = 3.0  # weight of a drawn pixel beside the ground's 1
 GROUND = 0  # the code of every cell of bare ground
+GROUND_WEIGHT = 0.01  # weight of the loss that keeps bare ground on its code
+GROUND_TEMPERATURE = 0.1  # of its softmax over cosines
 IMAGES = 20_000  # renderings to draw batches from
 RESTART_EVERY = 50  # steps between restarts of unused codes
 PROBE = 512  # images that decide which codes are unused
@@ -58,7 +60,8 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
             reconstruction = reconstruction_loss(decoded.float(), pixels)
             codebook = F.mse_loss(codes, states.detach())
             commitment = F.mse_loss(states, codes.detach())
-            loss = reconstruction + codebook + COMMITMENT * commitment
+            ground = ground_loss(policy, states, pixels)
+            loss = reconstruction + codebook + COMMITMENT * commitment + GROUND_WEIGHT * ground
             loss.backward()
             metrics = update(optimizer, section, step)
             if step % RESTART_EVERY == 0:
@@ -73,9 +76,9 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
             vq.quantize.embedding.weight.copy_(F.normalize(vq.quantize.embedding.weight, dim=-1))
         vq.eval().requires_grad_(False)
         folder = run.finish()
-        read = round_trip(policy, 2000, recipe.run.seed + 1)
-        run.records.save_eval("vq_round_trip", read)
-        return run.summary(model=str(folder), round_trip=read)
+        read = detector_readings(policy, 2000, recipe.run.seed + 1)
+        run.records.save_eval("detector", read)
+        return run.summary(model=str(folder), detector=read)
 
 
 def reconstruction_loss(decoded: Tensor, pixels: Tensor) -> Tensor:
@@ -83,6 +86,19 @@ def reconstruction_loss(decoded: Tensor, pixels: Tensor) -> Tensor:
     weight = 1 + DRAWN_WEIGHT * (pixels.amin(dim=1, keepdim=True) < 0.9)
     error = (decoded - pixels) * weight.sqrt()
     return error.abs().mean() + error.square().mean()
+
+
+def ground_loss(policy: Policy, states: Tensor, pixels: Tensor) -> Tensor:
+    """Cross-entropy of choosing the code `GROUND` for bare ground, codes by their cosines.
+
+    Left to themselves its cells, two thirds of all, spread over hundreds of codes by what stands
+    elsewhere in the image: noise that no pixel shows, but that the language model would have to
+    learn and to sample.
+    """
+    codebook = F.normalize(policy.model.model.vqmodel.quantize.embedding.weight, dim=-1)
+    cosines = states[bare_ground(pixels)] @ codebook.T
+    target = torch.full((len(cosines),), GROUND)
+    return F.cross_entropy(cosines / GROUND_TEMPERATURE, target)
 
 
 def encode(policy: Policy, pixels: Tensor) -> Tensor:
@@ -95,10 +111,8 @@ def encode(policy: Policy, pixels: Tensor) -> Tensor:
 def quantised(policy: Policy, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """A round trip with straight-through gradients: pixels, states and their codes.
 
-    States and codes live on the unit sphere, as the official VQ has it. Bare ground always takes
-    the code `GROUND`. Left to themselves its cells, two thirds of all, spread over hundreds of
-    codes by what stands far away in the image: noise that the language model would have to learn
-    and to sample, and of which no pixel shows.
+    States and codes live on the unit sphere, as the official VQ has it. Bare ground takes the code
+    `GROUND`, whichever is nearest.
     """
     vq = policy.model.model.vqmodel
     states = encode(policy, pixels)
@@ -151,12 +165,16 @@ def initialise_codebook(policy: Policy, images: NDArray[np.uint8]) -> None:
     restart_codes(policy, states, pixels, torch.ones(len(weight), dtype=torch.bool))
 
 
-def round_trip(policy: Policy, count: int, seed: int) -> dict[str, float]:
-    """How well the detector reads `count` fresh renderings after encoding and decoding."""
+def detector_readings(policy: Policy, count: int, seed: int) -> dict[str, dict[str, float]]:
+    """How well the detector reads `count` fresh renderings, as drawn and after encoding and
+    decoding them."""
     fresh = list(triples(count, seed))
-    images = np.stack([t.image for t in fresh])
+    scenes = [t.scene for t in fresh]
+    drawn = np.stack([t.image for t in fresh])
     decoded = [
-        policy.decode_images(policy.encode_images(images[i : i + 256]))
-        for i in range(0, count, 256)
+        policy.decode_images(policy.encode_images(drawn[i : i + 256])) for i in range(0, count, 256)
     ]
-    return asdict(detector_accuracy(np.concatenate(decoded), [t.scene for t in fresh]))
+    return {
+        "rendered": asdict(detector_accuracy(drawn, scenes)),
+        "round_trip": asdict(detector_accuracy(np.concatenate(decoded), scenes)),
+    }
