@@ -60,12 +60,25 @@ _TRAINING = (
             Line("dropped_samples", "dropped"),
             Line("skipped_groups", "skipped", "b"),
             Line("malformed_chains", "malformed", "c"),
+            Line("unfinished_chains", "unfinished", "d"),
         ),
         (0, None),
+        hint="samples, groups, chains",
     ),
+    _single("Judge failures", "judge_failures", "asks", 0),
     _single("Gradient norm", "grad_norm", "before clipping", 0),
     _single("Ratio gap", "ratio_gap", "sampler against replay", 0),
-    _single("Clip fraction", "clip_fraction", "of tokens", 0),
+    Panel(
+        "Ratio",
+        (Line("ratio_mean", "mean"), Line("ratio_max", "largest", "b")),
+        hint="policy against the one that acted",
+    ),
+    Panel(
+        "Clip fraction",
+        (Line("clip_fraction_low", "low"), Line("clip_fraction_high", "high", "b")),
+        (0, None),
+        hint="of tokens",
+    ),
     _single("Learning rate", "lr", low=0),
     Panel(
         "Seconds a step",
@@ -80,7 +93,7 @@ _TRAINING = (
     _single("Speed", "tokens_per_second", "tokens a second", 0),
 )
 _SECTIONS = {"Reward": _REWARD, "Policy and optimisation": _TRAINING}
-_ELSEWHERE = {"step", "seconds/total"}  # in the page's head
+_ELSEWHERE = {"step", "seconds/total", "clip_fraction"}  # the page's head; a sum of two shown
 
 
 def draw_sections(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Chart]]:
