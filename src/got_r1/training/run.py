@@ -14,7 +14,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import torch
-import yaml
 from safetensors.torch import load_file, save_file
 
 from got_r1.atomic import replace_folder
@@ -22,7 +21,7 @@ from got_r1.config import OptimizerSection, Recipe
 from got_r1.errors import BadInput
 from got_r1.policy.janus import Policy
 from got_r1.progress import TrainingProgress
-from got_r1.recipe_file import recipe_text
+from got_r1.recipe_file import load_recipe, recipe_text
 from got_r1.runlog import RunLog
 
 __all__ = ["Run", "seed_step"]
@@ -91,7 +90,6 @@ class Run:
         return cls(log, progress, recipe, section, policy, optimizer, start)
 
     def __enter__(self) -> Self:
-        self.progress.__enter__()
         return self
 
     def __exit__(
@@ -110,6 +108,7 @@ class Run:
 
     def steps(self) -> Iterator[int]:
         """The steps still to do, 1-based; saves a checkpoint behind every `save_every`th."""
+        self.progress.__enter__()  # here: what comes before the first step shows its own progress
         for step in range(self.start + 1, self.section.steps + 1):
             yield step
             if step % self.section.save_every == 0 or step == self.section.steps:
@@ -139,7 +138,7 @@ class Run:
 
 def check_same_recipe(saved: Path, recipe: Recipe) -> None:
     """Raises BadInput naming the first setting that differs from the saved recipe."""
-    before = flatten(yaml.safe_load(saved.read_text(encoding="utf-8")))
+    before = flatten(load_recipe(saved).model_dump())  # settings newer than the run: their defaults
     now = flatten(recipe.model_dump())
     for key in sorted(before.keys() | now.keys()):
         if before.get(key) != now.get(key):
