@@ -81,7 +81,7 @@ def test_text_is_taken_as_written(recipe_file):
     recipe = load_recipe(recipe_file(""), overrides)
     assert recipe.model.lora.targets == "[qv]_proj: #x"
     assert recipe.run.dir == "runs/a=b"
-    assert recipe.data.prompts == ""
+    assert recipe.data.prompts == []
 
 
 @pytest.mark.parametrize("written", ["true", "yes", "on"])

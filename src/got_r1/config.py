@@ -25,6 +25,7 @@ __all__ = [
     "LoraSection",
     "ModelSection",
     "OptimizerSection",
+    "PromptSource",
     "RLSection",
     "Recipe",
     "RewardSection",
@@ -93,11 +94,33 @@ class ModelSection(Section):
     lora: LoraSection = LoraSection()
 
 
+class PromptSource(Section):
+    """One source of RL prompts, the Nth of the list; plain text stands for its path."""
+
+    shorthand: ClassVar[str | None] = "path"
+
+    path: str = Field(
+        ...,
+        min_length=1,
+        description="UTF-8 text (a prompt a line) or .jsonl, or a pattern such as "
+        "data/*_train.txt; 'icons' is the icon world's train list",
+    )
+    weight: float = Field(
+        1.0, gt=0, description="share of the drawn prompts, relative to the other sources"
+    )
+    column: str = Field("prompt", min_length=1, description="where a .jsonl record has its prompt")
+
+
 class DataSection(Section):
     """Prompts and, for SFT, (prompt, chain, image) triples."""
 
-    prompts: str = Field(
-        "", description="prompt file (one prompt a line, UTF-8); empty: the icon world's train list"
+    prompts: list[PromptSource] = Field(
+        [],
+        description="RL: sources of prompts, or one file as text; empty: the icon world's list",
+    )
+    held_out: list[str] = Field(
+        [],
+        description="prompt files, or patterns such as data/*_val.txt, that are never trained on",
     )
     size: int = Field(80000, ge=1, description="number of SFT triples to render and encode")
     relation_noise: float = Field(
@@ -109,6 +132,13 @@ class DataSection(Section):
     count_noise: float = Field(
         0.25, ge=0, le=1, description="share of numeracy captions with a wrong count"
     )
+
+    @field_validator("prompts", "held_out", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        if value is None or value == "":
+            return []
+        return [value] if isinstance(value, str | dict) else value
 
 
 class RolloutSection(Section):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +29,20 @@ def read_text(path: Path | str, what: str) -> str:
     Raises BadInput where the file is missing, unreadable or not UTF-8.
     """
     try:
-        return Path(path).read_text(encoding="utf-8-sig")
+        text = Path(path).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise BadInput(f"there is no {what} at {path}; check the path.") from None
     except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
         raise BadInput(
-            f"the {what} {path} is not UTF-8 text (byte {error.start}); save it as UTF-8."
+            f"the {what} {path} is not UTF-8 text (byte {error.start}, line {line}); "
+            "save it as UTF-8."
         ) from None
     except OSError as error:
         raise BadInput(f"the {what} {path} cannot be read ({error.strerror}).") from None
+    if "\0" in text:  # UTF-16 without its mark is valid UTF-8 with every other byte zero
+        raise BadInput(f"the {what} {path} holds zero bytes, as UTF-16 does; save it as UTF-8.")
+    return text
 
 
 def read_json(path: Path | str, what: str) -> dict[str, Any]:
@@ -82,16 +88,55 @@ def check_prompt(text: str) -> str:
     return text.strip()
 
 
-def read_prompts(path: Path | str) -> list[Prompt]:
-    """Prompts of a UTF-8 file, one a line, under the category "other".
+# T2I-CompBench's prompt files: color_val.txt, complex_train_spatial.txt ...
+_COMPBENCH_FILE = re.compile(
+    r"(color|shape|texture|spatial|3d_spatial|numeracy|non_spatial|complex)_(train|val)(_.+)?"
+)
+
+
+def read_prompts(path: Path | str, column: str = "prompt") -> list[Prompt]:
+    """Prompts of a UTF-8 file: one a line, or JSON records in a `.jsonl`, the text in `column`.
+
+    The category is the record's `category` (or `tag`, GenEval's word for it), else that of a
+    T2I-CompBench file by its name (`color_val.txt`), else "other".
 
     Raises BadInput where the file cannot be read, has no line, or has a blank line between
-    prompts (numbered files would silently shift against it); blank lines at the end are ignored.
+    prompts (numbered files would silently shift against it), and for a record without a prompt;
+    blank lines at the end are ignored.
     """
-    lines = read_text(path, "prompt file").rstrip().splitlines()
-    if not lines:
+    path = Path(path)
+    named = _COMPBENCH_FILE.fullmatch(path.stem)
+    category = named[1] if named else "other"
+    content = read_text(path, "prompt file").rstrip()
+    if not content:
         raise BadInput(f"the prompt file {path} is empty; write one prompt a line.")
-    for number, line in enumerate(lines, start=1):
+    prompts = []
+    # Not splitlines(), which also ends lines where a JSON string or a caption may go on (U+2028).
+    for number, line in enumerate(content.split("\n"), start=1):
         if not line.strip():
             raise BadInput(f"line {number} of the prompt file {path} is empty; remove it.")
-    return [Prompt(line.strip()) for line in lines]
+        if path.suffix.lower() == ".jsonl":
+            prompts.append(_prompt_of_record(line, column, category, f"line {number} of {path}"))
+        else:
+            prompts.append(Prompt(line.strip(), category))
+    return prompts
+
+
+def _prompt_of_record(line: str, column: str, category: str, where: str) -> Prompt:
+    """The prompt in one line of a `.jsonl`; `category` where the record has none of its own."""
+    try:
+        record = json.loads(line)
+    except ValueError as error:
+        raise BadInput(f"{where} is not valid JSON ({error}).") from None
+    if not isinstance(record, dict):
+        raise BadInput(f"{where} must hold a JSON object with a prompt.")
+    text = record.get(column)
+    if not isinstance(text, str) or not text.strip():
+        columns = ", ".join(map(repr, record)) or "nothing"
+        raise BadInput(
+            f"{where} has no text under {column!r} (it has {columns}); "
+            "name the column that holds the prompt."
+        )
+    own = record.get("category", record.get("tag"))
+    # Captions from the web hold line breaks, which the prompt's template uses for itself.
+    return Prompt(" ".join(text.split()), own if isinstance(own, str) and own else category)

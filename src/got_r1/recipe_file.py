@@ -29,8 +29,9 @@ Key = tuple[str, ...]
 def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
     """Reads a YAML recipe and applies `section.key=value` overrides in order.
 
-    Keys may be dotted to any depth (`model.lora.rank=8`). A value is read as YAML, except where
-    the setting is text: there it is taken as written. What is left out keeps its default.
+    Keys may be dotted to any depth (`model.lora.rank=8`), also into a list (`data.prompts.0.path`,
+    counted from 0). A value is read as YAML, except where the setting is text: there it is taken as
+    written. What is left out keeps its default.
 
     Raises BadInput where the file cannot be read, is no mapping or repeats a key; where a key is
     unknown (naming the nearest one); where a value has the wrong type or is out of range; and
@@ -67,7 +68,8 @@ def explain() -> str:
         for name, field in section.model_fields.items():
             if _section_of(field) is None:
                 default = "''" if field.default == "" else field.default
-                lines.append(f"  {'.'.join((*key, name))} = {default}   ({_expected(field)})")
+                shown = "must be given" if field.is_required() else f"= {default}"
+                lines.append(f"  {'.'.join((*key, name))} {shown}   ({_expected(field)})")
                 lines.append(f"      {field.description}")
     return "\n".join(lines[1:])
 
@@ -81,13 +83,23 @@ def _section_of(field: FieldInfo | None) -> type[Section] | None:
     return kind if isinstance(kind, type) and issubclass(kind, Section) else None
 
 
+def _item_of(field: FieldInfo | None) -> FieldInfo | None:
+    """What a list's items are, or None where the field is no list."""
+    if field is None or get_origin(field.annotation) is not list:
+        return None
+    return FieldInfo.from_annotation(get_args(field.annotation)[0])
+
+
 def _sections(section: type[Section], key: Key) -> Iterator[tuple[Key, type[Section]]]:
-    """Every section below `section` with its key, depth first."""
+    """Every section below `section` with its key, depth first; a list's items under the key N."""
     for name, field in section.model_fields.items():
-        inner = _section_of(field)
-        if inner is not None:
-            yield (*key, name), inner
-            yield from _sections(inner, (*key, name))
+        for inner_key, inner in (
+            ((*key, name), _section_of(field)),
+            ((*key, name, "N"), _section_of(_item_of(field))),
+        ):
+            if inner is not None:
+                yield inner_key, inner
+                yield from _sections(inner, inner_key)
 
 
 def _field(key: Key) -> FieldInfo | None:
@@ -95,7 +107,11 @@ def _field(key: Key) -> FieldInfo | None:
     section: type[Section] | None = Recipe
     field = None
     for name in key:
-        field = section.model_fields.get(name) if section is not None else None
+        item = _item_of(field)
+        if item is not None and name.isdecimal():
+            field = item
+        else:
+            field = section.model_fields.get(name) if section is not None else None
         section = _section_of(field)
     return field
 
@@ -105,6 +121,7 @@ def _nearest(key: Key) -> str:
 
     Siblings come first; a good name in the wrong section (`grpo.group`) is told where it lives.
     """
+    key = tuple("N" if name.isdecimal() else name for name in key)
     sections: dict[Key, type[Section]] = {(): Recipe, **dict(_sections(Recipe, ()))}
     siblings = list(sections[key[:-1]].model_fields) if key[:-1] in sections else []
     if close := difflib.get_close_matches(key[-1], siblings, n=1):
@@ -124,6 +141,8 @@ def _expected(field: FieldInfo) -> str:
     if get_origin(kind) is Literal:
         return "one of " + ", ".join(map(str, get_args(kind)))
     words = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+    if get_origin(kind) is list:
+        return "text or a list"
     bounds = [
         f"{word} {getattr(bound, name):g}"
         for mark, name, word in _BOUNDS
@@ -224,20 +243,36 @@ def _parse_override(override: str) -> tuple[Key, Any]:
 
 
 def _assign(values: dict[str, Any], key: Key, value: Any) -> None:
-    """Sets `key` in nested dicts; a section given by its shorthand keeps that value."""
-    for depth in range(1, len(key)):
-        name = key[depth - 1]
-        inner = values.get(name)
-        section = _section_of(_field(key[:depth]))
+    """Sets `key` in nested dicts and lists; what was given by its shorthand keeps that value.
+
+    Raises BadInput for an item that a list does not have.
+    """
+    inside: Any = values
+    for depth in range(1, len(key) + 1):
+        step: str | int = key[depth - 1]
+        if isinstance(inside, list):
+            step = int(step)
+            if step >= len(inside):
+                raise BadInput(
+                    f"{'.'.join(key[: depth - 1])} has {len(inside)} items, counted from 0: "
+                    f"there is no {'.'.join(key[:depth])}."
+                )
+        if depth == len(key):
+            inside[step] = value
+            return
+        inner = inside[step] if isinstance(inside, list) else inside.get(step)
+        field = _field(key[:depth])
+        section = _section_of(field)
         if isinstance(inner, str) and section is not None and section.shorthand is not None:
             inner = {section.shorthand: inner}
-        if inner is None:
+        elif _item_of(field) is not None and not isinstance(inner, list):
+            inner = [inner] if inner else []
+        elif inner is None:
             inner = {}
-        if not isinstance(inner, dict):
+        if not isinstance(inner, dict | list):
             return  # validation then says what is wrong with the file
-        values[name] = inner
-        values = inner
-    values[key[-1]] = value
+        inside[step] = inner
+        inside = inner
 
 
 # -- complaining -----------------------------------------------------------------------------------
@@ -253,6 +288,8 @@ def _sentence(error: ErrorDetails, origins: Sequence[tuple[Key, str]]) -> str:
     field = _field(key)
     if error["type"] == "extra_forbidden" or field is None:
         return _unknown(key, origin)
+    if error["type"] == "missing":
+        return f"{name} is missing {origin}; it must be {_expected(field)}."
     if _section_of(field) is not None:
         return f"{name} must be a section of settings, not {_shown(error['input'])} ({origin})."
     return f"{name} must be {_expected(field)}, not {_shown(error['input'])} ({origin})."

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -39,7 +38,7 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
     """
     rewards.check_config(recipe.reward)
     judge = load_judge(recipe.judge.spec)
-    prompts = load_prompts(recipe.data)
+    prompts = load_prompts(recipe.data, quiet)
     policy = load_policy(recipe.model.path)
     policy.prepare_training(recipe.model.lora)
     policy.freeze_reference()
@@ -52,8 +51,7 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
             evaluate_policy(policy, recipe, run, "sft")
         for step in run.steps():
             seed = seed_step(recipe.run.seed, step)
-            chosen = np.random.default_rng(seed).choice(len(prompts), recipe.rl.prompts)
-            samples = roll_out(policy, judge, [prompts[i] for i in chosen], recipe, seed)
+            samples = roll_out(policy, judge, prompts.draw(recipe.rl.prompts, seed), recipe, seed)
             stop_on_failures(samples, recipe)
             metrics = improve(policy, optimizer, samples, recipe, step)
             run.log(step, samples.metrics() | metrics)
