@@ -48,15 +48,17 @@ def triples(
     relation_noise: float = 0.0,
     attribute_noise: float = 0.0,
     count_noise: float = 0.0,
+    start: int = 0,
 ) -> Iterator[Triple]:
-    """`n` triples from the train split; the i-th depends on `seed`, `i` and the rates only.
+    """The triples `start` to `n - 1` of the train split; the i-th depends on `seed`, `i` and the
+    rates only.
 
     Rates are shares of the captions that can carry the noise: `relation_noise` of those with a
     relation (drawn scene contradicts it, half of the time as the converse), `attribute_noise` of
     those with a colour or fill (one is changed, or those of two objects are swapped),
     `count_noise` of numeracy captions (one count is off by one).
     """
-    for index in range(n):
+    for index in range(start, n):
         rng = random.Random(f"triple {seed} {index}")
         yield _triple(rng, relation_noise, attribute_noise, count_noise)
 
