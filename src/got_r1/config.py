@@ -122,7 +122,7 @@ class DataSection(Section):
         [],
         description="prompt files, or patterns such as data/*_val.txt, that are never trained on",
     )
-    size: int = Field(80000, ge=1, description="number of SFT triples to render and encode")
+    size: int = Field(80000, ge=1, description="number of SFT triples of the icon world")
     relation_noise: float = Field(
         0.25, ge=0, le=1, description="share of SFT captions with a wrong relation"
     )
@@ -131,6 +131,35 @@ class DataSection(Section):
     )
     count_noise: float = Field(
         0.25, ge=0, le=1, description="share of numeracy captions with a wrong count"
+    )
+    source: str = Field(
+        "",
+        description="SFT triples: a .jsonl or .parquet file, a pattern or a folder of them, or a "
+        "folder that `datasets` saved; empty: the icon world",
+    )
+    split: str = Field("train", description="which split of a saved DatasetDict")
+    prompt_column: str = Field("prompt", min_length=1, description="where the prompt stands")
+    chain_column: str = Field("got", min_length=1, description="where the chain (GoT text) stands")
+    image_column: str = Field(
+        "image", min_length=1, description="where the image stands: a path, bytes, or both"
+    )
+    image_root: str = Field(
+        "", description="folder that image paths start from; empty: the folder of the source"
+    )
+    bad_chains: Literal["skip", "keep"] = Field(
+        "skip",
+        description="triples whose chain has no boxes, coordinates outside 0 to 999 or another "
+        "fault (a malformed chain earns no reward in RL)",
+    )
+    max_text_tokens: int = Field(
+        1024, ge=8, description="triples with a longer prompt and chain together are skipped"
+    )
+    encode_batch: int = Field(16, ge=1, description="images a call of the VQ encoder")
+    shard_records: int = Field(
+        1024, ge=1, description="records a token shard; a killed `prepare` repeats at most one"
+    )
+    shards: str = Field(
+        "", description="SFT: folder that `got-r1 prepare` wrote, in place of a source"
     )
 
     @field_validator("prompts", "held_out", mode="before")
