@@ -14,6 +14,7 @@ from got_r1.chain import (
     OBJ_START,
     TAGS,
     Problem,
+    find_problems,
     format_chain,
     format_object,
     parse,
@@ -131,6 +132,29 @@ def test_spaces_and_leading_zeros_in_coordinates_are_tolerated():
 )  # fmt: skip
 def test_a_malformed_chain_names_its_problems(text, problems):
     assert parse(text).problems == tuple(problem.value for problem in problems)
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        (f"A {wrap('a', '(1,2),(3,4)')}.", []),
+        (
+            f"{VASE_TEXT} {wrap('a', '(1,2),(3,1004)')}.",
+            [(Problem.OUT_OF_RANGE, "<|box_start|>(1,2)")],
+        ),
+        (f"A {OBJ_START}a{OBJ_END} and {VASE_TEXT}", [(Problem.NO_BOX, "<|obj_start|>a<")]),
+        (f"{VASE_TEXT} and {VASE_TEXT[:-5]}", [(Problem.UNCLOSED, "<|box_start|>(202,482),(729")]),
+        (f"{VASE_TEXT} end{OBJ_END}", [(Problem.STRAY, "<|obj_end|>")]),
+        (f"{VASE_TEXT} {OBJ_START} {OBJ_END}", [(Problem.EMPTY_NAME, "<|obj_start|> <")]),
+        (f"{VASE_TEXT} {VASE_TEXT}", [(Problem.REPEATED, "<|obj_start|>yellow")]),
+    ],
+)
+def test_problems_are_found_where_they_begin(text, places):
+    found = find_problems(text)
+    assert [problem for problem, _ in found] == [problem for problem, _ in places]
+    for (_, at), (_, start) in zip(found, places, strict=True):
+        assert text.startswith(start, at)
+        assert at == text.rindex(start)
 
 
 def test_valid_objects_of_a_malformed_chain_are_kept():

@@ -26,6 +26,7 @@ __all__ = [
     "OBJ_START",
     "TAGS",
     "Problem",
+    "find_problems",
     "format_chain",
     "format_object",
     "parse",
@@ -76,61 +77,77 @@ def parse(text: str) -> Chain:
     ("three hearts"); only the same name in the *same* box is a problem, and is kept once.
     Spaces inside the coordinates and leading zeros are tolerated.
     """
-    problems: dict[str, None] = {}  # an ordered set
-    objects: dict[PlannedObject, None] = {}
+    objects, problems = _read(text)
+    return Chain(text, tuple(objects), tuple(dict.fromkeys(p.value for p, _ in problems)))
+
+
+def find_problems(text: str) -> list[tuple[Problem, int]]:
+    """Everything that `parse` finds wrong, each with the place in `text` where it begins."""
+    return _read(text)[1]
+
+
+def _read(text: str) -> tuple[list[PlannedObject], list[tuple[Problem, int]]]:
+    problems: list[tuple[Problem, int]] = []
+    objects: dict[PlannedObject, None] = {}  # an ordered set
     opened: str | None = None  # the tag we are inside of
+    opened_at = 0
     content = ""  # the text inside of it
     name: str | None = None  # a closed object that still waits for its box
+    named_at = end = 0
 
-    def note(problem: Problem) -> None:
-        problems[problem.value] = None
+    def note(problem: Problem, at: int) -> None:
+        problems.append((problem, at))
 
     for piece in _TAG.split(text):
+        start, end = end, end + len(piece)
         if piece not in TAGS:
             content = piece
             if opened is None and name is not None and piece.strip():
-                note(Problem.NO_BOX)
+                note(Problem.NO_BOX, named_at)
                 name = None
             continue
         if piece in (OBJ_START, BOX_START):
             if opened is not None:
-                note(Problem.UNCLOSED)
+                note(Problem.UNCLOSED, opened_at)
                 name = None
             if piece == OBJ_START and name is not None:
-                note(Problem.NO_BOX)
+                note(Problem.NO_BOX, named_at)
                 name = None
             if piece == BOX_START and name is None:
-                note(Problem.NO_OBJECT)
-            opened = piece
+                note(Problem.NO_OBJECT, start)
+            opened, opened_at = piece, start
             continue
         if piece == OBJ_END and opened == OBJ_START:
-            name = content.strip() or None
+            name, named_at = content.strip() or None, opened_at
             if name is None:
-                note(Problem.EMPTY_NAME)
+                note(Problem.EMPTY_NAME, opened_at)
         elif piece == BOX_END and opened == BOX_START:
             box = _parse_box(content)
             if isinstance(box, Problem):
-                note(box)
+                note(box, opened_at)
             elif name is not None:
                 planned = PlannedObject(name, box)
                 if planned in objects:
-                    note(Problem.REPEATED)
+                    note(Problem.REPEATED, named_at)
                 objects[planned] = None
             name = None
+        elif opened is None:
+            note(Problem.STRAY, start)
+            name = None
         else:
-            note(Problem.STRAY if opened is None else Problem.UNCLOSED)
+            note(Problem.UNCLOSED, opened_at)
             name = None
         opened = None
 
     if opened is not None:
-        note(Problem.UNCLOSED)
+        note(Problem.UNCLOSED, opened_at)
     elif name is not None:
-        note(Problem.NO_BOX)
+        note(Problem.NO_BOX, named_at)
     if not text.strip():
-        note(Problem.EMPTY)
+        note(Problem.EMPTY, 0)
     elif not objects:
-        note(Problem.NO_PLAN)
-    return Chain(text, tuple(objects), tuple(problems))
+        note(Problem.NO_PLAN, 0)
+    return list(objects), problems
 
 
 def _parse_box(content: str) -> Box | Problem:

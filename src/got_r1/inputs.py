@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from got_r1.chain import find_problems
 from got_r1.errors import BadInput
 from got_r1.records import Prompt
 
@@ -18,9 +19,12 @@ __all__ = [
     "read_chain_text",
     "read_image",
     "read_json",
+    "read_plan",
     "read_prompts",
     "read_text",
 ]
+
+LISTED = 5  # problems of a chain named in an error before it says how many more
 
 
 def read_text(path: Path | str, what: str) -> str:
@@ -68,6 +72,24 @@ def read_chain_text(path: Path | str) -> str:
             raise BadInput(f"the chain file {path} has no text under 'chain'.")
         return text
     return read_text(path, "chain file").strip()
+
+
+def read_plan(path: Path | str) -> str:
+    """A chain to draw from: `read_chain_text` of a chain without problems.
+
+    Raises BadInput as that does, and names every problem with its place.
+    """
+    text = read_chain_text(path)
+    found = [
+        f"{what} at character {at + 1} ({text[at : at + 40]!r})" for what, at in find_problems(text)
+    ]
+    if found:
+        more = f" and {len(found) - LISTED} more" if len(found) > LISTED else ""
+        raise BadInput(
+            f"the chain file {path} holds no plan to draw from: {'; '.join(found[:LISTED])}{more}; "
+            "mend it, or leave it out and the model writes its own."
+        )
+    return text
 
 
 def read_image(path: Path | str) -> np.ndarray:
