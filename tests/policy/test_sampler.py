@@ -176,7 +176,7 @@ def test_sampled_tokens_follow_the_policys_distribution(policy: Policy) -> None:
     sampler = Sampler(policy)
     chains = sampler.given_chains(PROMPTS[:1], text, seed=0)
     states = sampler.decoder
-    cache = Cache.from_prefill(
+    cache = Cache.prefill(
         states, [torch.cat([chains.prompt_ids[0], chains.token_ids[0]])[:-1]], room=1
     )
     length = len(chains.prompt_ids[0]) + len(chains.token_ids[0])
@@ -184,7 +184,8 @@ def test_sampled_tokens_follow_the_policys_distribution(policy: Policy) -> None:
         hidden = states.step(
             states.embed_text(torch.tensor([policy.begin_of_image_id])),
             torch.tensor([length - 1]),
-            cache,
+            [cache],
+            span=1,
         )
         logits = states.image_logits(hidden)
     noise = torch.rand(4000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -199,19 +200,20 @@ def test_sampled_tokens_follow_the_policys_distribution(policy: Policy) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.booleans(), min_size=1, max_size=12))
-def test_keep_moves_whole_rows(alive: list[bool]) -> None:
+@given(st.lists(st.booleans(), min_size=1, max_size=12), st.integers(0, 3))
+def test_keep_moves_whole_rows(alive: list[bool], spare: int) -> None:
     rows = len(alive)
     content = torch.arange(rows, dtype=torch.float32)[:, None, None, None].expand(rows, 2, 5, 3)
-    visible = torch.arange(5) <= torch.arange(rows)[:, None] % 5
-    cache = Cache([content.clone()], [-content.clone()], visible.clone(), width=4)
-    order = cache.keep(torch.tensor(alive))
-    assert sorted(order.tolist()) == [row for row, lives in enumerate(alive) if lives]
-    assert cache.rows == sum(alive)
+    bias = -(torch.arange(rows, dtype=torch.float32) % 5)[:, None, None, None].expand(rows, 1, 1, 5)
+    cache = Cache([content.clone()], [-content.clone()], bias.clone(), width=3)
+    left = min(rows, sum(alive) + spare)
+    order = cache.keep(alive, left, span=1)
+    assert {row for row, lives in enumerate(alive) if lives} <= set(order.tolist())
+    assert len(set(order.tolist())) == cache.rows == left
     for place, row in enumerate(order.tolist()):
         assert (cache.keys[0][place, :, :4] == row).all()
         assert (cache.values[0][place, :, :4] == -row).all()
-        assert torch.equal(cache.visible[place], visible[row])
+        assert torch.equal(cache.bias[place], bias[row])
 
 
 # -- bad input -------------------------------------------------------------------------------------

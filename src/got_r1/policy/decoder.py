@@ -1,7 +1,10 @@
 """One-token steps of the language model over preallocated caches.
 
-A snapshot of the weights, adapters merged and projections fused, so that a step is a few large
-matrix products. Checked against the library's own forward by replaying every rollout.
+The weights are read where they are, never copied: adapters act beside their base weight, as in
+training, so that in bfloat16 a small update is not lost by rounding it into the base. A step has no
+Python value that changes with time except `span`: all else that moves is a tensor on the model's
+device, so a step can be recorded as a CUDA graph. Checked against the library's own forward by
+replaying every rollout.
 """
 
 from __future__ import annotations
@@ -18,113 +21,240 @@ from got_r1.policy.janus import Policy, effective_weight
 
 __all__ = ["Cache", "Decoder"]
 
+# A prefill's padded tokens a forward pass: enough to fill a device, and the library's own copy of
+# keys and values stays small beside ours (our choice).
+PREFILL_TOKENS = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """A linear layer as it acts: the base weight, and its active adapters apart from it."""
+
+    weight: Tensor  # [in, out], a view of the module's own
+    adapters: tuple[tuple[Tensor, Tensor, float], ...]  # [in, rank], [rank, out], scale
+
+    @classmethod
+    def read(cls, module: Any) -> Self:
+        if not hasattr(module, "base_layer"):
+            return cls(effective_weight(module).t(), ())
+        weight = effective_weight(module.base_layer)
+        names = () if module.disable_adapters else module.active_adapters
+        adapters = (
+            (
+                effective_weight(module.lora_A[name]).to(weight.dtype).t(),
+                effective_weight(module.lora_B[name]).to(weight.dtype).t(),
+                float(module.scaling[name]),
+            )
+            for name in names
+        )
+        return cls(weight.t(), tuple(adapters))
+
+    def write(self, x: Tensor, out: Tensor) -> None:
+        """Fills out [B, out], which may be some columns of a wider tensor."""
+        torch.mm(x, self.weight, out=out)
+        self._adapt(x, out)
+
+    def add(self, x: Tensor, out: Tensor) -> None:
+        """Adds to out [B, out]."""
+        out.addmm_(x, self.weight)
+        self._adapt(x, out)
+
+    def _adapt(self, x: Tensor, out: Tensor) -> None:
+        for down, up, scale in self.adapters:
+            out.addmm_(x @ down, up, alpha=scale)
+
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """The weights of one decoder layer; q, k, v and gate, up are fused."""
+    """The weights of one decoder layer."""
 
     attention_norm: Tensor
-    qkv: Tensor
-    out: Tensor
+    query: Linear
+    key: Linear
+    value: Linear
+    out: Linear
     mlp_norm: Tensor
-    gate_up: Tensor
-    down: Tensor
+    gate: Linear
+    up: Linear
+    down: Linear
 
     @classmethod
-    def fuse(cls, layer: Any) -> Self:
+    def read(cls, layer: Any) -> Self:
         attention, mlp = layer.self_attn, layer.mlp
-        qkv = [attention.q_proj, attention.k_proj, attention.v_proj]
         return cls(
-            attention_norm=layer.input_layernorm.weight.detach(),
-            qkv=torch.cat([effective_weight(part) for part in qkv]),
-            out=effective_weight(attention.o_proj),
-            mlp_norm=layer.post_attention_layernorm.weight.detach(),
-            gate_up=torch.cat([effective_weight(part) for part in (mlp.gate_proj, mlp.up_proj)]),
-            down=effective_weight(mlp.down_proj),
+            attention_norm=effective_weight(layer.input_layernorm),
+            query=Linear.read(attention.q_proj),
+            key=Linear.read(attention.k_proj),
+            value=Linear.read(attention.v_proj),
+            out=Linear.read(attention.o_proj),
+            mlp_norm=effective_weight(layer.post_attention_layernorm),
+            gate=Linear.read(mlp.gate_proj),
+            up=Linear.read(mlp.up_proj),
+            down=Linear.read(mlp.down_proj),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """A text that all rows of a cache begin with, each up to a length of its own."""
+
+    keys: list[Tensor]  # per layer [kv heads, places, head size]
+    values: list[Tensor]
+    bias: Tensor  # [rows, 1, 1, places]: 0 where a row may look, -inf behind its length
 
 
 class Cache:
-    """Keys and values of a batch, one tensor a layer, with room for the steps to come.
+    """Keys and values of some rows: one tensor a layer, with room for the steps to come.
 
-    Rows are prefilled right-padded: row r holds `lengths[r]` tokens, then a hole up to the common
-    width, then one slot a step. `visible` marks the slots that may be attended to. Slots carry no
-    position (rotations are applied before storing), so holes cost nothing but memory.
+    Rows are prefilled right-padded: row r holds its text, then a hole up to the common width, then
+    one slot a step. `bias` (0 or -inf, added to the scores) hides holes and slots to come. Slots
+    carry no position, since rotations are applied before storing, so holes cost nothing but memory.
     """
 
     def __init__(
-        self, keys: list[Tensor], values: list[Tensor], visible: Tensor, width: int
+        self,
+        keys: list[Tensor],
+        values: list[Tensor],
+        bias: Tensor,
+        width: int,
+        prefix: Prefix | None = None,
     ) -> None:
         self.keys = keys  # per layer [rows, kv heads, slots, head size]
         self.values = values
-        self.visible = visible  # bool [rows, slots]
-        self.used = width  # slots filled so far
-        self.rows = len(visible)  # rows still in the batch; they come first
+        self.bias = bias  # [rows, 1, 1, slots]
+        self.width = width  # slots of the prefilled text; the steps' slots come behind
+        self.rows = len(bias)  # rows still in the batch; they come first
+        self.prefix = prefix
+        self.slot = torch.tensor([width], device=bias.device)  # that the next step fills
 
     @classmethod
-    def from_prefill(
-        cls, decoder: Decoder, texts: Sequence[Tensor], *, repeat: int = 1, room: int
+    def empty(cls, decoder: Decoder, rows: int, width: int, room: int) -> Self:
+        """Room for `width` tokens of text and `room` steps. Zeros, because what is hidden still
+        takes part in products with weight 0."""
+        like, slots = decoder.final_norm, width + room
+        shape = (rows, decoder.kv_heads, slots, decoder.head_size)
+        keys, values = ([like.new_zeros(shape) for _ in decoder.layers] for _ in range(2))
+        return cls(keys, values, like.new_full((rows, 1, 1, slots), -torch.inf), width)
+
+    @classmethod
+    def prefill(
+        cls,
+        decoder: Decoder,
+        texts: Sequence[Tensor],
+        *,
+        room: int,
+        repeat: int = 1,
+        multiple: int = 1,
     ) -> Self:
-        """Prefills `texts` (int64 vectors) in one forward pass, each row then repeated."""
-        lengths = torch.tensor([len(ids) for ids in texts])
-        ids = nn.utils.rnn.pad_sequence(list(texts), batch_first=True)
-        width = ids.shape[1]
-        past = decoder.language_model(input_ids=ids, use_cache=True).past_key_values
-        place = torch.arange(width + room)
-        visible = (place < lengths[:, None]) | (place >= width)
-        return cls(
-            [with_room(layer.keys, room, repeat) for layer in past.layers],
-            [with_room(layer.values, room, repeat) for layer in past.layers],
-            visible.repeat_interleave(repeat, dim=0),
-            width,
-        )
+        """Reads `texts` (int64 vectors) in parallel, each once for its `repeat` rows.
 
-    def with_unconditional(self, decoder: Decoder, first_id: int, pad_id: int) -> Cache:
-        """The batch doubled by its unconditional rows, whose text is the first token and pads.
-
-        That text is the same for all rows up to its length, so it is prefilled once.
+        The width is rounded up to a `multiple`.
         """
-        room = self.visible.shape[1] - self.used
-        hidden = torch.full((self.used,), pad_id)
-        hidden[0] = first_id
-        prefix = Cache.from_prefill(decoder, [hidden], room=room)
-        rows = self.rows
-        doubled = [
-            [
-                torch.cat([own, free.expand(rows, -1, -1, -1)])
-                for own, free in zip(a, b, strict=True)
-            ]
-            for a, b in ((self.keys, prefix.keys), (self.values, prefix.values))
-        ]
-        return Cache(doubled[0], doubled[1], self.visible.repeat(2, 1), self.used)
+        longest = max(len(ids) for ids in texts)
+        rows = len(texts) * repeat
+        cache = cls.empty(decoder, rows, -(-longest // multiple) * multiple, room)
+        lengths = torch.tensor([len(ids) for ids in texts], device=cache.bias.device)
+        place = torch.arange(cache.width, device=cache.bias.device)
+        held = (place < lengths[:, None]).repeat_interleave(repeat, dim=0)
+        cache.bias[..., : cache.width].masked_fill_(held[:, None, None], 0)
+        at_once = max(1, PREFILL_TOKENS // longest)
+        for first in range(0, len(texts), at_once):
+            some = list(texts[first : first + at_once])
+            ids = nn.utils.rnn.pad_sequence(some, batch_first=True).to(cache.bias.device)
+            past = decoder.language_model(input_ids=ids, use_cache=True).past_key_values
+            part = slice(first * repeat, (first + len(some)) * repeat)
+            for index, layer in enumerate(past.layers):
+                for own, read in ((cache.keys, layer.keys), (cache.values, layer.values)):
+                    own[index][part, :, : ids.shape[1]] = read.repeat_interleave(repeat, dim=0)
+        return cache
 
-    def keep(self, alive: Tensor) -> Tensor:
-        """Drops the rows not marked in `alive` (bool [rows]): rows from the end fill their places.
+    @classmethod
+    def unconditional(
+        cls, decoder: Decoder, lengths: Tensor, *, first_id: int, pad_id: int, room: int
+    ) -> Self:
+        """Rows whose text is `first_id` and pads, `lengths` (int64 [rows]) tokens each.
 
-        Returns the order of the kept rows as indices into the old batch.
+        That text is the same for all rows up to its length: it is prefilled, stored and read once.
         """
-        order = torch.arange(self.rows)
-        count = int(alive.sum())
-        holes = (~alive[:count]).nonzero().squeeze(1)
-        movers = alive[count:].nonzero().squeeze(1) + count
-        if len(holes):
+        text = torch.full((int(lengths.max()),), pad_id)
+        text[0] = first_id
+        once = cls.prefill(decoder, [text], room=0)
+        cache = cls.empty(decoder, len(lengths), 0, room)
+        hidden = torch.arange(len(text)) >= lengths[:, None]
+        bias = cache.bias.new_zeros(len(lengths), 1, 1, len(text))
+        bias.masked_fill_(hidden[:, None, None].to(bias.device), -torch.inf)
+        cache.prefix = Prefix([k[0] for k in once.keys], [v[0] for v in once.values], bias)
+        return cache
+
+    def open_slot(self) -> None:
+        """Lets the next step's own slot be seen."""
+        self.bias.index_fill_(3, self.slot, 0)
+
+    def write(self, layer: int, keys: Tensor, values: Tensor) -> None:
+        """Fills the next step's slot of one layer: both [rows, kv heads, head size]."""
+        self.keys[layer][: self.rows].index_copy_(2, self.slot, keys.unsqueeze(2))
+        self.values[layer][: self.rows].index_copy_(2, self.slot, values.unsqueeze(2))
+
+    def attend(self, layer: int, query: Tensor, span: int) -> Tensor:
+        """Attends to the text and the first `span` steps' slots, hidden ones among them.
+
+        Query heads that share a key head stand as rows of one small matrix: query and result are
+        [rows, kv heads, query heads per kv head, head size].
+        """
+        seen = self.width + span
+        keys = self.keys[layer][: self.rows, :, :seen]
+        values = self.values[layer][: self.rows, :, :seen]
+        bias = self.bias[: self.rows, :, :, :seen]
+        if self.prefix is None:
+            return F.scaled_dot_product_attention(query, keys, values, attn_mask=bias)
+
+        rows, kv_heads, heads, size = query.shape
+        prefix_keys, prefix_values = self.prefix.keys[layer], self.prefix.values[layer]
+        places = prefix_keys.shape[1]
+        # All rows meet the prefix as one matrix a head, so it is read once.
+        together = query.transpose(0, 1).reshape(kv_heads, rows * heads, size)
+        shared = scores(together, prefix_keys).view(kv_heads, rows, heads, places).transpose(0, 1)
+        own = scores(query.flatten(0, 1), keys.flatten(0, 1)).view(rows, kv_heads, heads, seen)
+        both = torch.cat([shared + self.prefix.bias, own + bias], dim=-1).mul_(size**-0.5)
+        weights = torch.softmax(both, dim=-1).to(query.dtype)
+        from_prefix = weights[..., :places].transpose(0, 1).reshape(kv_heads, -1, places)
+        result = torch.bmm(from_prefix, prefix_values).view(kv_heads, rows, heads, size)
+        return torch.matmul(weights[..., places:], values).add_(result.transpose(0, 1))
+
+    def keep(self, alive: Sequence[bool], rows: int, span: int) -> Tensor:
+        """Shrinks the batch to `rows` rows, those in `alive` among them.
+
+        Rows from the end move into the places of dead ones, with their text and first `span`
+        steps. Returns where the kept rows stood: int64 [rows].
+        """
+        holes = [row for row in range(rows) if not alive[row]]
+        movers = [row for row in range(rows, len(alive)) if alive[row]]
+        order = torch.arange(rows)
+        if movers:
+            seen = self.width + span
+            order[holes[: len(movers)]] = torch.tensor(movers)
+            into, out_of = torch.tensor([holes[: len(movers)], movers], device=self.bias.device)
             for tensor in (*self.keys, *self.values):
-                tensor[holes, :, : self.used] = tensor[movers, :, : self.used]
-            self.visible[holes] = self.visible[movers]
-            order[holes] = movers
-        self.rows = count
-        return order[:count]
+                tensor[into, :, :seen] = tensor[out_of, :, :seen]
+            self.bias[into] = self.bias[out_of]
+        self.rows = rows
+        return order.to(self.bias.device)
 
 
-def with_room(tensor: Tensor, room: int, repeat: int) -> Tensor:
-    rows, heads, width, size = tensor.shape
-    longer = tensor.new_empty(rows * repeat, heads, width + room, size)
-    longer[:, :, :width] = tensor.repeat_interleave(repeat, dim=0)
-    return longer
+def scores(query: Tensor, keys: Tensor) -> Tensor:
+    """[N, a, size] x [N, b, size] -> float32 [N, a, b]: rounding a score to bfloat16 would move its
+    weight by a percent."""
+    if query.is_cuda and query.dtype != torch.float32:
+        return torch.bmm(query, keys.mT, out_dtype=torch.float32)
+    return torch.bmm(query.float(), keys.mT.float())
 
 
 class Decoder:
-    """A snapshot of a policy's language model and heads for step-by-step decoding."""
+    """A policy's language model and heads for step-by-step decoding.
+
+    Good until the policy's next update: weights are read in place, but the table of image
+    embeddings is made here.
+    """
 
     def __init__(self, policy: Policy) -> None:
         janus = policy.model.model
@@ -132,18 +262,25 @@ class Decoder:
         self.lm_head = policy.model.lm_head
         self.image_head = janus.generation_head
         config = janus.language_model.config
-        self.layers = [Layer.fuse(layer) for layer in janus.language_model.layers]
-        self.final_norm = janus.language_model.norm.weight
+        self.layers = [Layer.read(layer) for layer in janus.language_model.layers]
+        self.final_norm = effective_weight(janus.language_model.norm)
         self.eps = config.rms_norm_eps
         self.heads = config.num_attention_heads
         self.kv_heads = config.num_key_value_heads
         self.head_size = config.head_dim
         with torch.no_grad():
-            places = torch.arange(policy.context)[None]
+            places = torch.arange(policy.context, device=policy.device)[None]
             cos, sin = janus.language_model.rotary_emb(self.final_norm, places)
+            # Rotating by halves is a roll whose first half changes sign.
+            sin[..., : self.head_size // 2].neg_()
             self.cos, self.sin = cos[0], sin[0]
-            codes = torch.arange(janus.generation_embeddings.num_embeddings)
+            codes = torch.arange(janus.generation_embeddings.num_embeddings, device=policy.device)
             self.image_table = policy.embed_image_tokens(codes)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights live."""
+        return self.final_norm.device
 
     def embed_text(self, token_ids: Tensor) -> Tensor:
         """int64 [B] -> [B, D]"""
@@ -154,48 +291,49 @@ class Decoder:
         return F.embedding(image_ids, self.image_table)
 
     def text_logits(self, states: Tensor) -> Tensor:
-        """[B, D] -> [B, vocabulary]"""
-        return self.lm_head(states)
+        """[B, D] -> float32 [B, vocabulary]"""
+        return self.lm_head(states).float()
 
     def image_logits(self, states: Tensor) -> Tensor:
-        """[B, D] -> [B, codebook]"""
-        return self.image_head(states)
+        """[B, D] -> float32 [B, codebook]"""
+        return self.image_head(states).float()
 
-    def step(self, inputs: Tensor, positions: Tensor, cache: Cache) -> Tensor:
-        """Feeds one token a row, inputs [B, D] at positions int64 [B]; returns states [B, D]."""
-        rows, slot = len(inputs), cache.used
-        query_size = self.heads * self.head_size
-        kv_size = self.kv_heads * self.head_size
-        # [B, 1, head size]: broadcast over heads
-        cos, sin = self.cos[positions][:, None], self.sin[positions][:, None]
-        visible = cache.visible[:rows, None, None, : slot + 1]
-        x = inputs
+    def step(self, inputs: Tensor, positions: Tensor, caches: Sequence[Cache], span: int) -> Tensor:
+        """Feeds one token a row: inputs [B, D] at positions int64 [B]; returns states [B, D].
+
+        The rows are those of the caches, one after the other. `span`: an upper bound of the steps
+        taken so far, this one included.
+        """
+        rows, size = len(inputs), self.head_size
+        queries, keys = self.heads * size, self.kv_heads * size
+        fused = inputs.new_empty(rows, queries + 2 * keys)
+        attended = inputs.new_empty(rows, queries)
+        cos, sin = self.cos[positions][:, None], self.sin[positions][:, None]  # [B, 1, head size]
+        parts: list[tuple[Cache, slice]] = []
+        for cache in caches:
+            cache.open_slot()
+            first = parts[-1][1].stop if parts else 0
+            parts.append((cache, slice(first, first + cache.rows)))
+        x = inputs.clone()
         for index, layer in enumerate(self.layers):
             h = F.rms_norm(x, x.shape[-1:], layer.attention_norm, self.eps)
-            fused = F.linear(h, layer.qkv)
-            turned = fused[:, : query_size + kv_size].view(rows, -1, self.head_size)
-            turned = turned * cos + rotate_half(turned) * sin
-            keys, values = cache.keys[index], cache.values[index]
-            keys[:rows, :, slot] = turned[:, self.heads :]
-            values[:rows, :, slot] = fused[:, query_size + kv_size :].view(
-                rows, self.kv_heads, self.head_size
-            )
-            # Query heads that share a key head stand as rows of one small matrix.
-            query = turned[:, : self.heads].view(rows, self.kv_heads, -1, self.head_size)
-            attended = F.scaled_dot_product_attention(
-                query,
-                keys[:rows, :, : slot + 1],
-                values[:rows, :, : slot + 1],
-                attn_mask=visible,
-            )
-            x = x + F.linear(attended.reshape(rows, query_size), layer.out)
+            layer.query.write(h, fused[:, :queries])
+            layer.key.write(h, fused[:, queries : queries + keys])
+            layer.value.write(h, fused[:, queries + keys :])
+            turned = fused[:, : queries + keys].view(rows, -1, size)
+            turned = torch.addcmul(turned * cos, turned.roll(size // 2, dims=-1), sin)
+            values = fused[:, queries + keys :].view(rows, self.kv_heads, size)
+            query = turned[:, : self.heads].reshape(rows, self.kv_heads, -1, size)
+            for cache, part in parts:
+                cache.write(index, turned[part, self.heads :], values[part])
+                result = cache.attend(index, query[part], span)
+                attended[part] = result.reshape(-1, queries)
+            layer.out.add(attended, x)
             h = F.rms_norm(x, x.shape[-1:], layer.mlp_norm, self.eps)
-            gate, up = F.linear(h, layer.gate_up).chunk(2, dim=-1)
-            x = x + F.linear(F.silu(gate) * up, layer.down)
-        cache.used += 1
+            inner = h.new_empty(2, rows, layer.gate.weight.shape[1])
+            layer.gate.write(h, inner[0])
+            layer.up.write(h, inner[1])
+            layer.down.add(F.silu(inner[0], inplace=True).mul_(inner[1]), x)
+        for cache in caches:
+            cache.slot.add_(1)
         return F.rms_norm(x, x.shape[-1:], self.final_norm, self.eps)
-
-
-def rotate_half(x: Tensor) -> Tensor:
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat([-second, first], dim=-1)
