@@ -4,20 +4,24 @@
     .venv/bin/python experiments/tables.py ablations   the paper's ablations at this scale
 
 Runs go to runs/tables/; a finished run is not repeated and an interrupted one is resumed, so the
-command can be stopped and given again. Further arguments are overrides for every run.
+command can be stopped and given again. `--jobs N` trains N runs side by side. Further arguments
+are overrides for every run.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 RECIPE = "recipes/icons.yaml"
 RUNS = Path("runs/tables")
-SEEDS = (0, 1, 2)
 METRICS = {
     "plan_relation": "relation right in the plan",
     "image_relation": "relation right in the image",
@@ -25,21 +29,59 @@ METRICS = {
     "iou": "mean IoU of planned and found boxes",
     "count": "count right (numeracy)",
 }
+SEEDS = {f"seed-{seed}": [f"run.seed={seed}", f"eval.seed={seed}"] for seed in (0, 1, 2)}
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """One row: what to change, and what the paper reports for it (1B, T2I-CompBench)."""
+
+    words: str
+    changes: tuple[str, ...]
+    paper: str  # color, shape, texture, 2D-spatial, non-spatial, complex
+
+
+# The run of all terms is the first of the seeds; the others have its seed.
 ABLATIONS = {
-    "all terms (product)": [],
-    "(R_sem + R_spa) only": ["reward.r_ri=0", "reward.r_pi=0"],
-    "R_RI only": ["reward.r_sem=0", "reward.r_spa=0", "reward.r_pi=0"],
-    "R_PI only": ["reward.r_sem=0", "reward.r_spa=0", "reward.r_ri=0"],
-    "chain + R_PI (no R_RI)": ["reward.r_ri=0"],
-    "chain + R_RI (no R_PI)": ["reward.r_pi=0"],
-    "R_RI + R_PI (no chain rewards)": ["reward.r_sem=0", "reward.r_spa=0"],
-    "no R_spa": ["reward.r_spa=0"],
-    "no R_sem": ["reward.r_sem=0"],
-    "sum instead of product": ["reward.formula=sum"],
+    "seed-0": Ablation("all terms (product)", (), ".763 .517 .659 .267 .310 .375"),
+    "chain-only": Ablation(
+        "(R_sem + R_spa) only",
+        ("reward.r_ri=0", "reward.r_pi=0"),
+        ".705 .467 .608 .228 .309 .362",
+    ),
+    "ri-only": Ablation(
+        "R_RI only",
+        ("reward.r_sem=0", "reward.r_spa=0", "reward.r_pi=0"),
+        ".334 .256 .394 .008 .254 .249",
+    ),
+    "pi-only": Ablation(
+        "R_PI only",
+        ("reward.r_sem=0", "reward.r_spa=0", "reward.r_ri=0"),
+        ".740 .507 .631 .240 .308 .372",
+    ),
+    "no-ri": Ablation(
+        "chain + R_PI (no R_RI)", ("reward.r_ri=0",), ".729 .489 .649 .256 .309 .365"
+    ),
+    "no-pi": Ablation(
+        "chain + R_RI (no R_PI)", ("reward.r_pi=0",), ".712 .458 .624 .258 .310 .358"
+    ),
+    "no-chain": Ablation(
+        "R_RI + R_PI (no chain rewards)",
+        ("reward.r_sem=0", "reward.r_spa=0"),
+        ".651 .430 .591 .180 .301 .345",
+    ),
+    "no-spa": Ablation("no R_spa", ("reward.r_spa=0",), ".732 .473 .625 .213 .309 .357"),
+    "no-sem": Ablation("no R_sem", ("reward.r_sem=0",), ".707 .469 .612 .242 .309 .365"),
+    "sum": Ablation(
+        "sum instead of product", ("reward.formula=sum",), ".715 .439 .561 .225 .308 .364"
+    ),
 }
+PAPER_SFT = ".634 .446 .562 .214 .307 .349"
+
+Result = dict[str, dict[str, float]]
 
 
-def run(name: str, overrides: list[str]) -> dict[str, dict[str, float]]:
+def run(name: str, overrides: Sequence[str]) -> Result:
     """Trains one run unless it is finished; returns metric means before (sft) and after (rl)."""
     folder = RUNS / name
     if not (folder / "report.html").exists():
@@ -50,17 +92,21 @@ def run(name: str, overrides: list[str]) -> dict[str, dict[str, float]]:
     return {stage: means(folder / "evals" / f"{stage}.json") for stage in ("sft", "rl")}
 
 
+def run_all(settings: Mapping[str, Sequence[str]], jobs: int) -> list[Result]:
+    """The results of the runs, in order."""
+    with ThreadPoolExecutor(jobs) as pool:
+        return list(pool.map(run, settings, settings.values()))
+
+
 def means(path: Path) -> dict[str, float]:
     """The overall mean of each metric in an evaluation."""
     metrics = json.loads(path.read_text(encoding="utf-8"))["metrics"]
     return {name: metrics[name]["overall"]["mean"] for name in METRICS}
 
 
-def seeds(overrides: list[str]) -> None:
+def seeds(overrides: list[str], jobs: int) -> None:
     """SFT and RL side by side: mean over seeds, and the lowest and highest."""
-    results = [
-        run(f"seed-{seed}", [f"run.seed={seed}", f"eval.seed={seed}", *overrides]) for seed in SEEDS
-    ]
+    results = run_all({name: [*seed, *overrides] for name, seed in SEEDS.items()}, jobs)
     print("| | SFT | after RL |\n|-|-|-|")
     for name, words in METRICS.items():
         cells = []
@@ -71,20 +117,31 @@ def seeds(overrides: list[str]) -> None:
         print(f"| {words} | {' | '.join(cells)} |")
 
 
-def ablations(overrides: list[str]) -> None:
-    """One row a setting, after RL with seed 0; the first row is the policy before RL."""
-    rows: dict[str, dict[str, float]] = {}
-    for number, (words, changes) in enumerate(ABLATIONS.items()):
-        result = run(f"ablation-{number}", [*changes, *overrides])
-        rows.setdefault("before RL (SFT)", result["sft"])
-        rows[words] = result["rl"]
-    print(f"| Setting | {' | '.join(METRICS)} |\n|-|{'-|' * len(METRICS)}")
-    for words, row in rows.items():
-        print(f"| {words} | {' | '.join(f'{row[name]:.3f}' for name in METRICS)} |")
+def ablations(overrides: list[str], jobs: int) -> None:
+    """One row a setting, after RL, the paper's columns beside ours."""
+    settings = {
+        name: [*SEEDS["seed-0"], *ablation.changes, *overrides]
+        for name, ablation in ABLATIONS.items()
+    }
+    results = run_all(settings, jobs)
+    print(f"| Setting | {' | '.join(METRICS)} | paper: C | S | T | 2D | NS | Cx |")
+    print(f"|{'-|' * (len(METRICS) + 7)}")
+    print_row("before RL (SFT)", results[0]["sft"], PAPER_SFT)
+    for ablation, result in zip(ABLATIONS.values(), results, strict=True):
+        print_row(ablation.words, result["rl"], ablation.paper)
+
+
+def print_row(words: str, ours: Mapping[str, float], paper: str) -> None:
+    """A row of the ablations' table."""
+    cells = [words, *(f"{ours[name]:.3f}" for name in METRICS), *paper.split()]
+    print(f"| {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="The tables of docs/results.md.")
+    parser.add_argument("table", choices=("seeds", "ablations"))
+    parser.add_argument("overrides", nargs="*", metavar="section.key=value")
+    parser.add_argument("--jobs", type=int, default=1, help="runs side by side (1)")
+    arguments = parser.parse_args()
     tables = {"seeds": seeds, "ablations": ablations}
-    if len(sys.argv) < 2 or sys.argv[1] not in tables:
-        sys.exit(f"usage: {sys.argv[0]} seeds|ablations [section.key=value ...]")
-    tables[sys.argv[1]](sys.argv[2:])
+    tables[arguments.table](arguments.overrides, arguments.jobs)
