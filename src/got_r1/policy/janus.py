@@ -7,15 +7,13 @@ sequence is sampled is `sampler.py`'s business.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Self
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
@@ -23,9 +21,15 @@ from transformers import JanusForConditionalGeneration, JanusProcessor
 from transformers.utils import logging as transformers_logging
 
 from got_r1.config import LoraSection
-from got_r1.records import Rollout
+from got_r1.policy.replay import (
+    LogprobMode,
+    Replay,
+    TokenBatch,
+    chain_places,
+    select_in_chunks,
+)
 
-__all__ = ["BEGIN_OF_IMAGE", "LogprobMode", "Policy", "Replay", "TokenBatch"]
+__all__ = ["BEGIN_OF_IMAGE", "LogprobMode", "Policy", "Replay", "TokenBatch", "choose_trained"]
 
 # Its bars for every load and save would tear through our own display.
 transformers_logging.disable_progress_bar()
@@ -36,74 +40,6 @@ TEMPLATE = (
     "User: Follow the caption to generate an image through a chain of thought process: "
     "{prompt}\n\nAssistant:"
 )
-
-LogprobMode = Literal["conditional", "guided"]
-
-
-@dataclass(frozen=True, slots=True)
-class TokenBatch:
-    """Whole sequences, right-padded: prompt, chain with its `<begin_of_image>`, image tokens."""
-
-    text_ids: Tensor  # int64 [B, T], prompt then chain, padded behind
-    prompt_lengths: Tensor  # int64 [B]
-    text_lengths: Tensor  # int64 [B], prompt and chain, <begin_of_image> included
-    image_ids: Tensor  # int64 [B, I]
-
-    @classmethod
-    def pack(
-        cls, prompts: Sequence[Tensor], chains: Sequence[Tensor], image_ids: Tensor, pad_id: int
-    ) -> TokenBatch:
-        """Joins and pads B prompts and B chains (int64 vectors)."""
-        texts = [torch.cat(pair) for pair in zip(prompts, chains, strict=True)]
-        return cls(
-            text_ids=nn.utils.rnn.pad_sequence(texts, batch_first=True, padding_value=pad_id),
-            prompt_lengths=torch.tensor([len(p) for p in prompts]),
-            text_lengths=torch.tensor([len(t) for t in texts]),
-            image_ids=image_ids,
-        )
-
-    @classmethod
-    def from_rollout(cls, rollout: Rollout, pad_id: int) -> TokenBatch:
-        """The sequences of a rollout, forced tokens included: the context of what follows them."""
-        chains = rollout.chains
-        return cls.pack(chains.prompt_ids, chains.token_ids, rollout.image_ids, pad_id)
-
-    def __len__(self) -> int:
-        return len(self.text_ids)
-
-    def __getitem__(self, rows: slice | Tensor) -> TokenBatch:
-        lengths = self.text_lengths[rows]
-        longest = int(lengths.max())
-        return TokenBatch(
-            self.text_ids[rows, :longest], self.prompt_lengths[rows], lengths, self.image_ids[rows]
-        )
-
-    def unconditional(self, pad_id: int, rows: Tensor | None = None) -> TokenBatch:
-        """The batch with prompt and chain hidden: every text token but the first and the last
-        (`<begin_of_image>`) becomes the pad token, as the official guidance does. With `rows`
-        (bool [B]) only those rows."""
-        place = torch.arange(self.text_ids.shape[1])
-        hidden = (place > 0) & (place < self.text_lengths[:, None] - 1)
-        if rows is not None:
-            hidden &= rows[:, None]
-        text_ids = self.text_ids.masked_fill(hidden, pad_id)
-        return TokenBatch(text_ids, self.prompt_lengths, self.text_lengths, self.image_ids)
-
-    @property
-    def chain_mask(self) -> Tensor:
-        """bool [B, C]: which places of the padded chain (C the longest) hold a token."""
-        lengths = self.text_lengths - self.prompt_lengths
-        return torch.arange(int(lengths.max())) < lengths[:, None]
-
-
-@dataclass(frozen=True, slots=True)
-class Replay:
-    """Teacher-forced log-probabilities and entropies of one batch, float32, 0 where padded."""
-
-    chain_logprobs: Tensor  # [B, C]
-    image_logprobs: Tensor  # [B, I]
-    chain_entropy: Tensor  # [B, C], detached
-    image_entropy: Tensor  # [B, I], detached
 
 
 class Policy:
@@ -143,8 +79,31 @@ class Policy:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights live."""
-        return self.model.device
+        """Where the weights that act live (see `to`)."""
+        return self.model.lm_head.weight.device
+
+    def to(self, device: torch.device | str, *, encoder: bool = False) -> Self:
+        """Moves to `device` what a text-to-image sequence passes through, and the VQ's decoder.
+
+        The understanding tower stays where it is, since nothing here uses it; so does the VQ's
+        encoder unless it is asked for, since only data preparation does.
+        """
+        vq = self.model.model.vqmodel
+        parts = [*self._trained_parts(), vq.quantize, vq.post_quant_conv, vq.decoder]
+        for part in parts + ([vq.encoder, vq.quant_conv] if encoder else []):
+            part.to(device)
+        return self
+
+    def _trained_parts(self) -> list[nn.Module]:
+        """All that a text-to-image sequence passes through on its way to log-probabilities."""
+        janus = self.model.model
+        return [
+            janus.language_model,
+            janus.generation_embeddings,
+            janus.generation_aligner,
+            janus.generation_head,
+            self.model.lm_head,
+        ]
 
     # -- words and pixels ------------------------------------------------------------------------
 
@@ -170,7 +129,8 @@ class Policy:
     @torch.no_grad()
     def decode_images(self, image_ids: Tensor) -> NDArray[np.uint8]:
         """Image tokens [B, I] to pixels: uint8 [B, height, width, 3]."""
-        pixels = self.model.model.vqmodel.decode(image_ids)
+        vq = self.model.model.vqmodel
+        pixels = vq.decode(image_ids.to(vq.post_quant_conv.weight.device))
         pixels = (pixels.float().clamp(-1, 1) + 1) * 127.5
         return pixels.round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
 
@@ -181,7 +141,8 @@ class Policy:
         Right only for a codebook of unit vectors (transformers' encoder skips the official
         normalisation); `training/vq.py` and `convert` leave it so.
         """
-        encoded = self.model.model.vqmodel.encode(to_pixels(images).to(self.device))
+        vq = self.model.model.vqmodel
+        encoded = vq.encode(to_pixels(images).to(vq.quant_conv.weight))
         return encoded.image_tokens.view(len(images), -1)
 
     # -- what is trained -------------------------------------------------------------------------
@@ -192,25 +153,7 @@ class Policy:
         With a rank: adapters on the language model, everything else frozen. With rank 0: all that
         a text-to-image sequence passes through; the VQ and the understanding tower stay frozen.
         """
-        self.model.requires_grad_(False)
-        if lora.rank:
-            config = LoraConfig(
-                r=lora.rank,
-                lora_alpha=lora.alpha,
-                lora_dropout=lora.dropout,
-                target_modules=lora.targets,
-            )
-            self.adapter = get_peft_model(self.model, config)
-            return
-        janus = self.model.model
-        for part in (
-            janus.language_model,
-            janus.generation_embeddings,
-            janus.generation_aligner,
-            janus.generation_head,
-            self.model.lm_head,
-        ):
-            part.requires_grad_(True)
+        self.adapter = choose_trained(self.model, lora)
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """The trained parameters by name."""
@@ -255,24 +198,39 @@ class Policy:
         unconditional pass); in mode `conditional` those of the conditional logits.
         """
         chain_states, image_states = self._hidden_states(batch)
-        mask = batch.chain_mask
-        targets = batch.text_ids[_chain_places(batch)]
-        chain_logits = self.model.lm_head(chain_states).float() / chain_temperature
-        image_logits = self.model.model.generation_head(image_states).float()
+        free_states: tuple[Tensor, ...] = ()
         if mode == "guided" and guidance != 1.0:
-            _, states = self._hidden_states(batch.unconditional(self.pad_id))
-            free = self.model.model.generation_head(states).float()
-            image_logits = free + guidance * (image_logits - free)
-        image_logits = image_logits / image_temperature
+            free_states = (self._hidden_states(batch.unconditional(self.pad_id))[1],)
 
-        chain_logprobs, chain_entropy = _select(chain_logits, targets)
-        image_logprobs, image_entropy = _select(image_logits, batch.image_ids)
-        empty = torch.zeros(mask.shape)
+        def chain_logits(states: Tensor) -> Tensor:
+            return self.model.lm_head(states).float() / chain_temperature
+
+        def image_logits(states: Tensor, *free_states: Tensor) -> Tensor:
+            logits = self.model.model.generation_head(states).float()
+            for states in free_states:
+                free = self.model.model.generation_head(states).float()
+                logits = free + guidance * (logits - free)
+            return logits / image_temperature
+
+        sizes, mask = self.model.config, batch.chain_mask
+        chain_logprobs, chain_entropy = select_in_chunks(
+            chain_logits,
+            (chain_states,),
+            batch.text_ids[chain_places(batch)],
+            sizes.text_config.vocab_size,
+        )
+        image_logprobs, image_entropy = select_in_chunks(
+            image_logits,
+            (image_states.flatten(0, 1), *(states.flatten(0, 1) for states in free_states)),
+            batch.image_ids.flatten(),
+            sizes.vq_config.num_embeddings,
+        )
+        empty = torch.zeros(mask.shape, device=mask.device)
         return Replay(
             chain_logprobs=empty.masked_scatter(mask, chain_logprobs),
-            image_logprobs=image_logprobs,
+            image_logprobs=image_logprobs.view_as(batch.image_ids),
             chain_entropy=empty.masked_scatter(mask, chain_entropy),
-            image_entropy=image_entropy,
+            image_entropy=image_entropy.view_as(batch.image_ids),
         )
 
     def _hidden_states(self, batch: TokenBatch) -> tuple[Tensor, Tensor]:
@@ -283,7 +241,7 @@ class Policy:
         image = self.embed_image_tokens(batch.image_ids[:, :-1])
         lengths = batch.text_lengths[:, None]
         width = batch.text_ids.shape[1]
-        place = torch.arange(width + image.shape[1])
+        place = torch.arange(width + image.shape[1], device=text.device)
         # Image tokens follow each row's own text; what is behind them is padding that no earlier
         # place attends to, so plain causal attention needs no mask.
         source = torch.where(place < lengths, place, (place - lengths + width) % len(place))
@@ -291,8 +249,8 @@ class Policy:
         embeds = embeds.gather(1, source[..., None].expand_as(embeds))
         states = janus.language_model(inputs_embeds=embeds, use_cache=False).last_hidden_state
 
-        predicts_chain = _chain_places(batch).roll(-1, dims=1)
-        image_place = lengths - 1 + torch.arange(batch.image_ids.shape[1])
+        predicts_chain = chain_places(batch).roll(-1, dims=1)
+        image_place = lengths - 1 + torch.arange(batch.image_ids.shape[1], device=text.device)
         chain_states = states[:, :width][predicts_chain]
         image_states = states.gather(1, image_place[..., None].expand(-1, -1, states.shape[-1]))
         return chain_states, image_states
@@ -330,6 +288,30 @@ class Policy:
         return state
 
 
+def choose_trained(model: JanusForConditionalGeneration, lora: LoraSection) -> PeftModel | None:
+    """What `Policy.prepare_training` does to a model, weights or none (a dry run asks with a model
+    on the meta device). Returns the adapters' wrapper, None with rank 0."""
+    model.requires_grad_(False)
+    if lora.rank:
+        config = LoraConfig(
+            r=lora.rank,
+            lora_alpha=lora.alpha,
+            lora_dropout=lora.dropout,
+            target_modules=lora.targets,
+        )
+        return get_peft_model(model, config)
+    janus = model.model
+    for part in (
+        janus.language_model,
+        janus.generation_embeddings,
+        janus.generation_aligner,
+        janus.generation_head,
+        model.lm_head,
+    ):
+        part.requires_grad_(True)
+    return None
+
+
 def to_pixels(images: NDArray[np.uint8]) -> Tensor:
     """uint8 [B, height, width, 3] to what the VQ reads: float32 [B, 3, height, width], [-1, 1]."""
     return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
@@ -344,17 +326,3 @@ def effective_weight(linear: Any) -> Tensor:
         for name in linear.active_adapters:
             weight += linear.get_delta_weight(name).detach().to(weight.dtype)
     return weight
-
-
-def _chain_places(batch: TokenBatch) -> Tensor:
-    """bool [B, T]: the places of `text_ids` that hold chain tokens."""
-    place = torch.arange(batch.text_ids.shape[1])
-    return (place >= batch.prompt_lengths[:, None]) & (place < batch.text_lengths[:, None])
-
-
-def _select(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-probabilities of `targets` and the entropies of the distributions (detached)."""
-    logprobs = F.log_softmax(logits, dim=-1)
-    with torch.no_grad():
-        entropy = -(logprobs.exp() * logprobs).sum(-1)
-    return logprobs.gather(-1, targets[..., None]).squeeze(-1), entropy
