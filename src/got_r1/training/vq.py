@@ -38,9 +38,7 @@ PROBE = 512  # images that decide which codes are unused
 def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str, object]:
     """Trains VQ and tokenizer by `recipe.vq`; returns a summary with the folder of the model."""
     section = recipe.vq
-    corpus = triples(5000, recipe.run.seed)
-    texts = (text for triple in corpus for text in (triple.prompt.text, triple.chain))
-    policy = build_policy(texts, seed=recipe.run.seed)
+    policy = blank_policy(recipe.run.seed)
     policy.model.requires_grad_(False)
     vq = policy.model.model.vqmodel.requires_grad_(True).train()
     optimizer = make_optimizer(vq.parameters(), section)
@@ -79,6 +77,13 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
         read = detector_readings(policy, 2000, recipe.run.seed + 1)
         run.records.save_eval("detector", read)
         return run.summary(model=str(folder), detector=read)
+
+
+def blank_policy(seed: int) -> Policy:
+    """The embedded configuration with random weights, and a tokenizer of the world's words."""
+    corpus = triples(5000, seed)
+    texts = (text for triple in corpus for text in (triple.prompt.text, triple.chain))
+    return build_policy(texts, seed=seed)
 
 
 def reconstruction_loss(decoded: Tensor, pixels: Tensor) -> Tensor:
