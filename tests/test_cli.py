@@ -2,12 +2,14 @@
 
 import errno
 import json
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from PIL import Image
 
 from got_r1 import commands
@@ -42,7 +44,8 @@ def printed(capsys):
     def call(argv):
         code = main(list(map(str, argv)))
         output = capsys.readouterr()
-        assert (code, output.err) == (0, "")
+        aside = [line for line in output.err.splitlines() if not line.startswith("sampling image ")]
+        assert (code, aside) == (0, [])
         return output.out
 
     return call
@@ -73,6 +76,14 @@ def printed(capsys):
         ("sample --model m --prompt p --out o --guidance nan", "not 'nan'"),
         ("sample --model m --prompt p --out o --guid 2", "unrecognized argument --guid"),
         ("sample --model m --prompt p --out o --chain nowhere", "no chain file at nowhere"),
+        ("sample --model m --out o", "one of the arguments --prompt --prompts is required"),
+        ("sample --model m --prompt p --prompts f --out o", "not allowed with argument --prompt"),
+        ("sample --model m --prompts nowhere --out o", "no prompt file at nowhere"),
+        ("sample --model m --prompts f --chain c --out o", "--chain is the plan of one prompt"),
+        ("sample --model m --prompt p --out o --temperature 0", "--temperature: must be a number"),
+        ("sample --model m --prompt p --out o --chain-limit 0", "--chain-limit: must be a whole"),
+        ("sample --model m --prompt p --out o --dtype int8", "invalid choice: 'int8'"),
+        ("sample --model m --prompt a/b --out o --layout compbench", "holds a slash"),
         ("eval", "required: COMMAND"),
         ("eval generate --benchmark x --model m --out o", "no benchmark 'x'"),
         ("eval generate --split train --model m --out o", "invalid choice: 'train'"),
@@ -271,6 +282,57 @@ def test_sample_draws_a_given_chain(model, printed, tmp_path):
     record = json.loads((tmp_path / "out" / "000.json").read_text())
     assert record["chain"] == text
     assert record["objects"] == [{"name": "red star", "box": [100, 100, 500, 500]}]
+
+
+def test_sample_draws_a_file_of_prompts(model, printed, tmp_path):
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text('{"prompt": "a red star", "category": "color"}\n{"prompt": "two towers"}\n')
+    argv = ["sample", "--model", model, "--prompts", prompts, "--out", tmp_path / "out"]
+    settings = ["--images-per-chain", 2, "--temperature", 0.5, "--chain-limit", 9, "--batch", 2]
+    result = json.loads(printed([*argv, *settings, "--json"]))
+    assert [Path(name).name for name in result["files"]] == [f"00{i}.png" for i in range(4)]
+    assert result["drawn"] == 4
+    assert result["images_per_second"] == pytest.approx(4 / result["seconds"])
+    records = [json.loads((tmp_path / "out" / f"00{i}.json").read_text()) for i in range(4)]
+    assert [one["category"] for one in records] == ["color", "color", "other", "other"]
+    assert records[0]["chain"] == records[1]["chain"]
+    arguments = yaml.safe_load((tmp_path / "out" / "sampling.yaml").read_text())
+    assert arguments["prompts"][0] == {"text": "a red star", "category": "color"}
+    asked = {"chain_temperature": 0.5, "image_temperature": 0.5, "chain_limit": 9, "guidance": 5.0}
+    assert arguments | asked == arguments
+
+    again = json.loads(printed([*argv, *settings, "--resume", "--json"]))
+    assert (again["files"], again["drawn"]) == (result["files"], 0)
+
+
+def test_a_folder_resumes_with_its_own_arguments_only(model, printed, refused, tmp_path):
+    argv = sample_argv(model, tmp_path / "out", "--chain-limit", 5)
+    printed(argv)
+    assert "continue it with --resume" in refused(argv)
+    sentence = refused([*argv, "--resume", "--guidance", 2])
+    assert "it was started with --guidance 5.0, now it is 2.0" in sentence
+    argv[argv.index("a red star")] = "a blue star"
+    assert "prompt 1 was" in refused([*argv, "--resume"])
+
+
+def test_a_chain_that_is_no_plan_is_refused(refused, tmp_path):
+    (tmp_path / "chain.txt").write_text("A <|obj_start|>star<|obj_end|> shines.")
+    sentence = refused(sample_argv("m", tmp_path / "out", "--chain", tmp_path / "chain.txt"))
+    assert "object without a box right behind it at character 3 ('<|obj_start|>star" in sentence
+
+
+def test_the_speed_is_told_beside_the_result(model, capsys, tmp_path):
+    assert main(list(map(str, sample_argv(model, tmp_path / "out", "--chain-limit", 5)))) == 0
+    assert re.match(r"sampling image 1/1  ETA 0:00  images/s [\d.]+\n$", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("setting", [{"guidance_scale": 0.5}, {"temperature": -1.0}])
+def test_a_models_own_settings_must_make_sense(model, refused, tmp_path, setting):
+    own = tmp_path / "model"
+    shutil.copytree(model, own)
+    (own / "generation_config.json").write_text(json.dumps(setting))
+    assert "generation_config.json asks for" in refused(sample_argv(own, tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_model_may_bring_its_own_guidance(model, printed, tmp_path):

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from got_r1 import __version__, commands
 from got_r1.errors import BadInput, GotR1Error
+from got_r1.sample_files import LAYOUTS
 
 __all__ = ["main", "run"]
 
@@ -36,7 +37,7 @@ def main(argv: Sequence[str]) -> int:
     except GotR1Error as error:
         return complain(str(error), error.exit_code)
     except KeyboardInterrupt:
-        return complain("interrupted; a training run goes on with --resume.", 130)
+        return complain("interrupted; training and sampling go on with --resume.", 130)
     except BrokenPipeError:  # the reader (`| head`) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -115,11 +116,63 @@ def make_parser() -> Parser:
 
     one = add(subparsers, "sample", commands.sample, "write chains and draw images for a prompt")
     one.add_argument("--model", required=True, metavar="DIR", help=MODEL_HELP)
-    one.add_argument("--prompt", required=True, metavar="TEXT", help="what to draw")
-    one.add_argument("--n", type=at_least(1), default=1, metavar="N", help="samples (1)")
-    add_sampling(one)
+    what = one.add_mutually_exclusive_group(required=True)
+    what.add_argument("--prompt", metavar="TEXT", help="what to draw")
+    what.add_argument(
+        "--prompts",
+        metavar="FILE",
+        help="UTF-8 text, a prompt a line, or .jsonl with a column 'prompt'",
+    )
+    one.add_argument(
+        "--n", type=at_least(1), default=1, metavar="N", help="chains for each prompt (1)"
+    )
+    one.add_argument(
+        "--images-per-chain",
+        type=at_least(1),
+        default=1,
+        metavar="M",
+        help="images drawn from each chain (1)",
+    )
     one.add_argument("--chain", metavar="FILE", help="draw this plan: a chain, or a NNN.json")
-    one.add_argument("--out", required=True, metavar="DIR", help="new folder for NNN.png, NNN.json")
+    add_sampling(one)
+    one.add_argument(
+        "--temperature",
+        type=positive,
+        metavar="T",
+        help="of chain and image (1; of the image the model's own, else 1)",
+    )
+    one.add_argument(
+        "--image-temperature", type=positive, metavar="T", help="of the image alone (as above)"
+    )
+    one.add_argument(
+        "--chain-limit",
+        type=at_least(1),
+        metavar="TOKENS",
+        help="longest chain (600, or what a small model's context leaves)",
+    )
+    one.add_argument(
+        "--batch",
+        type=at_least(1),
+        default=16,
+        metavar="B",
+        help="images drawn at once, for speed against memory (16)",
+    )
+    one.add_argument(
+        "--dtype",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="of the weights (float32)",
+    )
+    one.add_argument(
+        "--layout",
+        choices=LAYOUTS,
+        default="numbered",
+        help="NNN.png beside NNN.json, or samples/ named as T2I-CompBench expects (numbered)",
+    )
+    one.add_argument(
+        "--resume", action="store_true", help="draw what is missing of an interrupted --out"
+    )
+    one.add_argument("--out", required=True, metavar="DIR", help="new folder")
 
     one = add(
         subparsers, "score", commands.score, "the reward of a chain and an image, term by term"
@@ -128,6 +181,43 @@ def make_parser() -> Parser:
     one.add_argument("--chain", required=True, metavar="FILE", help="a chain, or a NNN.json")
     one.add_argument("--image", required=True, metavar="FILE", help="PNG or JPEG file")
     one.add_argument("--judge", default="oracle", metavar="SPEC", help="who judges (oracle)")
+
+    one = add(
+        subparsers, "convert", commands.convert, "an official checkpoint to transformers, and back"
+    )
+    one.add_argument(
+        "source", metavar="SRC", help="folder of an official multi_modality checkpoint"
+    )
+    one.add_argument("destination", metavar="DST", help="new folder in the transformers format")
+    one.add_argument(
+        "--to-official", action="store_true", help="the other way: SRC is a transformers folder"
+    )
+    one.add_argument(
+        "--dtype",
+        choices=("float32", "bfloat16", "float16"),
+        help="type of the written weights (the source's)",
+    )
+    one.add_argument(
+        "--shard-size", type=positive, default=2.0, metavar="GB", help="largest shard (2)"
+    )
+    into = one.add_argument_group("from the official format")
+    into.add_argument(
+        "--tokenizer", metavar="DIR", help="take tokenizer and processor files from here (SRC)"
+    )
+    into.add_argument(
+        "--vision-heads",
+        type=at_least(1),
+        metavar="N",
+        help="attention heads of an understanding tower that no official name stands for",
+    )
+    card = one.add_argument_group("model card (with --to-official)")
+    card.add_argument("--run", metavar="DIR", help="run folder to read (the one SRC lies in)")
+    card.add_argument("--base", metavar="TEXT", help="base model, such as deepseek-ai/Janus-Pro-1B")
+    card.add_argument("--data", metavar="TEXT", help="what it was trained on")
+    card.add_argument("--judge", metavar="TEXT", help="who scored")
+    card.add_argument(
+        "--eval", action="append", metavar="FILE", help="evaluation to show; may be repeated"
+    )
 
     group = subparsers.add_parser("eval", help="measure a model on a benchmark", allow_abbrev=False)
     evals = group.add_subparsers(metavar="COMMAND", required=True)
@@ -188,6 +278,16 @@ def at_least(low: int) -> Callable[[str], int]:
         return int(text)
 
     return whole_number
+
+
+def positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number above 0, not {text!r}")
+    return value
 
 
 def guidance(text: str) -> float:

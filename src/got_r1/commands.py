@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,9 +18,18 @@ from got_r1.errors import BadInput, RunFailed
 if TYPE_CHECKING:
     from got_r1.config import Recipe, RolloutSection
     from got_r1.policy.janus import Policy
-    from got_r1.records import Reward
+    from got_r1.records import Prompt, Reward
 
-__all__ = ["eval_generate", "eval_score", "eval_table", "report", "sample", "score", "train"]
+__all__ = [
+    "convert",
+    "eval_generate",
+    "eval_score",
+    "eval_table",
+    "report",
+    "sample",
+    "score",
+    "train",
+]
 
 PROMPT_SEED = 0  # every model is asked the same prompts; --seed is for the sampling
 GUIDANCE = 5.0  # the paper's, for a model that does not bring its own
@@ -73,30 +82,59 @@ def show_run(
 
 
 def sample(args: argparse.Namespace) -> None:
-    """`sample`: chains and images for one prompt."""
-    from got_r1.inputs import check_prompt, read_chain_text
+    """`sample`: chains and images for one prompt or a file of them, in a folder."""
+    from got_r1.inputs import check_prompt, read_plan, read_prompts
     from got_r1.records import Prompt
+    from got_r1.sample_files import SampleFiles
 
-    prompt = Prompt(check_prompt(args.prompt))
-    chain_text = read_chain_text(args.chain) if args.chain else None
-    out = empty_folder(args.out)
+    if args.prompts is None:
+        prompts = [Prompt(check_prompt(args.prompt))]
+    elif args.chain:
+        raise BadInput("--chain is the plan of one prompt: give it with --prompt, not --prompts.")
+    else:
+        prompts = read_prompts(args.prompts)
+    chain_text = read_plan(args.chain) if args.chain else None
+    files = SampleFiles(Path(args.out), args.layout)
+    files.check_prompts(prompts)
+    files.check_folder(args.resume)
+
+    import torch
 
     from got_r1.policy import load_policy
+    from got_r1.sampling import fingerprint
     from got_r1.sampling import sample as draw
 
-    policy = load_policy(args.model)
-    rollout = rollout_settings(policy, args.guidance)
-    files = draw(
+    policy = load_policy(args.model, getattr(torch, args.dtype))
+    rollout = rollout_settings(policy, prompts, args, chain_text)
+    arguments = {
+        "model": args.model,
+        "weights": fingerprint(policy),
+        "dtype": args.dtype,
+        "layout": args.layout,
+        "n": args.n,
+        "images_per_chain": args.images_per_chain,
+        "seed": args.seed,
+        **rollout.model_dump(),
+        "chain": chain_text,
+        "prompts": [asdict(prompt) for prompt in prompts],
+    }
+    files.begin(arguments)
+    done = draw(
         policy,
-        [prompt],
+        prompts,
         n=args.n,
         seed=args.seed,
         rollout=rollout,
-        out_dir=out,
+        files=files,
+        images_per_chain=args.images_per_chain,
+        batch=args.batch,
         chain_text=chain_text,
+        quiet=args.json,
     )
-    names = [str(file) for file in files]
-    show(args, {"files": names}, "\n".join(names))
+    names = [str(image) for image in done.images]
+    speed = done.drawn / done.seconds if done.drawn else None
+    facts = {"drawn": done.drawn, "seconds": done.seconds, "images_per_second": speed}
+    show(args, {"files": names, **facts}, "\n".join(names))
 
 
 def score(args: argparse.Namespace) -> None:
@@ -137,10 +175,60 @@ def reward_table(reward: Reward, formula: str) -> str:
     return capture.get().rstrip()
 
 
+def convert(args: argparse.Namespace) -> None:
+    """`convert`: an official checkpoint to a transformers folder, or back."""
+    of_the_card = ("run", "base", "data", "judge", "eval")
+    for name in ("tokenizer", "vision_heads") if args.to_official else of_the_card:
+        if getattr(args, name) is not None:
+            way = "without" if args.to_official else "with"
+            raise BadInput(f"--{name.replace('_', '-')} has a meaning only {way} --to-official.")
+
+    from got_r1.policy.convert import from_official, to_official
+    from got_r1.policy.model_card import CardFacts
+
+    source, destination = Path(args.source), Path(args.destination)
+    shard_size = int(args.shard_size * 1e9)
+    if args.to_official:
+        facts = CardFacts(
+            base=args.base,
+            data=args.data,
+            judge=args.judge,
+            run=Path(args.run) if args.run else None,
+            evals=tuple(map(Path, args.eval or ())),
+        )
+        done = to_official(
+            source,
+            destination,
+            dtype=args.dtype,
+            shard_size=shard_size,
+            facts=facts,
+            quiet=args.json,
+        )
+    else:
+        done = from_official(
+            source,
+            destination,
+            dtype=args.dtype,
+            shard_size=shard_size,
+            tokenizer=Path(args.tokenizer) if args.tokenizer else None,
+            vision_heads=args.vision_heads,
+            quiet=args.json,
+        )
+    lines = [
+        f"{done.folder}: {done.parameters:,} parameters in {done.tensors} tensors, {done.dtype}, "
+        f"{len(done.files)} file(s) of weights"
+    ]
+    if done.left_out:
+        lines.append(f"left out, since nothing reads them: {', '.join(done.left_out)}")
+    lines += [f"note: {note}" for note in done.notes]
+    show(args, asdict(done) | {"folder": str(done.folder)}, "\n".join(lines))
+
+
 def eval_generate(args: argparse.Namespace) -> None:
     """`eval generate`: one sample for each prompt of a benchmark, in numbered files."""
     from got_r1.benchmarks.base import load_benchmark
     from got_r1.benchmarks.sample_folder import Manifest, write_manifest
+    from got_r1.sample_files import SampleFiles
 
     benchmark = load_benchmark(args.benchmark)
     prompts = benchmark.prompts(args.split, args.prompts, PROMPT_SEED)
@@ -150,7 +238,7 @@ def eval_generate(args: argparse.Namespace) -> None:
     from got_r1.sampling import sample as draw
 
     policy = load_policy(args.model)
-    rollout = rollout_settings(policy, args.guidance)
+    rollout = rollout_settings(policy, prompts, args)
     manifest = Manifest(
         args.benchmark, args.split, args.model, args.seed, rollout.guidance, tuple(prompts)
     )
@@ -161,7 +249,8 @@ def eval_generate(args: argparse.Namespace) -> None:
         n=1,
         seed=args.seed,
         rollout=rollout,
-        out_dir=out,
+        files=SampleFiles(out),
+        quiet=args.json,
     )
     show(args, {"folder": str(out), "images": len(prompts)}, f"{len(prompts)} samples in {out}")
 
@@ -210,15 +299,40 @@ def report(args: argparse.Namespace) -> None:
     show(args, {"report": str(path)}, str(path))
 
 
-def rollout_settings(policy: Policy, guidance: float | None) -> RolloutSection:
-    """How to sample: what was asked for, else the model's generation config, else the paper's."""
+def rollout_settings(
+    policy: Policy,
+    prompts: Sequence[Prompt],
+    args: argparse.Namespace,
+    chain_text: str | None = None,
+) -> RolloutSection:
+    """How to sample: what was asked for, else the model's generation config, else the official
+    settings: 600 chain tokens, temperatures 1, guidance 5.
+
+    Raises BadInput where the model has no room for a prompt, or brings settings of no sense.
+    """
+    from pydantic import ValidationError
+
     from got_r1.config import RolloutSection
+    from got_r1.sampling import chain_limit
 
     own = policy.model.generation_config
-    return RolloutSection(
-        guidance=guidance or own.guidance_scale or GUIDANCE,
-        image_temperature=own.temperature or 1.0,
-    )
+    asked = vars(args)
+    try:
+        return RolloutSection(
+            chain_limit=chain_limit(policy, prompts, asked.get("chain_limit"), chain_text),
+            chain_temperature=asked.get("temperature") or 1.0,
+            image_temperature=asked.get("image_temperature")
+            or asked.get("temperature")
+            or own.temperature
+            or 1.0,
+            guidance=args.guidance or own.guidance_scale or GUIDANCE,
+        )
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise BadInput(
+            f"{args.model}/generation_config.json asks for {fault['loc'][0]} {fault['input']}, "
+            "which cannot be sampled with; mend it, or give the option."
+        ) from None
 
 
 def empty_folder(path: str) -> Path:

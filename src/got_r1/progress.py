@@ -1,27 +1,31 @@
-"""Live progress of a training loop: a small panel on a terminal, plain lines in a log.
+"""Live progress: a small panel on a terminal, plain lines in a log.
 
     with TrainingProgress("GRPO", total_steps=100) as progress:
         progress.update(step, metrics)
 
 It reads the keys of `metrics.jsonl` (see `runlog`) and shows those that are there: the reward and
-its terms for RL, the losses for SFT and VQ. Everything goes to stderr; stdout stays for results.
+its terms for RL, the losses for SFT and VQ. `byte_progress` is a bar for work that is measured in
+bytes. Everything goes to stderr; stdout stays for results.
 """
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import pairwise
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["TrainingProgress"]
+__all__ = ["TrainingProgress", "byte_progress"]
 
+_PLAIN_EVERY = 15.0  # seconds between lines where stderr is not a terminal
 _WINDOW = 10  # steps that a shown value is averaged over: one step of GRPO is mostly noise
 _SPARK = "▁▂▃▄▅▆▇█"
 _SPARK_WIDTH = 24
@@ -31,6 +35,7 @@ _TERMS |= {"reward/r_pi": "R_PI", "reward/r_hps": "R_HPS"}
 _MAIN = {"reward/total": "reward", "loss": "loss", "loss/chain": "chain", "loss/image": "image"}
 _MAIN |= {"loss/reconstruction": "reconstruction"}
 _ASIDE = {"kl": "KL", "grad_norm": "grad", "lr": "lr", "tokens_per_second": "tokens/s"}
+_ASIDE |= {"images_per_second": "images/s"}
 
 
 class TrainingProgress:
@@ -40,6 +45,7 @@ class TrainingProgress:
         title: what is running ("GRPO", "SFT").
         total_steps: the last step's number.
         start_step: the step resumed from; 0 for a fresh run.
+        unit: what is counted, where it is not steps of training.
         quiet: show nothing (for `--json`).
         plain_every: seconds between lines where stderr is not a terminal.
         console: where to write; stderr by default.
@@ -52,14 +58,16 @@ class TrainingProgress:
         total_steps: int,
         start_step: int = 0,
         *,
+        unit: str = "step",
         quiet: bool = False,
-        plain_every: float = 15.0,
+        plain_every: float = _PLAIN_EVERY,
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.title = title
         self.total_steps = total_steps
         self.step = start_step
+        self.unit = unit
         self._quiet = quiet
         self._plain_every = plain_every
         self._console = console or Console(stderr=True)
@@ -123,7 +131,7 @@ class TrainingProgress:
 
     def _line(self) -> str:
         left = self._seconds_left()
-        parts = [f"{self.title} step {self.step}/{self.total_steps}"]
+        parts = [f"{self.title} {self.unit} {self.step}/{self.total_steps}"]
         parts += [f"ETA {_duration(left)}"] if left is not None else []
         values = self._shown(_MAIN | _TERMS) + self._shown(_ASIDE)
         return "  ".join(parts + [f"{label} {_number(value)}" for label, value in values])
@@ -148,6 +156,42 @@ class TrainingProgress:
         if aside := self._shown(_ASIDE):
             rows.append(Text.assemble(*_pairs(aside, "dim")))
         return Group(*rows)
+
+
+@contextmanager
+def byte_progress(
+    title: str, total: int, *, quiet: bool = False, plain_every: float = _PLAIN_EVERY
+) -> Iterator[Callable[[int], None]]:
+    """Shows how many of `total` bytes are done, with the time left; yields what to tell them to.
+
+    Where stderr is not a terminal, a line every `plain_every` seconds; work that is done sooner
+    says nothing.
+    """
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(_BAR_WIDTH),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+    )
+    live = Progress(*columns, console=console, disable=quiet or not console.is_terminal)
+    task = live.add_task(title, total=total)
+    start = printed = time.monotonic()
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done, printed
+        done += count
+        live.advance(task, count)
+        now = time.monotonic()
+        if not quiet and live.disable and now - printed >= plain_every:
+            printed = now
+            left = _duration((now - start) / done * (total - done))
+            line = f"{title}  {done / 1e9:.1f}/{total / 1e9:.1f} GB  ETA {left}"
+            console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+    with live:
+        yield advance
 
 
 def _pairs(values: list[tuple[str, float]], style: str) -> list[tuple[str, str]]:

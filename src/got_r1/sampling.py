@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
-import json
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from got_r1 import chain as chains
-from got_r1.atomic import write_bytes, write_text
 from got_r1.config import RolloutSection
+from got_r1.errors import BadInput
 from got_r1.policy.janus import Policy
 from got_r1.policy.sampler import Sampler
-from got_r1.records import Chain, FoundObject, PlannedObject, Prompt
+from got_r1.progress import TrainingProgress
+from got_r1.records import Chain, FoundObject, PlannedObject, Prompt, WrittenChains
+from got_r1.sample_files import SampleFiles
 
-__all__ = ["Drawing", "generate", "named_box", "sample"]
+__all__ = ["Drawing", "Sampled", "chain_limit", "fingerprint", "generate", "named_box", "sample"]
+
+OFFICIAL_CHAIN_LIMIT = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,16 @@ class Drawing:
     image: NDArray[np.uint8]
     chain_seconds: float
     image_seconds: float
+    index: int  # among all samples of the call
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """What `sample` did: all images in order, how many were drawn now, and in how many seconds."""
+
+    images: list[Path]
+    drawn: int
+    seconds: float
 
 
 def generate(
@@ -42,45 +58,92 @@ def generate(
     seed: int,
     rollout: RolloutSection,
     n: int = 1,
+    images_per_chain: int = 1,
     batch: int = 64,
     chain_text: str | None = None,
 ) -> Iterator[Drawing]:
-    """`n` samples for each prompt, in order: sample 0..n-1 of the first prompt, then the next.
+    """`n` chains for each prompt and `images_per_chain` images from each, in that order.
 
-    `batch` is the number of samples drawn at once; it does not change what is drawn. With
-    `chain_text` every image is drawn from that chain instead of one the policy wrote.
+    `batch` is the number of images drawn at once (at least those of one chain). Noise belongs to
+    the sample, so it changes nothing but rounding. With `chain_text` every image is drawn from
+    that chain instead of one the policy wrote.
+    """
+    for drawings in draw_batches(
+        policy, prompts, seed, rollout, n, images_per_chain, batch, chain_text, frozenset()
+    ):
+        yield from drawings
+
+
+def draw_batches(
+    policy: Policy,
+    prompts: Sequence[Prompt],
+    seed: int,
+    rollout: RolloutSection,
+    n: int,
+    images_per_chain: int,
+    batch: int,
+    chain_text: str | None,
+    finished: Collection[int],
+) -> Iterator[list[Drawing]]:
+    """`generate` by batches, without the samples that are `finished`.
+
+    A batch of which something is missing is drawn whole, so that a sample meets the same
+    neighbours, and rounds the same, however often the work was interrupted.
     """
     sampler = Sampler(policy)
-    prompts_at_once = max(1, batch // n)
-    for first in range(0, len(prompts), prompts_at_once):
-        some = prompts[first : first + prompts_at_once]
+    group = min(n, max(1, batch // images_per_chain))  # chains of one prompt written at once
+    prompts_at_once = max(1, batch // (group * images_per_chain))
+    for first_prompt, first_sample in product(
+        range(0, len(prompts), prompts_at_once), range(0, n, group)
+    ):
+        some = prompts[first_prompt : first_prompt + prompts_at_once]
+        count = min(group, n - first_sample)
+        rows = [row for row in range(len(some) * count) for _ in range(images_per_chain)]
+        first = (first_prompt * n + first_sample) * images_per_chain
+        indices = range(first, first + len(rows))
+        if all(index in finished for index in indices):
+            continue
         start = time.perf_counter()
         if chain_text is None:
             written = sampler.write_chains(
-                some, n, seed=seed, limit=rollout.chain_limit, temperature=rollout.chain_temperature
+                some,
+                count,
+                seed=seed,
+                limit=rollout.chain_limit,
+                temperature=rollout.chain_temperature,
+                first_sample=first_sample,
             )
         else:
-            rows = [prompt for prompt in some for _ in range(n)]
-            written = sampler.given_chains(
-                rows, [chain_text] * len(rows), seed=seed, sample_ids=list(range(n)) * len(some)
-            )
+            each = [prompt for prompt in some for _ in range(count)]
+            written = sampler.given_chains(each, [chain_text] * len(each), seed=seed)
         middle = time.perf_counter()
         drawn = sampler.draw_images(
-            written, guidance=rollout.guidance, temperature=rollout.image_temperature
+            repeat(written, rows, [index % (n * images_per_chain) for index in indices]),
+            guidance=rollout.guidance,
+            temperature=rollout.image_temperature,
         )
         images = policy.decode_images(drawn.image_ids)
         end = time.perf_counter()
-        for prompt, text, stop, image in zip(
-            written.prompts, written.texts, written.stops, images, strict=True
-        ):
-            yield Drawing(
-                prompt,
-                chains.parse(text),
-                stop,
+        yield [
+            Drawing(
+                written.prompts[row],
+                chains.parse(written.texts[row]),
+                written.stops[row],
                 image,
-                (middle - start) / len(images),
-                (end - middle) / len(images),
+                (middle - start) / len(rows),
+                (end - middle) / len(rows),
+                index,
             )
+            for index, row, image in zip(indices, rows, images, strict=True)
+            if index not in finished
+        ]
+
+
+def repeat(written: WrittenChains, rows: Sequence[int], sample_ids: Sequence[int]) -> WrittenChains:
+    """The chains of `rows`, each image with noise of its own: that of its sample id."""
+    columns = {f.name: getattr(written, f.name) for f in fields(written)}
+    picked = {k: tuple(v[i] for i in rows) for k, v in columns.items() if isinstance(v, tuple)}
+    return replace(written, **picked | {"sample_ids": tuple(sample_ids)})
 
 
 def sample(
@@ -90,36 +153,86 @@ def sample(
     n: int,
     seed: int,
     rollout: RolloutSection,
-    out_dir: Path,
+    files: SampleFiles,
+    images_per_chain: int = 1,
+    batch: int = 64,
     chain_text: str | None = None,
-) -> list[Path]:
-    """Writes each sample as `NNN.png` and `NNN.json` (prompt, chain, objects, seed, timings).
+    quiet: bool = False,
+) -> Sampled:
+    """Draws as `generate` does and writes each sample as an image and a record: prompt, chain,
+    objects, settings, timings. What `files` holds already is kept and not drawn again.
 
-    Returns the images' paths. The image is written first: where there is a record there is its
-    image, so an interrupted folder holds whole samples only.
+    Shows its progress on stderr unless `quiet`.
     """
-    files = []
-    drawings = generate(policy, prompts, seed=seed, rollout=rollout, n=n, chain_text=chain_text)
-    for index, drawing in enumerate(drawings):
-        png = io.BytesIO()
-        Image.fromarray(drawing.image).save(png, format="PNG")
-        path = out_dir / f"{index:03d}.png"
-        write_bytes(path, png.getvalue())
-        record = {
-            "prompt": drawing.prompt.text,
-            "category": drawing.prompt.category,
-            "chain": drawing.chain.text,
-            "objects": [named_box(planned) for planned in drawing.chain.objects],
-            "problems": list(drawing.chain.problems),
-            "stop": drawing.stop,
-            "seed": seed,
-            "sample": index % n,
-            "guidance": rollout.guidance,
-            "seconds": {"chain": drawing.chain_seconds, "image": drawing.image_seconds},
-        }
-        write_text(path.with_suffix(".json"), json.dumps(record, indent=1, ensure_ascii=False))
-        files.append(path)
-    return files
+    total = len(prompts) * n * images_per_chain
+    owners = [prompts[index // (n * images_per_chain)] for index in range(total)]
+    finished = {i for i, prompt in enumerate(owners) if files.is_finished(i, prompt)}
+    done, start = len(finished), time.perf_counter()
+    batches = draw_batches(
+        policy, prompts, seed, rollout, n, images_per_chain, batch, chain_text, finished
+    )
+    with TrainingProgress("sampling", total, done, unit="image", quiet=quiet) as progress:
+        for drawings in batches:
+            for drawing in drawings:
+                png = io.BytesIO()
+                Image.fromarray(drawing.image).save(png, format="PNG")
+                image = files.image(drawing.index, drawing.prompt)
+                record = {
+                    "prompt": drawing.prompt.text,
+                    "category": drawing.prompt.category,
+                    "image": str(image.relative_to(files.folder)),
+                    "chain": drawing.chain.text,
+                    "objects": [named_box(planned) for planned in drawing.chain.objects],
+                    "problems": list(drawing.chain.problems),
+                    "stop": drawing.stop,
+                    "seed": seed,
+                    "sample": drawing.index // images_per_chain % n,  # which chain of the prompt
+                    "variant": drawing.index % images_per_chain,  # which image of the chain
+                    "guidance": rollout.guidance,
+                    "seconds": {"chain": drawing.chain_seconds, "image": drawing.image_seconds},
+                }
+                files.write(drawing.index, drawing.prompt, png.getvalue(), record)
+            done += len(drawings)
+            seconds = time.perf_counter() - start
+            progress.update(done, {"images_per_second": (done - len(finished)) / seconds})
+    return Sampled(
+        [files.image(index, prompt) for index, prompt in enumerate(owners)],
+        done - len(finished),
+        time.perf_counter() - start,
+    )
+
+
+def chain_limit(
+    policy: Policy, prompts: Sequence[Prompt], asked: int | None, chain_text: str | None = None
+) -> int:
+    """The longest chain in tokens: what was asked for, else the official 600 or, in a small model,
+    what its context leaves beside the longest prompt and the image.
+
+    Raises BadInput where the model has no room for prompt and chain.
+    """
+    lengths = [len(policy.encode_prompt(prompt.text)) for prompt in prompts]
+    longest = prompts[int(np.argmax(lengths))].text
+    room = policy.context - policy.image_tokens - max(lengths)
+    needed = (asked or 1) + 1  # the closing <begin_of_image> may have to be added
+    if chain_text is not None:
+        needed = len(policy.encode_chain(chain_text))
+    if needed > room:
+        raise BadInput(
+            f"the prompt {longest[:60]!r} leaves {max(0, room)} tokens of the model's context for "
+            f"a chain of {needed}; shorten the prompt or the chain (--chain-limit)."
+        )
+    return asked or min(OFFICIAL_CHAIN_LIMIT, max(1, room - 1))
+
+
+def fingerprint(policy: Policy) -> str:
+    """Tells weights apart: a hash of the beginning of every tensor, which training changes."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(policy.model.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        if not tensor.is_meta:
+            start = tensor.flatten()[:1024].contiguous().cpu()
+            digest.update(start.view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def named_box(item: PlannedObject | FoundObject) -> dict[str, object]:
