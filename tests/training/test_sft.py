@@ -11,10 +11,13 @@ import pytest
 import torch
 
 from got_r1.config import Recipe
+from got_r1.data import open_source
+from got_r1.data.prepare import prepare
+from got_r1.errors import BadInput
 from got_r1.icons.data import triples
-from got_r1.policy import load_policy
+from got_r1.policy import load_encoder, load_policy
 from got_r1.training import sft, vq
-from got_r1.training.sft import BUCKETS, draw_rows, encode_triples
+from got_r1.training.sft import BUCKETS, draw_rows
 
 MakeRecipe = Callable[..., Recipe]
 
@@ -34,34 +37,54 @@ def test_sft_learns_both_chain_and_image(make_recipe: MakeRecipe) -> None:
     assert np.mean(image[-5:]) < 0.95 * np.mean(image[:3])  # the codes of a random VQ are noise
 
 
-def test_triples_are_encoded_as_they_are(make_recipe: MakeRecipe) -> None:
-    recipe = make_recipe("run", data={"size": 5})
-    policy = load_policy(recipe.model.path)
-    data = encode_triples(policy, recipe)
-    noise = recipe.data
-    expected = triples(
-        5,
-        recipe.run.seed,
-        relation_noise=noise.relation_noise,
-        attribute_noise=noise.attribute_noise,
-        count_noise=noise.count_noise,
-    )
-    for row, triple in enumerate(expected):
-        chain = data.text_ids[row, data.prompt_lengths[row] : data.text_lengths[row]]
-        assert policy.decode_chain(chain) == triple.chain
-        assert triple.prompt.text in policy.tokenizer.decode(data.text_ids[row])
-        ids = policy.encode_images(triple.image[None])[0]
-        assert data.image_ids[row].equal(ids)
-
-
-def test_every_step_gets_a_batch_of_about_one_length(make_recipe: MakeRecipe) -> None:
+def test_icons_are_encoded_once_into_the_run(make_recipe: MakeRecipe) -> None:
     recipe = make_recipe("run")
-    data = encode_triples(load_policy(recipe.model.path), recipe)
+    sft.train(recipe, quiet=True)
+    tokens = Path(recipe.run.dir, "tokens")
+    before = {path.name: path.stat().st_mtime_ns for path in tokens.iterdir()}
+    assert json.loads((tokens / "manifest.json").read_text())["kept"] == recipe.data.size
+    sft.train(recipe, resume=True, quiet=True)
+    assert {path.name: path.stat().st_mtime_ns for path in tokens.iterdir()} == before
+
+
+def test_prepared_tokens_train_to_the_same_losses(make_recipe: MakeRecipe, tmp_path: Path) -> None:
+    direct = make_recipe("direct")
+    prepare(
+        load_encoder(direct.model.path),
+        open_source(direct),
+        tmp_path / "t",
+        direct.data,
+        quiet=True,
+    )
+    prepared = make_recipe("prepared", data={"shards": str(tmp_path / "t")})
+    for recipe in (direct, prepared):
+        sft.train(recipe, quiet=True)
+    assert losses(direct, "loss") == losses(prepared, "loss")
+    assert not Path(prepared.run.dir, "tokens").exists()
+
+
+def test_what_cannot_be_trained_on_is_refused_before_the_run_begins(
+    make_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    for data in ({"shards": str(tmp_path / "t")}, {"source": str(tmp_path / "t.jsonl")}):
+        recipe = make_recipe("run", data=data)
+        with pytest.raises(BadInput, match=str(tmp_path / "t")):
+            sft.train(recipe, quiet=True)
+        assert not Path(recipe.run.dir).exists()
+
+
+def test_every_step_gets_a_batch_of_about_one_length(
+    make_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    recipe = make_recipe("run")
+    encoder = load_encoder(recipe.model.path)
+    data = prepare(encoder, open_source(recipe), tmp_path / "t", recipe.data, quiet=True)
     spreads = []
     for step in range(1, BUCKETS + 1):
         rows = draw_rows(data, 8, seed=0, step=step)
         assert rows.equal(draw_rows(data, 8, seed=0, step=step))
         lengths = data.text_lengths[rows]
+        assert data[rows].text_lengths.equal(lengths)
         spreads.append(float(lengths.max() - lengths.min()))
     whole = float(data.text_lengths.max() - data.text_lengths.min())
     assert np.mean(spreads) < whole / 3

@@ -10,10 +10,11 @@ from got_r1.errors import BadInput
 
 if TYPE_CHECKING:
     import torch
+    from transformers.models.janus.modeling_janus import JanusVQVAE
 
     from got_r1.policy.janus import Policy
 
-__all__ = ["load_policy"]
+__all__ = ["load_encoder", "load_policy"]
 
 SHIPPED = {"icons": Path(__file__).parent.parent / "icons" / "checkpoint"}
 
@@ -24,23 +25,7 @@ def load_policy(path: str | Path, dtype: torch.dtype | None = None) -> Policy:
     Weights come as `dtype` (float32 unless given) and in eval mode. Raises BadInput where the
     folder is missing, holds another architecture, or cannot be read.
     """
-    folder = SHIPPED.get(str(path), Path(path))
-    config_file = folder / "config.json"
-    if not config_file.is_file():
-        raise BadInput(
-            f"model folder {folder} has no config.json: give a converted Janus folder, "
-            "or 'icons' for the shipped one"
-        )
-    try:
-        model_type = json.loads(config_file.read_text(encoding="utf-8")).get("model_type")
-    except (ValueError, AttributeError) as error:
-        raise BadInput(f"{config_file} is not a model configuration: {error}") from None
-    if model_type != "janus":
-        raise BadInput(
-            f"{folder} holds a {model_type!r} model, not 'janus': official 'multi_modality' "
-            "checkpoints have to be converted to the transformers format first"
-        )
-
+    folder = model_folder(path)
     import torch
     from safetensors import SafetensorError
     from transformers import JanusForConditionalGeneration, JanusProcessor
@@ -58,6 +43,90 @@ def load_policy(path: str | Path, dtype: torch.dtype | None = None) -> Policy:
         )
         processor = JanusProcessor.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise BadInput(f"model folder {folder} cannot be loaded: {reason}") from error
+        raise BadInput(cannot_load(folder, error)) from error
+    unit_codebook(model.model.vqmodel)
     return Policy(model.eval(), processor)
+
+
+def load_encoder(path: str | Path) -> Policy:
+    """Loads what turns triples into tokens: the processor and the VQ, in float32.
+
+    All other weights stay on the meta device, so a 7B model takes no more memory than a 1B one.
+    Raises BadInput as `load_policy` does.
+    """
+    folder = model_folder(path)
+
+    import torch
+    from safetensors import SafetensorError, safe_open
+    from transformers import JanusConfig, JanusForConditionalGeneration, JanusProcessor
+
+    from got_r1.policy.janus import Policy
+
+    prefix = "model.vqmodel."
+    try:
+        with torch.device("meta"):
+            model = JanusForConditionalGeneration(
+                JanusConfig.from_pretrained(folder, local_files_only=True)
+            )
+        processor = JanusProcessor.from_pretrained(folder, local_files_only=True)
+        state = {}
+        for file in sorted(folder.glob("model*.safetensors")):
+            with safe_open(file, "pt") as tensors:
+                for name in tensors.keys():  # noqa: SIM118 (it is no mapping)
+                    if name.startswith(prefix):
+                        state[name.removeprefix(prefix)] = tensors.get_tensor(name).float()
+        model.model.vqmodel.load_state_dict(state, assign=True)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise BadInput(cannot_load(folder, error)) from error
+    unit_codebook(model.model.vqmodel)
+    return Policy(model.eval(), processor)
+
+
+def unit_codebook(vq: JanusVQVAE) -> None:
+    """Normalises the codes, where they are not yet.
+
+    transformers' encoder leaves out the official L2 normalisation and so finds the right codes only
+    among unit ones; decoding normalises by itself.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    codes = vq.quantize.embedding.weight
+    with torch.no_grad():
+        unit = F.normalize(codes.float(), dim=-1)
+        if (codes.float() - unit).abs().max() > 1e-6:
+            codes.copy_(unit)
+
+
+def cannot_load(folder: Path, error: Exception) -> str:
+    """The sentence for a folder that a library refused."""
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return f"model folder {folder} cannot be loaded: {reason}"
+
+
+def model_folder(path: str | Path) -> Path:
+    """The folder of a model, checked for what can be told without loading it."""
+    folder = SHIPPED.get(str(path), Path(path))
+    config_file = folder / "config.json"
+    if not config_file.is_file():
+        raise BadInput(
+            f"model folder {folder} has no config.json: give a converted Janus folder, "
+            "or 'icons' for the shipped one"
+        )
+    try:
+        model_type = json.loads(config_file.read_text(encoding="utf-8")).get("model_type")
+    except (ValueError, AttributeError) as error:
+        raise BadInput(f"{config_file} is not a model configuration: {error}") from None
+    if model_type == "multi_modality":
+        raise BadInput(
+            f"{folder} is an official checkpoint, not yet in the transformers format: it has to be "
+            f"converted with got-r1 convert {folder} NEW_FOLDER"
+        )
+    if model_type != "janus":
+        raise BadInput(f"{folder} holds a {model_type!r} model, not 'janus'")
+    if not (folder / "tokenizer.json").is_file():
+        raise BadInput(
+            f"{folder} has no tokenizer.json, so the model in it cannot be prompted: copy the "
+            "tokenizer's files there, or convert again with --tokenizer"
+        )
+    return folder

@@ -4,34 +4,34 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
 from got_r1.config import Recipe
-from got_r1.icons.data import triples
+from got_r1.data import open_data
+from got_r1.data.prepare import prepare
+from got_r1.data.tokens import Tokens
 from got_r1.policy import load_policy
-from got_r1.policy.janus import Policy, TokenBatch
 from got_r1.training.optimizer import make_optimizer, update
 from got_r1.training.run import Run, seed_step
 
 __all__ = ["train"]
 
 BUCKETS = 8  # batches that are cut together from one length-sorted draw
-ENCODE_BATCH = 256  # images a call of the VQ encoder
 
 
 def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str, object]:
     """Trains `model.path` by `recipe.sft`; returns a summary with the folder of the model."""
     section = recipe.sft
     policy = load_policy(recipe.model.path)
+    data = open_data(policy, recipe)
     policy.prepare_training(recipe.model.lora)
     optimizer = make_optimizer(policy.trainable().values(), section)
 
     with Run.open(
         recipe, section, policy, optimizer, title="SFT", resume=resume, quiet=quiet
     ) as run:
-        data = encode_triples(policy, recipe, quiet=quiet)
+        if not isinstance(data, Tokens):
+            data = prepare(policy, data, run.folder / "tokens", recipe.data, quiet=quiet)
         policy.model.train()
         for step in run.steps():
             seed_step(recipe.run.seed, step)
@@ -51,33 +51,7 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
         return run.summary(model=str(run.finish()))
 
 
-def encode_triples(policy: Policy, recipe: Recipe, *, quiet: bool = True) -> TokenBatch:
-    """The whole training set as tokens, images through the VQ encoder."""
-    data = recipe.data
-    source = triples(
-        data.size,
-        recipe.run.seed,
-        relation_noise=data.relation_noise,
-        attribute_noise=data.attribute_noise,
-        count_noise=data.count_noise,
-    )
-    prompts: list[Tensor] = []
-    chains: list[Tensor] = []
-    images: list[Tensor] = []
-    waiting = []
-    for triple in track(
-        source, "Encoding images", data.size, console=Console(stderr=True), disable=quiet
-    ):
-        prompts.append(policy.encode_prompt(triple.prompt.text))
-        chains.append(policy.encode_chain(triple.chain))
-        waiting.append(triple.image)
-        if len(waiting) == ENCODE_BATCH or len(prompts) == data.size:
-            images.append(policy.encode_images(np.stack(waiting)))
-            waiting.clear()
-    return TokenBatch.pack(prompts, chains, torch.cat(images), policy.pad_id)
-
-
-def draw_rows(data: TokenBatch, batch: int, seed: int, step: int) -> Tensor:
+def draw_rows(data: Tokens, batch: int, seed: int, step: int) -> Tensor:
     """The rows of one step, of about one length: `BUCKETS` batches are drawn together, sorted by
     length and dealt out one a step. A function of (seed, step) alone."""
     block, place = divmod(step - 1, BUCKETS)

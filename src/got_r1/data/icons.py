@@ -1,0 +1,39 @@
+"""The icon world's triples as one more source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from got_r1.config import DataSection
+from got_r1.data.base import Record
+from got_r1.icons.data import triples
+
+__all__ = ["IconSource"]
+
+
+class IconSource:
+    """`data.size` triples, rendered as they are asked for."""
+
+    def __init__(self, data: DataSection, seed: int) -> None:
+        self.size = data.size
+        self.seed = seed
+        self.noise = {
+            "relation_noise": data.relation_noise,
+            "attribute_noise": data.attribute_noise,
+            "count_noise": data.count_noise,
+        }
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What decides the triples."""
+        return {"kind": "icons", "size": self.size, "seed": self.seed, **self.noise}
+
+    def __len__(self) -> int:
+        return self.size
+
+    def records(self, start: int = 0) -> Iterator[Record]:
+        """The triples from number `start` on."""
+        made = triples(self.size, self.seed, **self.noise, start=start)
+        for number, triple in enumerate(made, start=start):
+            yield Record(f"triple {number}", triple.prompt.text, triple.chain, triple.image)

@@ -1,0 +1,302 @@
+"""Triples to tokens, once: every image through the VQ encoder, prompts and chains to token ids.
+
+Each shard is made from a fixed range of the source and appears whole, so a killed run goes on with
+the first shard that is missing and ends with the same bytes as one that was never interrupted.
+
+Images are scaled to the model's square, without cropping: the boxes of GoT data are in thousandths
+of the whole image's sides, and so stay right whatever its shape. (How the official SFT data was
+fitted to the square is not stated; a crop would move every box and lose objects.)
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import time
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from got_r1.atomic import write_text
+from got_r1.chain import parse
+from got_r1.config import DataSection
+from got_r1.data.base import Fault, Record, Source
+from got_r1.data.tokens import (
+    MANIFEST,
+    Tokens,
+    encoder_identity,
+    read_skipped,
+    shard_path,
+    write_shard,
+)
+from got_r1.errors import BadInput
+from got_r1.inputs import read_json
+from got_r1.policy.janus import BEGIN_OF_IMAGE, Policy
+from got_r1.progress import TrainingProgress
+
+__all__ = ["prepare"]
+
+READ_AHEAD = 64  # images that threads read while the encoder works
+TEXT_BYTES = 1000  # of a usual GoT triple's prompt and chain, as token ids
+SKIPPED = "skipped.jsonl"
+
+
+def prepare(
+    policy: Policy, source: Source, folder: Path, settings: DataSection, *, quiet: bool = False
+) -> Tokens:
+    """Encodes a source into `folder`, or what is missing of it there; returns the tokens.
+
+    Records that cannot be used are counted in `manifest.json` by what is wrong with them and named
+    in `skipped.jsonl`. Raises BadInput where the folder holds something else, where too little
+    disk is left, or where nothing of a whole shard can be used; RunFailed where the disk fills up.
+    What was encoded before stays in any case.
+    """
+    manifest = begin(policy, source, folder, settings)
+    if not manifest["complete"]:
+        size, batch = settings.shard_records, settings.encode_batch
+        shards = -(-len(source) // size)
+        done = next(n for n in range(shards + 1) if not shard_path(folder, n).exists())
+        start = min(done * size, len(source))
+        check_disk(policy, len(source) - start, folder)
+        examples = Reader(policy, settings).examples(source.records(start))
+        progress = TrainingProgress("Encoding", len(source), start, unit="record", quiet=quiet)
+        with progress, closing(examples):
+            for number in range(done, shards):
+                path = shard_path(folder, number)
+                encode_shard(policy, islice(examples, size), batch, path, progress)
+        finish(folder, manifest, shards)
+    return Tokens.open(folder, policy)
+
+
+# -- the folder ------------------------------------------------------------------------------------
+
+
+def begin(policy: Policy, source: Source, folder: Path, settings: DataSection) -> dict[str, Any]:
+    """The folder's manifest: a new one, or the one there, if it is of the same work."""
+    manifest: dict[str, Any] = {
+        "complete": False,
+        "source": dict(source.identity),
+        "encoder": encoder_identity(policy),
+        "settings": {
+            "bad_chains": settings.bad_chains,
+            "max_text_tokens": settings.max_text_tokens,
+            "encode_batch": settings.encode_batch,
+            "shard_records": settings.shard_records,
+        },
+        "records": len(source),
+    }
+    if not (folder / MANIFEST).exists():
+        if folder.exists() and (not folder.is_dir() or any(folder.glob("[!.]*"))):
+            raise BadInput(f"{folder} exists and holds something else; choose another folder.")
+        write_text(folder / MANIFEST, json.dumps(manifest, indent=1))
+        return manifest
+    there = read_json(folder / MANIFEST, "manifest")
+    for part, ours in manifest.items():
+        theirs = there.get(part)
+        if part != "complete" and theirs != ours:
+            what = part
+            if isinstance(ours, dict) and isinstance(theirs, dict):
+                what = next(key for key in ours if theirs.get(key) != ours[key])
+            raise BadInput(
+                f"the tokens in {folder} were begun with other {part} ({what} differs); "
+                "choose another folder, or delete it."
+            )
+    return there
+
+
+def finish(folder: Path, manifest: Mapping[str, Any], shards: int) -> None:
+    """Writes `skipped.jsonl` and the completed manifest."""
+    kept, skipped = 0, []
+    for number in range(shards):
+        rows, left_out = read_skipped(shard_path(folder, number))
+        kept += rows
+        skipped += left_out
+    lines = [json.dumps(entry, ensure_ascii=False) + "\n" for entry in skipped]
+    write_text(folder / SKIPPED, "".join(lines))
+    counts = {
+        "shards": shards,
+        "kept": kept,
+        "skipped": dict(Counter(entry["problem"] for entry in skipped).most_common()),
+    }
+    write_text(
+        folder / MANIFEST,
+        json.dumps({**manifest, "complete": True, **counts}, indent=1, ensure_ascii=False),
+    )
+
+
+def check_disk(policy: Policy, records: int, folder: Path) -> None:
+    """Raises BadInput where the tokens of so many records will not fit."""
+    needed = records * (policy.image_tokens * token_type(policy).itemsize + TEXT_BYTES)
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise BadInput(
+            f"the tokens will take about {needed / 1e9:.1f} GB and {folder} has room for "
+            f"{free / 1e9:.1f} GB; free some space or choose another folder."
+        )
+
+
+def token_type(policy: Policy) -> torch.dtype:
+    """How image tokens are stored: two bytes are enough for Janus's 16,384 codes."""
+    codes = policy.model.config.vq_config.num_embeddings
+    return torch.int16 if codes <= 1 << 15 else torch.int32
+
+
+# -- reading ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A record whose text can be used: token ids, int64 vectors."""
+
+    record: Record
+    prompt: Tensor
+    chain: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A record that can be used: token ids (int64 vectors) and pixels (uint8 [side, side, 3])."""
+
+    prompt: Tensor
+    chain: Tensor
+    pixels: NDArray[np.uint8]
+
+
+class Reader:
+    """Makes examples of records, or says why that cannot be."""
+
+    def __init__(self, policy: Policy, settings: DataSection) -> None:
+        self.policy = policy
+        self.keep_malformed = settings.bad_chains == "keep"
+        self.longest = min(settings.max_text_tokens, policy.context - policy.image_tokens)
+        # The VQ's encoder halves the image at every level but one.
+        levels = len(policy.model.config.vq_config.channel_multiplier)
+        self.side = policy.grid << (levels - 1)
+        self.reserved = {policy.bos_id, policy.eos_id, policy.pad_id, policy.begin_of_image_id}
+
+    def examples(self, records: Iterable[Record | Fault]) -> Iterator[Example | Fault]:
+        """One for each record, in order; threads read the images ahead of whoever asks."""
+        waiting: deque[Future[Example | Fault]] = deque()
+        with ThreadPoolExecutor() as threads:
+            for record in records:
+                waiting.append(threads.submit(self.add_image, self.read_text(record)))
+                if len(waiting) > READ_AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+
+    def read_text(self, record: Record | Fault) -> Text | Fault:
+        """Prompt and chain as token ids; a fault stays one."""
+        if isinstance(record, Fault):
+            return record
+        text = record.chain.removesuffix(BEGIN_OF_IMAGE).rstrip()
+        problems = parse(text).problems
+        if problems and (not text or not self.keep_malformed):
+            return Fault(record.name, problems[0], "; ".join(problems))
+        prompt, chain = self.policy.encode_prompt(record.prompt), self.policy.encode_chain(text)
+        if self.reserved & {*prompt[1:].tolist(), *chain[:-1].tolist()}:
+            return Fault(record.name, "a control token in the text")
+        if len(prompt) + len(chain) > self.longest:
+            return Fault(record.name, "text too long", f"{len(prompt)} + {len(chain)} tokens")
+        return Text(record, prompt, chain)
+
+    def add_image(self, text: Text | Fault) -> Example | Fault:
+        """The example that the text and its record's image make; a fault stays one."""
+        if isinstance(text, Fault):
+            return text
+        image, name = text.record.image, text.record.name
+        try:
+            pixels = read_pixels(image, self.side)
+        except FileNotFoundError:
+            return Fault(name, "the image file is missing", str(image))
+        # What Pillow raises for broken files has no common class.
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            shown = str(image) if isinstance(image, Path) else type(error).__name__
+            return Fault(name, "corrupt image", f"{shown}: {error}")
+        return Example(text.prompt, text.chain, pixels)
+
+
+def read_pixels(image: Path | bytes | NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """An image as RGB, scaled to a square: uint8 [side, side, 3].
+
+    It is turned as its camera said, and what is transparent is white, as viewers show it.
+    """
+    if isinstance(image, np.ndarray):
+        opened = Image.fromarray(image)
+    else:
+        opened = Image.open(io.BytesIO(image) if isinstance(image, bytes) else image)
+    with opened:
+        upright = ImageOps.exif_transpose(opened)
+        if upright.has_transparency_data:
+            upright = upright.convert("RGBA")
+            ground = Image.new("RGBA", upright.size, "white")
+            upright = Image.alpha_composite(ground, upright)
+        square = upright.convert("RGB").resize((side, side), Image.Resampling.BICUBIC)
+    return np.asarray(square)
+
+
+# -- encoding --------------------------------------------------------------------------------------
+
+
+def encode_shard(
+    policy: Policy,
+    examples: Iterable[Example | Fault],
+    batch: int,
+    path: Path,
+    progress: TrainingProgress,
+) -> None:
+    """Writes one shard, `batch` images through the VQ encoder at a time.
+
+    Raises BadInput where nothing can be used, before it writes: whatever is wrong (a folder that
+    is not mounted, another grammar) concerns more than single records.
+    """
+    prompts: list[Tensor] = []
+    chains: list[Tensor] = []
+    images: list[Tensor] = []
+    faults: list[Fault] = []
+    waiting: list[NDArray[np.uint8]] = []
+    began, first = time.perf_counter(), progress.step
+
+    def encode_waiting() -> None:
+        if waiting:
+            images.append(policy.encode_images(np.stack(waiting)).to("cpu", token_type(policy)))
+            waiting.clear()
+        rate = len(prompts) / (time.perf_counter() - began)
+        progress.update(first + len(prompts) + len(faults), {"images_per_second": rate})
+
+    for example in examples:
+        if isinstance(example, Fault):
+            faults.append(example)
+            continue
+        prompts.append(example.prompt)
+        chains.append(example.chain)
+        waiting.append(example.pixels)
+        if len(waiting) == batch:
+            encode_waiting()
+    encode_waiting()
+    if not prompts:
+        raise BadInput(nothing_usable(faults))
+    write_shard(path, prompts, chains, torch.cat(images), [asdict(fault) for fault in faults])
+
+
+def nothing_usable(faults: Sequence[Fault]) -> str:
+    """The sentence for a shard's worth of faults."""
+    problem, count = Counter(fault.problem for fault in faults).most_common(1)[0]
+    example = next(fault for fault in faults if fault.problem == problem)
+    shown = f"{example.name}: {example.detail}" if example.detail else example.name
+    return (
+        f"none of {len(faults)} records in a row can be used, {count} of them for '{problem}' "
+        f"({shown}); mend the source or the data settings, then go on with the same command."
+    )
