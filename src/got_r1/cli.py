@@ -107,6 +107,14 @@ def make_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"got-r1 {__version__}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
 
+    one = add(subparsers, "prepare", commands.prepare, "encode SFT data into tokens, once")
+    one.reference = recipe_reference
+    one.add_argument(
+        "recipe", metavar="RECIPE", help="YAML file: its model.path, its data settings"
+    )
+    one.add_argument("out", metavar="OUT", help="folder of the tokens; a part done is gone on from")
+    one.add_argument("overrides", nargs="*", metavar="section.key=value", help="settings to change")
+
     one = add(subparsers, "train", commands.train, "train a model by a recipe")
     one.reference = recipe_reference
     one.add_argument("stage", choices=("vq", "sft", "rl"), help="image tokens, fine-tuning, GRPO")

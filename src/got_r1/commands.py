@@ -25,6 +25,7 @@ __all__ = [
     "eval_generate",
     "eval_score",
     "eval_table",
+    "prepare",
     "report",
     "sample",
     "score",
@@ -39,6 +40,33 @@ def show(args: argparse.Namespace, result: object, text: str) -> None:
     """Prints a command's result: as JSON where asked for, else as text."""
     as_json = json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False)
     print(as_json if args.json else text)  # noqa: T201
+
+
+def prepare(args: argparse.Namespace) -> None:
+    """`prepare`: the triples of a recipe's source in, token shards out."""
+    from got_r1.data import open_source
+    from got_r1.recipe_file import load_recipe
+
+    recipe = load_recipe(args.recipe, args.overrides)
+    source = open_source(recipe)
+
+    import torch
+
+    from got_r1.data.prepare import SKIPPED, prepare
+    from got_r1.policy import load_encoder
+
+    policy = load_encoder(recipe.model.path)
+    if torch.cuda.is_available():
+        policy.model.model.vqmodel.to("cuda")
+    out = Path(args.out)
+    made = prepare(policy, source, out, recipe.data, quiet=args.json).manifest
+    lines = [f"{made['kept']:,} of {made['records']:,} triples in {made['shards']} shards: {out}"]
+    lines += [f"skipped {count:,}: {problem}" for problem, count in made["skipped"].items()]
+    if made["skipped"]:
+        lines.append(f"their names: {out / SKIPPED}")
+    lines.append(f"train on them with: got-r1 train sft RECIPE data.shards={out}")
+    counts = {key: made[key] for key in ("records", "kept", "skipped", "shards")}
+    show(args, {"folder": str(out), **counts}, "\n".join(lines))
 
 
 def train(args: argparse.Namespace) -> None:

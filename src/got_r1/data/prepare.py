@@ -46,7 +46,7 @@ from got_r1.inputs import read_json
 from got_r1.policy.janus import BEGIN_OF_IMAGE, Policy
 from got_r1.progress import TrainingProgress
 
-__all__ = ["prepare"]
+__all__ = ["SKIPPED", "prepare"]
 
 READ_AHEAD = 64  # images that threads read while the encoder works
 TEXT_BYTES = 1000  # of a usual GoT triple's prompt and chain, as token ids
