@@ -19,8 +19,8 @@ def load_judge(spec: str) -> Judge:
             return OracleJudge()
         case "openai" | "transformers" | "experts":
             raise BadInput(
-                f"judge {spec!r} is not in this version, which ships the icon world's judge only: "
-                "use judge.spec=oracle"
+                f"judge {spec!r} is not in this version: judges that are models come with a later "
+                "one; until then there is judge.spec=oracle, for the icon world's prompts only"
             )
         case _:
             raise BadInput(f"unknown judge {spec!r}: use judge.spec=oracle")
