@@ -32,6 +32,7 @@ __all__ = [
     "RolloutSection",
     "RunSection",
     "SFTSection",
+    "ScaleSection",
     "Section",
     "VQSection",
 ]
@@ -90,7 +91,9 @@ class ModelSection(Section):
     path: str = Field(
         "", description="model folder; 'icons' or 'icons-vq' name the shipped checkpoints"
     )
-    dtype: Literal["float32", "bfloat16"] = Field("float32", description="dtype of the weights")
+    dtype: Literal["float32", "bfloat16"] = Field(
+        "float32", description="dtype of the weights; those that are trained stay float32"
+    )
     lora: LoraSection = LoraSection()
 
 
@@ -291,6 +294,29 @@ class RLSection(OptimizerSection):
     sample_every: int = Field(10, ge=1, description="steps between galleries in samples/")
 
 
+class ScaleSection(Section):
+    """What fits on which hardware. Nothing here changes what is learned, so a run may be resumed
+    with other settings."""
+
+    sharding: Literal["auto", "ddp", "fsdp"] = Field(
+        "auto",
+        description="under torchrun: 'ddp' copies the weights to every process, 'fsdp' divides "
+        "them; auto: ddp for LoRA, fsdp for full fine-tuning",
+    )
+    micro_tokens: int = Field(
+        0,
+        ge=0,
+        description="longest forward pass in tokens, padding included; 0: rl.micro_batch samples, "
+        "in SFT the whole batch",
+    )
+    checkpoint_activations: bool = Field(
+        False, description="make activations again in the backward pass: less memory, more time"
+    )
+    timeout: int = Field(
+        1800, ge=1, description="seconds that a process waits for the others before it gives up"
+    )
+
+
 class EvalSection(Section):
     """Held-out evaluation before and after RL."""
 
@@ -314,4 +340,5 @@ class Recipe(Section):
     vq: VQSection = VQSection()
     sft: SFTSection = SFTSection()
     rl: RLSection = RLSection()
+    scale: ScaleSection = ScaleSection()
     eval: EvalSection = EvalSection()

@@ -7,6 +7,7 @@ sequence is sampled is `sampler.py`'s business.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from transformers import JanusForConditionalGeneration, JanusProcessor
 from transformers.utils import logging as transformers_logging
 
@@ -29,7 +31,15 @@ from got_r1.policy.replay import (
     select_in_chunks,
 )
 
-__all__ = ["BEGIN_OF_IMAGE", "LogprobMode", "Policy", "Replay", "TokenBatch", "choose_trained"]
+__all__ = [
+    "BEGIN_OF_IMAGE",
+    "LogprobMode",
+    "Policy",
+    "Replay",
+    "TokenBatch",
+    "acting_parts",
+    "choose_trained",
+]
 
 # Its bars for every load and save would tear through our own display.
 transformers_logging.disable_progress_bar()
@@ -54,7 +64,9 @@ class Policy:
         self.processor = processor
         self.tokenizer = processor.tokenizer
         self.adapter: PeftModel | None = None
-        self._frozen_reference: JanusForConditionalGeneration | None = None
+        self.frozen_reference: Policy | None = None
+        # Where several processes train, the module that replays go through (`distributed.spread`).
+        self.engine: nn.Module | None = None
         self.bos_id: int = self.tokenizer.bos_token_id
         self.eos_id: int = self.tokenizer.eos_token_id
         self.pad_id: int = self.tokenizer.pad_token_id
@@ -88,22 +100,15 @@ class Policy:
         The understanding tower stays where it is, since nothing here uses it; so does the VQ's
         encoder unless it is asked for, since only data preparation does.
         """
-        vq = self.model.model.vqmodel
-        parts = [*self._trained_parts(), vq.quantize, vq.post_quant_conv, vq.decoder]
-        for part in parts + ([vq.encoder, vq.quant_conv] if encoder else []):
+        for part in acting_parts(self.model) + self.pixel_parts(encoder=encoder):
             part.to(device)
         return self
 
-    def _trained_parts(self) -> list[nn.Module]:
-        """All that a text-to-image sequence passes through on its way to log-probabilities."""
-        janus = self.model.model
-        return [
-            janus.language_model,
-            janus.generation_embeddings,
-            janus.generation_aligner,
-            janus.generation_head,
-            self.model.lm_head,
-        ]
+    def pixel_parts(self, *, encoder: bool = False) -> list[nn.Module]:
+        """All that image tokens pass through on their way to pixels, and back with `encoder`."""
+        vq = self.model.model.vqmodel
+        parts = [vq.quantize, vq.post_quant_conv, vq.decoder]
+        return parts + ([vq.encoder, vq.quant_conv] if encoder else [])
 
     # -- words and pixels ------------------------------------------------------------------------
 
@@ -161,21 +166,28 @@ class Policy:
 
     def freeze_reference(self) -> None:
         """Fixes today's policy as the KL reference: the adapter switched off will do where there
-        is one, otherwise a frozen copy."""
-        if self.adapter is None:
-            import copy
-
-            self._frozen_reference = copy.deepcopy(self.model).requires_grad_(False)
+        is one, otherwise a frozen copy, in the type that the frozen weights have."""
+        if self.adapter is not None:
+            return
+        janus = self.model.model
+        shared = (janus.vision_model, janus.aligner, janus.vqmodel)
+        model = copy.deepcopy(self.model, {id(part): part for part in shared})
+        model.to(janus.vqmodel.post_quant_conv.weight.dtype).requires_grad_(False)
+        self.frozen_reference = Policy(model.eval(), self.processor)
 
     @contextmanager
     def reference(self) -> Iterator[Policy]:
         """The reference policy, for replays without gradient."""
         with torch.no_grad():
             if self.adapter is not None:
+                trained = self.trainable().values()
                 with self.adapter.disable_adapter():
+                    # peft takes the flag away meanwhile; FSDP2 would gather without it for good.
+                    for parameter in trained:
+                        parameter.requires_grad_(True)
                     yield self
-            elif self._frozen_reference is not None:
-                yield Policy(self._frozen_reference, self.processor)
+            elif self.frozen_reference is not None:
+                yield self.frozen_reference
             else:
                 raise RuntimeError("no reference policy: call freeze_reference() before training")
 
@@ -197,6 +209,25 @@ class Policy:
         tokens get the log-probabilities of the guided distribution that sampled them (a second,
         unconditional pass); in mode `conditional` those of the conditional logits.
         """
+        run = self.replay_here if self.engine is None else self.engine
+        return run(
+            batch,
+            mode=mode,
+            guidance=guidance,
+            chain_temperature=chain_temperature,
+            image_temperature=image_temperature,
+        )
+
+    def replay_here(
+        self,
+        batch: TokenBatch,
+        *,
+        mode: LogprobMode,
+        guidance: float,
+        chain_temperature: float,
+        image_temperature: float,
+    ) -> Replay:
+        """`replay` on this process's own modules, which is what an engine calls."""
         chain_states, image_states = self._hidden_states(batch)
         free_states: tuple[Tensor, ...] = ()
         if mode == "guided" and guidance != 1.0:
@@ -264,7 +295,12 @@ class Policy:
     def save(self, folder: Path, dtype: torch.dtype | None = None) -> None:
         """Writes a transformers folder. Adapters are merged into a copy of the weights, so that
         what is saved loads everywhere; `dtype` casts what is written."""
-        state = self.merged_state()
+        self.save_state(folder, self.merged_state(), dtype)
+
+    def save_state(
+        self, folder: Path, state: dict[str, Tensor], dtype: torch.dtype | None = None
+    ) -> None:
+        """`save` of a state that was merged before."""
         if dtype is not None:
             state = {k: v.to(dtype) if v.is_floating_point() else v for k, v in state.items()}
         with torch.device("meta"):
@@ -275,17 +311,20 @@ class Policy:
 
     def merged_state(self) -> dict[str, Tensor]:
         """The weights as they act, under the bare model's names."""
-        if self.adapter is None:
-            return dict(self.model.state_dict())
-        state: dict[str, Tensor] = {}
+        return dict(self.merged_tensors())
+
+    def merged_tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """The same one by one. Where weights are sharded every process has to go through all."""
         for name, tensor in self.model.state_dict().items():
             if "lora_" in name:
                 continue
-            state[name.replace(".base_layer.", ".")] = tensor
+            if ".base_layer." not in name:
+                yield name, whole(tensor)
+            elif name.endswith(".base_layer.bias"):
+                yield name.replace(".base_layer.", "."), whole(tensor)
         for name, module in self.model.named_modules():
             if hasattr(module, "base_layer"):
-                state[f"{name}.weight"] = effective_weight(module)
-        return state
+                yield f"{name}.weight", effective_weight(module)
 
 
 def choose_trained(model: JanusForConditionalGeneration, lora: LoraSection) -> PeftModel | None:
@@ -299,17 +338,23 @@ def choose_trained(model: JanusForConditionalGeneration, lora: LoraSection) -> P
             lora_dropout=lora.dropout,
             target_modules=lora.targets,
         )
-        return get_peft_model(model, config)
+        return get_peft_model(model, config)  # adapters are float32, whatever the model
+    for part in acting_parts(model):
+        # In bfloat16 most of AdamW's steps would be smaller than a weight's last digit.
+        part.to(torch.float32).requires_grad_(True)
+    return None
+
+
+def acting_parts(model: JanusForConditionalGeneration) -> list[nn.Module]:
+    """All that a text-to-image sequence passes through on its way to log-probabilities."""
     janus = model.model
-    for part in (
+    return [
         janus.language_model,
         janus.generation_embeddings,
         janus.generation_aligner,
         janus.generation_head,
         model.lm_head,
-    ):
-        part.requires_grad_(True)
-    return None
+    ]
 
 
 def to_pixels(images: NDArray[np.uint8]) -> Tensor:
@@ -317,12 +362,17 @@ def to_pixels(images: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor that may be divided among processes (all of which must call this), in one piece."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
 def effective_weight(linear: Any) -> Tensor:
     """A linear layer's weight as it acts: the base plus the active adapters' deltas."""
     if not hasattr(linear, "base_layer"):
-        return linear.weight.detach()
-    weight = linear.base_layer.weight.detach().clone()
+        return whole(linear.weight.detach())
+    weight = whole(linear.base_layer.weight.detach()).clone()
     if not linear.disable_adapters:
         for name in linear.active_adapters:
-            weight += linear.get_delta_weight(name).detach().to(weight.dtype)
+            weight += whole(linear.get_delta_weight(name).detach()).to(weight.dtype)
     return weight

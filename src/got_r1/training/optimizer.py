@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from got_r1.config import OptimizerSection
+from got_r1.policy.janus import whole
 
 __all__ = ["learning_rate", "make_optimizer", "update"]
 
@@ -47,7 +48,7 @@ def update(
     for group in optimizer.param_groups:
         group["lr"] = rate
         parameters += group["params"]
-    norm = nn.utils.clip_grad_norm_(parameters, section.max_grad_norm)
+    norm = whole(nn.utils.clip_grad_norm_(parameters, section.max_grad_norm))
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return {"lr": rate, "grad_norm": float(norm)}

@@ -2,11 +2,12 @@
 
 A step is two calls: `roll_out` samples groups of (chain, image) and has them judged, `improve`
 updates the policy on them. The reward's formula stands in `rewards.combine`, the algorithm in
-`grpo`.
+`grpo`. Under torchrun each process does both for its share of a step's prompts (`distributed`).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import time
 
 import torch
@@ -23,6 +24,16 @@ from got_r1.policy.janus import Policy, Replay, TokenBatch
 from got_r1.records import Rollout, Verdict
 from got_r1.report.build import build_report
 from got_r1.sampling import generate, named_box
+from got_r1.training.distributed import (
+    ALONE,
+    Ranks,
+    check_division,
+    gradients_together,
+    processes,
+    spread,
+    whole_weights,
+)
+from got_r1.training.micro_batches import micro_batches, same_number
 from got_r1.training.optimizer import make_optimizer, update
 from got_r1.training.prompts import load_prompts
 from got_r1.training.rollout import Samples, roll_out
@@ -37,42 +48,65 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
     Returns a summary: run folder, steps, model folder, report.
     """
     rewards.check_config(recipe.reward)
-    judge = load_judge(recipe.judge.spec)
-    prompts = load_prompts(recipe.data, quiet)
-    policy = load_policy(recipe.model.path)
-    policy.prepare_training(recipe.model.lora)
-    policy.freeze_reference()
-    optimizer = make_optimizer(policy.trainable().values(), recipe.rl)
+    section = recipe.rl
+    with processes(recipe.scale) as ranks:
+        check_division(section.prompts, ranks)
+        judge = load_judge(recipe.judge.spec)
+        prompts = load_prompts(recipe.data, quiet or not ranks.main)
+        policy = load_policy(recipe.model.path, getattr(torch, recipe.model.dtype))
+        seed_step(recipe.run.seed, 0)  # adapters begin at random
+        policy.prepare_training(recipe.model.lora)
+        policy.freeze_reference()
+        spread(policy, recipe.model, recipe.scale, ranks, autocast=section.autocast)
+        optimizer = make_optimizer(policy.trainable().values(), section)
 
-    with Run.open(
-        recipe, recipe.rl, policy, optimizer, title="GRPO", resume=resume, quiet=quiet
-    ) as run:
-        if run.fresh:
-            evaluate_policy(policy, recipe, run, "sft")
-        for step in run.steps():
-            seed = seed_step(recipe.run.seed, step)
-            samples = roll_out(policy, judge, prompts.draw(recipe.rl.prompts, seed), recipe, seed)
-            stop_on_failures(samples, recipe)
-            metrics = improve(policy, optimizer, samples, recipe, step)
-            run.log(step, samples.metrics() | metrics)
-            if step == 1 or step % recipe.rl.sample_every == 0:
-                save_gallery(run, step, samples)
-        model = run.finish()
-        evaluate_policy(policy, recipe, run, "rl")
-        return run.summary(model=str(model), report=str(build_report(run.folder)))
+        with Run.open(
+            recipe,
+            section,
+            policy,
+            optimizer,
+            title="GRPO",
+            resume=resume,
+            quiet=quiet,
+            ranks=ranks,
+        ) as run:
+            if run.fresh:
+                evaluate_policy(policy, recipe, run, "sft")
+            for step in run.steps():
+                seed = seed_step(recipe.run.seed, step)
+                mine = ranks.share(prompts.draw(section.prompts, seed))
+                with whole_weights(policy):
+                    samples = roll_out(policy, judge, mine, recipe, seed)
+                stop_on_failures(samples, recipe, ranks)
+                metrics = improve(policy, optimizer, samples, recipe, step, ranks)
+                if everything := ranks.gather(samples):
+                    samples = Samples.join(everything)
+                    run.log(step, samples.metrics() | metrics)
+                    if step == 1 or step % section.sample_every == 0:
+                        save_gallery(run, step, samples)
+            model = run.finish()
+            evaluate_policy(policy, recipe, run, "rl")
+            report = ranks.first(lambda: build_report(run.folder))
+            return run.summary(model=str(model), report=str(report))
 
 
 def improve(
-    policy: Policy, optimizer: torch.optim.Optimizer, samples: Samples, recipe: Recipe, step: int
+    policy: Policy,
+    optimizer: torch.optim.Optimizer,
+    samples: Samples,
+    recipe: Recipe,
+    step: int,
+    ranks: Ranks = ALONE,
 ) -> dict[str, float]:
-    """Updates the policy on one step's samples, `rl.inner_epochs` times; returns metrics."""
-    section, start = recipe.rl, time.perf_counter()
+    """Updates the policy on one step's samples (this rank's share of them), `rl.inner_epochs`
+    times; returns metrics of all ranks together."""
+    section, start, device = recipe.rl, time.perf_counter(), policy.device
     totals = torch.tensor([torch.nan if r.total is None else r.total for r in samples.rewards])
     totals = totals.view(-1, samples.group)
     advantages = grpo.advantages(
         totals, totals.isfinite(), std_normalisation=section.std_normalisation
     )
-    gains, kept = advantages.values.flatten(), advantages.keep.flatten()
+    gains, kept = advantages.values.flatten().to(device), advantages.keep.flatten()
     batch = TokenBatch.from_rollout(samples.rollout, policy.pad_id)
     acted, mask = whole_answers(samples.rollout)
     weights = grpo.token_weights(
@@ -81,51 +115,77 @@ def improve(
         aggregation=section.aggregation,
         fixed_length=recipe.rollout.chain_limit + policy.image_tokens,
     )
+    total = ranks.sum(weights.total * kept.any()).clamp(min=1e-9)  # 0: nothing to learn anywhere
     # Only rows that take part in the loss are replayed.
-    micro = kept.nonzero().squeeze(1).split(section.micro_batch) if kept.any() else ()
-    reference = [reference_logprobs(policy, batch[rows], recipe, mask) for rows in micro]
+    mine = micro_batches(
+        kept.nonzero().squeeze(1),
+        batch.text_lengths + policy.image_tokens,
+        samples=section.micro_batch,
+        tokens=recipe.scale.micro_tokens,
+    )
+    micro = same_number(mine, weights.weights.to(device), ranks)
+    batch, acted, mask = batch.to(device), acted.to(device), mask.to(device)
+    reference = [reference_logprobs(policy, batch[rows], recipe, mask) for rows, _ in micro]
     replayed: list[Replay] = []
     old: list[Tensor] = []
     metrics: dict[str, float] = {}
     policy.model.train()
     for epoch in range(section.inner_epochs):
-        total_loss, statistics = 0.0, []
-        for index, rows in enumerate(micro):
-            replay = replay_answers(policy, batch[rows], recipe)
-            logprobs = join(replay, mask)
-            if epoch == 0:
-                replayed.append(replay)
-                old.append(logprobs.detach())
-            loss, found = grpo.loss(
-                logprobs,
-                old[index],
-                reference[index],
-                gains[rows],
-                weights.weights[rows],
-                weights.total,
-                clip_low=section.clip_low,
-                clip_high=section.clip_high,
-                kl_coef=section.kl_coef,
-            )
-            loss.backward()
-            total_loss += loss.item()
+        losses, statistics = torch.zeros((), device=device), []
+        for index, (rows, counts) in enumerate(micro):
+            with gradients_together(policy, last=index == len(micro) - 1):
+                replay = replay_answers(policy, batch[rows], recipe)
+                logprobs = join(replay, mask)
+                if epoch == 0:
+                    replayed.append(Replay(*(part.detach() for part in replay)))
+                    old.append(logprobs.detach())
+                loss, found = grpo.loss(
+                    logprobs,
+                    old[index],
+                    reference[index],
+                    gains[rows],
+                    counts,
+                    total,
+                    clip_low=section.clip_low,
+                    clip_high=section.clip_high,
+                    kl_coef=section.kl_coef,
+                )
+                (loss * ranks.size).backward()
+            losses += loss.detach()
             statistics.append(found)
-        metrics |= {"loss": total_loss} | update(optimizer, section, step)
+        metrics |= {"loss": float(ranks.sum(losses))} | update(optimizer, section, step)
         if statistics:
-            metrics |= sum(statistics[1:], start=statistics[0]).means()
+            metrics |= of_all_ranks(sum(statistics[1:], start=statistics[0]), ranks).means()
     policy.model.eval()
     if micro:
-        rows = torch.cat(micro)
+        seen = slice(len(mine))  # fillers come behind
+        rows = torch.cat([*mine, torch.zeros(0, dtype=torch.long)])
+        gap = grpo.ratio_gap(torch.cat([*old[seen], acted[:0]]), acted[rows], mask[rows])
         metrics["clip_fraction"] = metrics["clip_fraction_low"] + metrics["clip_fraction_high"]
-        metrics["ratio_gap"] = grpo.ratio_gap(torch.cat(old), acted[rows], mask[rows])
-        chain_entropy = torch.cat([r.chain_entropy[r.chain_entropy > 0] for r in replayed])
-        metrics["entropy/chain"] = chain_entropy.mean().item()
-        metrics["entropy/image"] = torch.cat([r.image_entropy for r in replayed]).mean().item()
+        metrics["ratio_gap"] = ranks.mean(gap, int(mask[rows].sum()))
+        for name, parts in (
+            ("entropy/chain", [r.chain_entropy[r.chain_entropy > 0] for r in replayed[seen]]),
+            ("entropy/image", [r.image_entropy.flatten() for r in replayed[seen]]),
+        ):
+            entropies = torch.cat([*parts, acted[:0, 0]])
+            metrics[name] = ranks.mean(
+                float(entropies.sum()) / max(1, len(entropies)), len(entropies)
+            )
     return metrics | {
-        "dropped_samples": float(advantages.dropped_samples),
-        "skipped_groups": float(advantages.skipped_groups),
+        "dropped_samples": float(ranks.sum(advantages.dropped_samples)),
+        "skipped_groups": float(ranks.sum(advantages.skipped_groups)),
         "seconds/update": time.perf_counter() - start,
     }
+
+
+def of_all_ranks(statistics: grpo.LossStatistics, ranks: Ranks) -> grpo.LossStatistics:
+    """The statistics of a step's tokens on all ranks."""
+    sums = {
+        field.name: ranks.sum(value)
+        for field in dataclasses.fields(statistics)
+        if (value := getattr(statistics, field.name)) is not None
+    }
+    return dataclasses.replace(statistics, **sums | {"ratio_max": ranks.max(statistics.ratio_max)})
 
 
 # -- whole answers: chain tokens, padded, then image tokens: [B, C + I] ----------------------------
@@ -159,7 +219,8 @@ def factors(mask: Tensor, batch: TokenBatch, section: RLSection) -> Tensor:
 
 def replay_answers(policy: Policy, batch: TokenBatch, recipe: Recipe) -> Replay:
     settings = recipe.rollout
-    with torch.autocast(policy.device.type, torch.bfloat16, enabled=recipe.rl.autocast):
+    low_precision = recipe.rl.autocast or recipe.model.dtype == "bfloat16"
+    with torch.autocast(policy.device.type, torch.bfloat16, enabled=low_precision):
         return policy.replay(
             batch,
             mode=recipe.rl.logprob_mode,
@@ -182,17 +243,18 @@ def reference_logprobs(
 # -- beside the loop -------------------------------------------------------------------------------
 
 
-def stop_on_failures(samples: Samples, recipe: Recipe) -> None:
-    """Raises RunFailed when too large a share of a step's answers failed to come."""
-    failed = sum(reward.total is None for reward in samples.rewards)
-    if failed > recipe.judge.max_failure_share * len(samples.rewards):
+def stop_on_failures(samples: Samples, recipe: Recipe, ranks: Ranks = ALONE) -> None:
+    """Raises RunFailed, on every rank, when too many of a step's answers failed to come."""
+    failed = int(ranks.sum(sum(reward.total is None for reward in samples.rewards)))
+    asked = int(ranks.sum(len(samples.rewards)))
+    if failed > recipe.judge.max_failure_share * asked:
         reasons = (
             getattr(verdict, "reason", None)
             for reward in samples.rewards
             for verdict in reward.verdicts.values()
         )
         raise RunFailed(
-            f"the judge failed on {failed} of {len(samples.rewards)} samples "
+            f"the judge failed on {failed} of {asked} samples "
             f"({next(filter(None, reasons), 'no reason given')}): mend the judge, then --resume"
         )
 
@@ -223,21 +285,23 @@ def save_gallery(run: Run, step: int, samples: Samples) -> None:
 
 
 def evaluate_policy(policy: Policy, recipe: Recipe, run: Run, name: str) -> None:
-    """Samples held-out prompts once each and saves `evals/<name>.json`."""
-    section = recipe.eval
+    """Samples held-out prompts once each, a share on each rank, and saves `evals/<name>.json`."""
+    section, ranks = recipe.eval, run.ranks
     if section.prompts == 0:
         return
     benchmark = load_benchmark("icons")
-    drawings = generate(
-        policy,
-        benchmark.prompts(section.split, section.prompts, 0),
-        seed=section.seed,
-        rollout=recipe.rollout,
-        batch=section.batch,
-    )
+    prompts = ranks.share(benchmark.prompts(section.split, section.prompts, 0))
+    with whole_weights(policy):
+        drawings = generate(
+            policy, prompts, seed=section.seed, rollout=recipe.rollout, batch=section.batch
+        )
+        mine = [Sample(drawing.prompt, drawing.chain, drawing.image) for drawing in drawings]
+    everything = ranks.gather(mine)
+    if not everything:
+        return
     result = evaluate(
         benchmark,
-        [Sample(drawing.prompt, drawing.chain, drawing.image) for drawing in drawings],
+        [sample for share in everything for sample in share],
         name=name,
         split=section.split,
         seed=section.seed,

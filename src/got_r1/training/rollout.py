@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from got_r1 import chain as chains
@@ -16,7 +18,7 @@ from got_r1.config import Recipe
 from got_r1.judges.base import Judge
 from got_r1.policy.janus import Policy
 from got_r1.policy.sampler import Sampler
-from got_r1.records import Chain, JudgeFailure, Prompt, Reward, Rollout
+from got_r1.records import Chain, JudgeFailure, Prompt, Reward, Rollout, WrittenChains
 
 __all__ = ["Samples", "roll_out"]
 
@@ -31,6 +33,32 @@ class Samples:
     rewards: list[Reward]  # [B]
     group: int
     seconds: dict[str, float]
+
+    @classmethod
+    def join(cls, parts: Sequence[Samples]) -> Samples:
+        """The samples of several processes as those of one; they sampled at the same time."""
+        if len(parts) == 1:
+            return parts[0]
+        chains = [part.rollout.chains for part in parts]
+        fields = (
+            [item for one in chains for item in getattr(one, field.name)]
+            for field in dataclasses.fields(WrittenChains)
+            if field.name != "seed"
+        )
+        rollout = Rollout(
+            WrittenChains(*map(tuple, fields), seed=chains[0].seed),
+            torch.cat([part.rollout.image_ids for part in parts]),
+            torch.cat([part.rollout.image_logprobs for part in parts]),
+            parts[0].rollout.guidance,
+        )
+        return cls(
+            rollout,
+            [chain for part in parts for chain in part.chains],
+            np.concatenate([part.images for part in parts]),
+            [reward for part in parts for reward in part.rewards],
+            parts[0].group,
+            {name: max(part.seconds[name] for part in parts) for name in parts[0].seconds},
+        )
 
     def metrics(self) -> dict[str, float]:
         """Rewards with their spread inside groups, lengths, stops and seconds of sampling."""

@@ -1,20 +1,19 @@
 """What every training loop shares: the run folder, checkpoints, resuming, progress.
 
 All randomness of a step is a function of (run.seed, step), so weights, optimizer state and the
-step number are a whole checkpoint: a resumed run repeats the uninterrupted one bit for bit.
+step number are a whole checkpoint: a resumed run repeats the uninterrupted one bit for bit (on
+another number of processes: up to rounding).
 """
 
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import torch
-from safetensors.torch import load_file, save_file
 
 from got_r1.atomic import replace_folder
 from got_r1.config import OptimizerSection, Recipe
@@ -23,10 +22,15 @@ from got_r1.policy.janus import Policy
 from got_r1.progress import TrainingProgress
 from got_r1.recipe_file import load_recipe, recipe_text
 from got_r1.runlog import RunLog
+from got_r1.training.checkpoint import (
+    KEPT_CHECKPOINTS,
+    load_checkpoint,
+    newest_checkpoint,
+    save_checkpoint,
+)
+from got_r1.training.distributed import ALONE, Ranks
 
-__all__ = ["Run", "seed_step"]
-
-KEPT_CHECKPOINTS = 2
+__all__ = ["KEPT_CHECKPOINTS", "Run", "seed_step"]
 
 
 def seed_step(seed: int, step: int) -> int:
@@ -38,26 +42,31 @@ def seed_step(seed: int, step: int) -> int:
 
 
 class Run:
-    """An open training run; use as a context manager."""
+    """An open training run; use as a context manager.
+
+    Of several processes the first alone writes (`records`) and shows; the others follow.
+    """
 
     def __init__(
         self,
-        log: RunLog,
+        log: RunLog | None,
         progress: TrainingProgress,
         recipe: Recipe,
         section: OptimizerSection,
         policy: Policy,
         optimizer: torch.optim.Optimizer,
         start: int,
+        ranks: Ranks,
     ) -> None:
-        self.records = log
+        self._records = log
+        self.ranks = ranks
         self.progress = progress
         self.folder = Path(recipe.run.dir)
         self.section = section
         self.policy = policy
         self.optimizer = optimizer
         self.start = start
-        self.rollout = recipe.rollout
+        self.recipe = recipe
 
     @classmethod
     def open(
@@ -70,6 +79,7 @@ class Run:
         title: str,
         resume: bool,
         quiet: bool = False,
+        ranks: Ranks = ALONE,
     ) -> Self:
         """Creates the run folder, or continues from its newest checkpoint with `resume`.
 
@@ -77,17 +87,27 @@ class Run:
         recipe differs from the one that the run was started with.
         """
         folder = Path(recipe.run.dir)
-        start = 0
-        if resume and (folder / "config.yaml").is_file():
+        going_on = resume and (folder / "config.yaml").is_file()
+
+        def checkpoint_to_go_on_from() -> Path | None:
             check_same_recipe(folder / "config.yaml", recipe)
-            newest = newest_checkpoint(folder)
-            if newest is not None:
-                start = load_checkpoint(newest, policy, optimizer)
-            log = RunLog.resume(folder, start)
-        else:
-            log = RunLog.create(folder, recipe_text(recipe))
+            return newest_checkpoint(folder)
+
+        newest = ranks.first(checkpoint_to_go_on_from) if going_on else None
+        start = 0 if newest is None else load_checkpoint(newest, policy, optimizer, ranks)
+        log: RunLog | None = None
+
+        def open_log() -> None:
+            nonlocal log
+            if going_on:
+                log = RunLog.resume(folder, start)
+            else:
+                log = RunLog.create(folder, recipe_text(recipe))
+
+        ranks.first(open_log)
+        quiet = quiet or not ranks.main
         progress = TrainingProgress(title, section.steps, start_step=start, quiet=quiet)
-        return cls(log, progress, recipe, section, policy, optimizer, start)
+        return cls(log, progress, recipe, section, policy, optimizer, start, ranks)
 
     def __enter__(self) -> Self:
         return self
@@ -99,7 +119,15 @@ class Run:
         trace: TracebackType | None,
     ) -> None:
         self.progress.__exit__(kind, error, trace)
-        self.records.close()
+        if self._records is not None:
+            self._records.close()
+
+    @property
+    def records(self) -> RunLog:
+        """The run folder's writer, on the first rank."""
+        if self._records is None:
+            raise RuntimeError("only the first process writes the run folder")
+        return self._records
 
     @property
     def fresh(self) -> bool:
@@ -112,23 +140,31 @@ class Run:
         for step in range(self.start + 1, self.section.steps + 1):
             yield step
             if step % self.section.save_every == 0 or step == self.section.steps:
-                save_checkpoint(self.folder, step, self.policy, self.optimizer)
+                save_checkpoint(self.folder, step, self.policy, self.optimizer, self.ranks)
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Writes one step's metrics and shows them."""
-        self.records.log_metrics(step, metrics)
-        self.progress.update(step, metrics)
+        """Writes one step's metrics and shows them; nothing but on the first rank."""
+        if self.ranks.main:
+            self.records.log_metrics(step, metrics)
+            self.progress.update(step, metrics)
 
     def finish(self) -> Path:
         """Writes the trained model as a transformers folder: `checkpoints/final`."""
         final = self.folder / "checkpoints" / "final"
+        # Sharded weights come together one by one; only the first rank keeps them.
+        tensors = self.policy.merged_tensors()
+        state = {name: tensor.cpu() for name, tensor in tensors if self.ranks.main}
         # Whoever samples from the model gets the settings it was trained for.
-        settings = self.policy.model.generation_config
-        settings.guidance_scale = self.rollout.guidance
-        settings.temperature = self.rollout.image_temperature
+        settings, rollout = self.policy.model.generation_config, self.recipe.rollout
+        settings.guidance_scale = rollout.guidance
+        settings.temperature = rollout.image_temperature
         settings.do_sample = True
-        with replace_folder(final) as beside:
-            self.policy.save(beside)
+
+        def save() -> None:
+            with replace_folder(final) as beside:
+                self.policy.save_state(beside, state, getattr(torch, self.recipe.model.dtype))
+
+        self.ranks.first(save)
         return final
 
     def summary(self, **facts: object) -> dict[str, object]:
@@ -141,6 +177,8 @@ def check_same_recipe(saved: Path, recipe: Recipe) -> None:
     before = flatten(load_recipe(saved).model_dump())  # settings newer than the run: their defaults
     now = flatten(recipe.model_dump())
     for key in sorted(before.keys() | now.keys()):
+        if key.startswith("scale."):  # changes nothing that is learned
+            continue
         if before.get(key) != now.get(key):
             raise BadInput(
                 f"cannot resume {saved.parent}: it was started with {key}={before.get(key)!r}, "
@@ -155,42 +193,3 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
             flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
         )
     return flat
-
-
-# -- checkpoints -----------------------------------------------------------------------------------
-
-
-def newest_checkpoint(folder: Path) -> Path | None:
-    """The newest complete checkpoint (a folder gets its name only when it is complete)."""
-    found = sorted((folder / "checkpoints").glob("step_[0-9]*[0-9]"))
-    return found[-1] if found else None
-
-
-def save_checkpoint(
-    folder: Path, step: int, policy: Policy, optimizer: torch.optim.Optimizer
-) -> None:
-    """Writes trained weights (safetensors) and optimizer state beside, renames, then prunes."""
-    checkpoints = folder / "checkpoints"
-    with replace_folder(checkpoints / f"step_{step:06d}") as beside:
-        weights = {name: p.detach().contiguous() for name, p in policy.trainable().items()}
-        save_file(weights, beside / "trained.safetensors")
-        torch.save({"step": step, "optimizer": optimizer.state_dict()}, beside / "state.pt")
-    for old in sorted(checkpoints.glob("step_[0-9]*[0-9]"))[:-KEPT_CHECKPOINTS]:
-        shutil.rmtree(old)
-
-
-def load_checkpoint(checkpoint: Path, policy: Policy, optimizer: torch.optim.Optimizer) -> int:
-    """Restores weights and optimizer; returns the step."""
-    weights = load_file(checkpoint / "trained.safetensors")
-    trainable = policy.trainable()
-    if weights.keys() != trainable.keys():
-        raise BadInput(
-            f"{checkpoint} holds other parameters than this recipe trains: "
-            "use the recipe that the run was started with"
-        )
-    with torch.no_grad():
-        for name, parameter in trainable.items():
-            parameter.copy_(weights[name])
-    state = torch.load(checkpoint / "state.pt", weights_only=True)
-    optimizer.load_state_dict(state["optimizer"])
-    return int(state["step"])

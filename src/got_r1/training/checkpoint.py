@@ -1,0 +1,136 @@
+"""Checkpoints by `torch.distributed.checkpoint`: trained weights, their optimizer state, the step.
+
+The same files whatever the number of processes and whether weights are sharded: tensors are stored
+by the names that they have in the bare model, in pieces that any number of processes can read. A
+folder gets its name when all of it is on the disk.
+"""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed.checkpoint as dcp
+from torch.distributed.checkpoint.api import CheckpointException
+
+from got_r1.atomic import replace_folder
+from got_r1.errors import BadInput, RunFailed
+from got_r1.policy.janus import Policy
+from got_r1.training.distributed import Ranks
+
+__all__ = ["KEPT_CHECKPOINTS", "load_checkpoint", "newest_checkpoint", "save_checkpoint"]
+
+KEPT_CHECKPOINTS = 2
+
+# Keys in a checkpoint: "step", "weights/<name>", "optimizer/<name>/<AdamW's own key>".
+WEIGHTS, OPTIMIZER = "weights/", "optimizer/"
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """The newest complete checkpoint of a run (a folder gets its name only when it is complete)."""
+    found = sorted((folder / "checkpoints").glob("step_[0-9]*[0-9]"))
+    return found[-1] if found else None
+
+
+def save_checkpoint(
+    folder: Path, step: int, policy: Policy, optimizer: torch.optim.Optimizer, ranks: Ranks
+) -> None:
+    """Writes a checkpoint beside, renames it, then prunes older ones. All ranks call it."""
+    trainable = policy.trainable()
+    state: dict[str, Any] = {"step": torch.tensor(step)}
+    for name, parameter in trainable.items():
+        state[WEIGHTS + name] = parameter.detach()
+        # Not torch's get_optimizer_state_dict: where a parameter has no state yet, it would make
+        # one by a step of its own, and Adam's count would differ from the uninterrupted run's.
+        for key, value in optimizer.state.get(parameter, {}).items():
+            state[f"{OPTIMIZER}{name}/{key}"] = value
+    checkpoints = folder / "checkpoints"
+    with written_together(checkpoints / f"step_{step:06d}", ranks) as beside, first_failure():
+        dcp.save(state, checkpoint_id=beside, no_dist=ranks.size == 1)
+    if ranks.main:
+        for old in sorted(checkpoints.glob("step_[0-9]*[0-9]"))[:-KEPT_CHECKPOINTS]:
+            shutil.rmtree(old)
+
+
+def load_checkpoint(
+    checkpoint: Path, policy: Policy, optimizer: torch.optim.Optimizer, ranks: Ranks
+) -> int:
+    """Restores weights and optimizer state; returns the step. All ranks call it.
+
+    Raises:
+        BadInput: the checkpoint is of another format or of another recipe.
+        RunFailed: it cannot be read.
+    """
+    if not (checkpoint / ".metadata").is_file():
+        raise BadInput(
+            f"{checkpoint} was written by an older version, which this one does not read: "
+            "resume with that version, or start a new run"
+        )
+    with first_failure(checkpoint):
+        keys = dcp.FileSystemReader(checkpoint).read_metadata().state_dict_metadata.keys()
+    trainable = policy.trainable()
+    saved = {key.removeprefix(WEIGHTS) for key in keys if key.startswith(WEIGHTS)}
+    if saved != trainable.keys():
+        raise BadInput(
+            f"{checkpoint} holds other parameters than this recipe trains: "
+            "use the recipe that the run was started with"
+        )
+    state: dict[str, Any] = {"step": torch.tensor(0)}
+    for key in keys:
+        if key.startswith(WEIGHTS):
+            state[key] = trainable[key.removeprefix(WEIGHTS)].detach()
+        elif key.startswith(OPTIMIZER):
+            name, kind = key.removeprefix(OPTIMIZER).rsplit("/", 1)
+            parameter = trainable[name].detach()
+            state[key] = torch.tensor(0.0) if kind == "step" else torch.zeros_like(parameter)
+    with first_failure(checkpoint):
+        dcp.load(state, checkpoint_id=checkpoint, no_dist=ranks.size == 1)
+    for key, value in state.items():
+        if key.startswith(OPTIMIZER):
+            name, kind = key.removeprefix(OPTIMIZER).rsplit("/", 1)
+            optimizer.state[trainable[name]][kind] = value
+    return int(state["step"])
+
+
+@contextmanager
+def written_together(path: Path, ranks: Ranks) -> Iterator[Path]:
+    """`replace_folder` for all ranks: the first makes the folder, and renames it in the end."""
+    with ExitStack() as stack:
+        yield ranks.first(lambda: stack.enter_context(replace_folder(path)))
+        ranks.max(0)  # all have written
+        ranks.first(stack.close)
+
+
+@contextmanager
+def first_failure(read: Path | None = None) -> Iterator[None]:
+    """Lets the first of the errors that torch collects from all processes through as itself, so
+    that a full disk is named; with `read`, one of reading as a sentence.
+
+    torch also warns that one process writes alone: it is meant to.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*assuming the intent is to")
+            yield
+    except CheckpointException as failed:
+        error = next(iter(failed.failures.values()))[0]
+        if read is None:
+            raise error from failed
+        raise unreadable(read, error) from failed
+    except (OSError, ValueError, EOFError) as error:
+        if read is None:
+            raise
+        raise unreadable(read, error) from error
+
+
+def unreadable(checkpoint: Path, error: BaseException) -> RunFailed:
+    """The error for a checkpoint that cannot be read."""
+    reason = (str(error) or type(error).__name__).strip().splitlines()[0]
+    return RunFailed(
+        f"{checkpoint} cannot be read ({reason}): move it away to resume from the one before"
+    )
