@@ -144,6 +144,8 @@ def test_a_plainly_named_judge_keeps_its_other_settings(recipe_file):
         ("", ["rl.learning_rate=.nan"], ["rl.learning_rate must be a number", "not nan"]),
         # sections are no values
         ("rl: 5", ["rl.steps=1"], ["rl must be a section of settings, not 5", "recipe.yaml"]),
+        ("rl: [5]", ["rl.steps=1"], ["rl must be a section of settings, not a list"]),
+        ("data: {prompts: 5}", ["data.prompts.0.weight=1"], ["data.prompts.0 must be a section"]),
         ("", ["rl=5"], ["rl is a section", "rl.steps", "'rl=5'"]),
         ("", ["rl.steps"], ["'rl.steps' has no '='", "section.key=value"]),
         # files

@@ -249,7 +249,7 @@ def _assign(values: dict[str, Any], key: Key, value: Any) -> None:
     """
     inside: Any = values
     for depth in range(1, len(key) + 1):
-        step: str | int = key[depth - 1]
+        step: Any = key[depth - 1]  # a name, or a number in a list
         if isinstance(inside, list):
             step = int(step)
             if step >= len(inside):
@@ -262,14 +262,14 @@ def _assign(values: dict[str, Any], key: Key, value: Any) -> None:
             return
         inner = inside[step] if isinstance(inside, list) else inside.get(step)
         field = _field(key[:depth])
-        section = _section_of(field)
+        section, many = _section_of(field), _item_of(field) is not None
         if isinstance(inner, str) and section is not None and section.shorthand is not None:
             inner = {section.shorthand: inner}
-        elif _item_of(field) is not None and not isinstance(inner, list):
+        elif many and not isinstance(inner, list):
             inner = [inner] if inner else []
         elif inner is None:
             inner = {}
-        if not isinstance(inner, dict | list):
+        if not isinstance(inner, list if many else dict):
             return  # validation then says what is wrong with the file
         inside[step] = inner
         inside = inner
