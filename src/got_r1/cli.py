@@ -121,6 +121,22 @@ def make_parser() -> Parser:
     one.add_argument("recipe", metavar="RECIPE", help="YAML file, such as recipes/icons.yaml")
     one.add_argument("overrides", nargs="*", metavar="section.key=value", help="settings to change")
     one.add_argument("--resume", action="store_true", help="go on from the newest checkpoint")
+    dry = one.add_argument_group("before a run")
+    dry.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="only say what it would take: parameters, memory, tokens and judge calls; "
+        "model.path may be janus-pro-1b or janus-pro-7b",
+    )
+    dry.add_argument(
+        "--processes", type=at_least(1), metavar="N", help="plan for N processes (torchrun's, or 1)"
+    )
+    dry.add_argument(
+        "--gpu-memory",
+        type=positive,
+        metavar="GIB",
+        help="plan for GPUs of this memory (what is here)",
+    )
 
     one = add(subparsers, "sample", commands.sample, "write chains and draw images for a prompt")
     one.add_argument("--model", required=True, metavar="DIR", help=MODEL_HELP)
@@ -170,6 +186,9 @@ def make_parser() -> Parser:
         choices=("float32", "bfloat16"),
         default="float32",
         help="of the weights (float32)",
+    )
+    one.add_argument(
+        "--device", choices=("cpu", "cuda"), help="where to draw (the GPU where there is one)"
     )
     one.add_argument(
         "--layout",

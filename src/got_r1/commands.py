@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -70,13 +71,38 @@ def prepare(args: argparse.Namespace) -> None:
 
 
 def train(args: argparse.Namespace) -> None:
-    """`train vq|sft|rl`: a recipe in, a run folder out."""
+    """`train vq|sft|rl`: a recipe in, a run folder out; with `--dry-run` what that takes."""
     from got_r1.recipe_file import load_recipe
 
+    if not args.dry_run and (args.processes or args.gpu_memory):
+        raise BadInput("--processes and --gpu-memory are plans: give them with --dry-run.")
     recipe = load_recipe(args.recipe, args.overrides)
+    plan_run(args, recipe)
+    if args.dry_run:
+        return
     summary = stage(args.stage)(recipe, args.resume, args.json)
     evals = sorted(Path(recipe.run.dir, "evals").glob("*.json"), key=lambda p: p.stat().st_mtime)
     show_run(args, summary, [json.loads(path.read_text(encoding="utf-8")) for path in evals])
+
+
+def plan_run(args: argparse.Namespace, recipe: Recipe) -> None:
+    """Raises BadInput where memory or disk cannot do; shows the estimate of a dry run."""
+    import torch
+
+    from got_r1.training.dry_run import check_room, device_bytes, render
+    from got_r1.training.estimate import estimate
+
+    elsewhere = args.gpu_memory is not None
+    processes = args.processes or int(os.environ.get("WORLD_SIZE", "1"))
+    result = estimate(
+        recipe, args.stage, gpu=elsewhere or torch.cuda.is_available(), processes=processes
+    )
+    memory = int(args.gpu_memory * 2**30) if elsewhere else device_bytes(processes)
+    if args.dry_run:
+        facts = result.to_json() | {"device_bytes": memory}
+        show(args, facts, render(result, memory))
+    if not elsewhere:
+        check_room(result, Path(recipe.run.dir), memory)
 
 
 def stage(name: str) -> Callable[[Recipe, bool, bool], dict[str, object]]:
@@ -126,18 +152,16 @@ def sample(args: argparse.Namespace) -> None:
     files.check_prompts(prompts)
     files.check_folder(args.resume)
 
-    import torch
-
-    from got_r1.policy import load_policy
     from got_r1.sampling import fingerprint
     from got_r1.sampling import sample as draw
 
-    policy = load_policy(args.model, getattr(torch, args.dtype))
+    policy = load_sampling_policy(args)
     rollout = rollout_settings(policy, prompts, args, chain_text)
     arguments = {
         "model": args.model,
         "weights": fingerprint(policy),
         "dtype": args.dtype,
+        "device": policy.device.type,  # each rounds in its own way
         "layout": args.layout,
         "n": args.n,
         "images_per_chain": args.images_per_chain,
@@ -262,10 +286,9 @@ def eval_generate(args: argparse.Namespace) -> None:
     prompts = benchmark.prompts(args.split, args.prompts, PROMPT_SEED)
     out = empty_folder(args.out)
 
-    from got_r1.policy import load_policy
     from got_r1.sampling import sample as draw
 
-    policy = load_policy(args.model)
+    policy = load_sampling_policy(args)
     rollout = rollout_settings(policy, prompts, args)
     manifest = Manifest(
         args.benchmark, args.split, args.model, args.seed, rollout.guidance, tuple(prompts)
@@ -325,6 +348,22 @@ def report(args: argparse.Namespace) -> None:
 
     path = build_report(Path(args.run))
     show(args, {"report": str(path)}, str(path))
+
+
+def load_sampling_policy(args: argparse.Namespace) -> Policy:
+    """The policy of `--model` in the asked dtype and place: a GPU where there is one.
+
+    Raises BadInput as `load_policy`, and for a GPU that is not there.
+    """
+    import torch
+
+    from got_r1.policy import load_policy
+
+    asked = vars(args)
+    device = asked.get("device") or ("cuda" if torch.cuda.is_available() else "cpu")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise BadInput("--device cuda: torch sees no GPU here; leave --device out to use the CPU.")
+    return load_policy(args.model, getattr(torch, asked.get("dtype", "float32"))).to(device)
 
 
 def rollout_settings(
