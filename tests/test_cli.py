@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from PIL import Image
 
@@ -113,7 +114,7 @@ def test_overrides_stand_before_and_behind_options():
     assert parse(["train", "rl", "--resume", "r.yaml", "a=1"]).overrides == ["a=1"]
 
 
-@pytest.mark.parametrize("command", ["train", "sample", "score", "eval", "report"])
+@pytest.mark.parametrize("command", ["prepare", "train", "sample", "score", "eval", "report"])
 def test_every_command_has_help(capsys, command):
     with pytest.raises(SystemExit) as done:
         main([command, "--help"])
@@ -319,6 +320,12 @@ def test_a_chain_that_is_no_plan_is_refused(refused, tmp_path):
     (tmp_path / "chain.txt").write_text("A <|obj_start|>star<|obj_end|> shines.")
     sentence = refused(sample_argv("m", tmp_path / "out", "--chain", tmp_path / "chain.txt"))
     assert "object without a box right behind it at character 3 ('<|obj_start|>star" in sentence
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_refused(model, refused, tmp_path):
+    assert "no GPU here" in refused(sample_argv(model, tmp_path / "out", "--device", "cuda"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_speed_is_told_beside_the_result(model, capsys, tmp_path):

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -142,7 +143,11 @@ def draw_batches(
 def repeat(written: WrittenChains, rows: Sequence[int], sample_ids: Sequence[int]) -> WrittenChains:
     """The chains of `rows`, each image with noise of its own: that of its sample id."""
     columns = {f.name: getattr(written, f.name) for f in fields(written)}
-    picked = {k: tuple(v[i] for i in rows) for k, v in columns.items() if isinstance(v, tuple)}
+    picked: dict[str, Any] = {
+        name: tuple(column[row] for row in rows)
+        for name, column in columns.items()
+        if isinstance(column, tuple)
+    }
     return replace(written, **picked | {"sample_ids": tuple(sample_ids)})
 
 
