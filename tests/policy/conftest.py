@@ -6,6 +6,7 @@ import pytest
 
 from got_r1.config import LoraSection
 from got_r1.icons.data import triples
+from got_r1.policy import load_policy
 from got_r1.policy.janus import Policy
 from got_r1.policy.tiny import build_policy
 
@@ -32,3 +33,9 @@ def lora_policy() -> Policy:
     policy = make_policy()
     policy.prepare_training(LoraSection(rank=4, alpha=8.0))
     return policy
+
+
+@pytest.fixture(scope="session")
+def shipped() -> Policy:
+    """The shipped checkpoint, whose chains end by themselves. Shared, so read-only."""
+    return load_policy("icons")

@@ -10,9 +10,10 @@ from scipy import stats
 from torch import Tensor
 
 from got_r1.errors import BadInput
+from got_r1.policy import decoder
 from got_r1.policy.decoder import Cache
 from got_r1.policy.janus import Policy, TokenBatch
-from got_r1.policy.sampler import Sampler, draw
+from got_r1.policy.sampler import Pace, Sampler, draw, invert, smaller
 from got_r1.records import Prompt, Rollout
 
 PROMPTS = [
@@ -72,6 +73,46 @@ def test_replay_reproduces_them_after_a_lora_update(
         optimizer.zero_grad()
     assert largest_gap(lora_policy, before, mode) > 0.01, "the update must have changed the policy"
     assert largest_gap(lora_policy, roll_out(lora_policy, guidance), mode) < TOLERANCE
+
+
+def test_replay_reproduces_them_in_bfloat16(lora_policy: Policy) -> None:
+    # Rounding makes single tokens part by a few percent; a wrong mask, position or adapter would
+    # move the mean by far more.
+    with torch.no_grad():
+        for parameter in lora_policy.trainable().values():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    lora_policy.model.to(torch.bfloat16)
+    rollout = roll_out(lora_policy, 3.0)
+    assert rollout.image_logprobs.dtype == rollout.chains.logprobs[0].dtype == torch.float32
+    with torch.no_grad():
+        replay = lora_policy.replay(
+            TokenBatch.from_rollout(rollout, lora_policy.pad_id),
+            mode="guided",
+            guidance=3.0,
+            chain_temperature=0.9,
+            image_temperature=1.1,
+        )
+    acted = padded(rollout.chains.loss_mask)
+    chain_gap = (replay.chain_logprobs - padded(rollout.chains.logprobs))[acted].abs().mean()
+    image_gap = (replay.image_logprobs - rollout.image_logprobs).abs().mean()
+    assert max(chain_gap.item(), image_gap.item()) < 0.05
+
+
+def test_greedy_tokens_carry_their_logprobs_at_temperature_1(policy: Policy) -> None:
+    sampler = Sampler(policy)
+    drawn = []
+    for seed in (0, 1):
+        chains = sampler.write_chains(PROMPTS, seed=seed, limit=8, temperature=0)
+        drawn.append(sampler.draw_images(chains, guidance=3.0, temperature=0))
+    assert torch.equal(drawn[0].image_ids, drawn[1].image_ids), "greedy knows no seed"
+    with torch.no_grad():
+        replay = policy.replay(
+            TokenBatch.from_rollout(drawn[0], policy.pad_id), mode="guided", guidance=3.0
+        )
+    acted = padded(drawn[0].chains.loss_mask)
+    gap = replay.chain_logprobs - padded(drawn[0].chains.logprobs)
+    assert gap[acted].abs().max() < TOLERANCE
+    assert (replay.image_logprobs - drawn[0].image_logprobs).abs().max() < TOLERANCE
 
 
 def test_conditional_replay_of_a_guided_rollout_is_another_distribution(policy: Policy) -> None:
@@ -153,6 +194,41 @@ def test_a_sample_does_not_depend_on_its_neighbours(policy: Policy) -> None:
         assert image.image_ids[0].tolist() == together.image_ids[row].tolist()
 
 
+def test_the_pace_and_the_prefills_parts_change_nothing(
+    shipped: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a GPU does differently, graphs apart: shapes in steps, rare looks, dead rows kept."""
+    expected = roll_out(shipped, 2.0, limit=32)
+    assert set(expected.chains.stops) == {"begin_of_image", "length"}
+    monkeypatch.setattr(decoder, "PREFILL_TOKENS", 40)
+    sampler = Sampler(shipped, Pace(span=16, look=5, halve=True, graphs=False))
+    chains = sampler.write_chains(PROMPTS, 3, seed=3, limit=32, temperature=0.9)
+    found = sampler.draw_images(chains, guidance=2.0, temperature=1.1)
+    assert chains.stops == expected.chains.stops
+    for a, b in zip(chains.token_ids, expected.chains.token_ids, strict=True):
+        assert torch.equal(a, b)
+    assert torch.equal(found.image_ids, expected.image_ids)
+    torch.testing.assert_close(
+        found.image_logprobs, expected.image_logprobs, atol=TOLERANCE, rtol=0
+    )
+
+
+def test_no_weight_is_copied(policy: Policy) -> None:
+    for layer, module in zip(
+        Sampler(policy).decoder.layers, policy.model.model.language_model.layers, strict=True
+    ):
+        assert layer.query.weight.data_ptr() == module.self_attn.q_proj.weight.data_ptr()
+        assert layer.down.weight.data_ptr() == module.mlp.down_proj.weight.data_ptr()
+
+
+@pytest.mark.parametrize(
+    ("rows", "alive", "halve", "left"),
+    [(9, 5, False, 5), (16, 9, True, 16), (16, 8, True, 8), (9, 2, True, 2), (9, 3, True, 3)],
+)
+def test_the_batch_shrinks(rows: int, alive: int, halve: bool, left: int) -> None:
+    assert smaller(rows, alive, halve) == left
+
+
 def test_samples_of_a_group_and_seeds_differ(policy: Policy) -> None:
     first, second = roll_out(policy, 1.0, seed=3), roll_out(policy, 1.0, seed=4)
     assert not torch.equal(first.image_ids[0], first.image_ids[1])
@@ -167,6 +243,23 @@ def test_noise_inverts_the_cumulative_distribution() -> None:
     expected = torch.softmax(logits[0], 0) * 20_000
     assert (torch.bincount(ids, minlength=4) - expected).abs().max() <= 1
     torch.testing.assert_close(logprobs, torch.log_softmax(logits[0], 0)[ids])
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(2, 700), st.integers(0, 2**32 - 1))
+def test_two_levels_invert_like_one(size: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    mass = torch.rand(8, size, generator=generator).pow(8)
+    mass[:, size - size // 3 :] = 0  # what cannot be drawn, at the end where rounding would land
+    noise = torch.rand(8, 1, generator=generator, dtype=torch.float64)
+    noise[0], noise[1] = 0, 1 - 2**-53
+    found = invert(mass, noise)
+    assert (mass.gather(1, found) > 0).all()
+    cumulative = mass.double().cumsum(-1)
+    target = noise * cumulative[:, -1:]
+    close = 1e-6 * cumulative[:, -1:]
+    assert (cumulative.gather(1, found) > target - close).all()
+    assert ((cumulative - mass).gather(1, found) <= target + close).all()
 
 
 def test_sampled_tokens_follow_the_policys_distribution(policy: Policy) -> None:
@@ -203,7 +296,7 @@ def test_sampled_tokens_follow_the_policys_distribution(policy: Policy) -> None:
 @given(st.lists(st.booleans(), min_size=1, max_size=12), st.integers(0, 3))
 def test_keep_moves_whole_rows(alive: list[bool], spare: int) -> None:
     rows = len(alive)
-    content = torch.arange(rows, dtype=torch.float32)[:, None, None, None].expand(rows, 2, 5, 3)
+    content = torch.arange(rows, dtype=torch.float32)[:, None, None].expand(2, rows, 5, 3)
     bias = -(torch.arange(rows, dtype=torch.float32) % 5)[:, None, None, None].expand(rows, 1, 1, 5)
     cache = Cache([content.clone()], [-content.clone()], bias.clone(), width=3)
     left = min(rows, sum(alive) + spare)
@@ -211,8 +304,8 @@ def test_keep_moves_whole_rows(alive: list[bool], spare: int) -> None:
     assert {row for row, lives in enumerate(alive) if lives} <= set(order.tolist())
     assert len(set(order.tolist())) == cache.rows == left
     for place, row in enumerate(order.tolist()):
-        assert (cache.keys[0][place, :, :4] == row).all()
-        assert (cache.values[0][place, :, :4] == -row).all()
+        assert (cache.keys[0][:, place, :4] == row).all()
+        assert (cache.values[0][:, place, :4] == -row).all()
         assert torch.equal(cache.bias[place], bias[row])
 
 

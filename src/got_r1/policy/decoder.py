@@ -100,15 +100,15 @@ class Prefix:
 
     keys: list[Tensor]  # per layer [kv heads, places, head size]
     values: list[Tensor]
-    bias: Tensor  # [rows, 1, 1, places]: 0 where a row may look, -inf behind its length
 
 
 class Cache:
     """Keys and values of some rows: one tensor a layer, with room for the steps to come.
 
-    Rows are prefilled right-padded: row r holds its text, then a hole up to the common width, then
-    one slot a step. `bias` (0 or -inf, added to the scores) hides holes and slots to come. Slots
-    carry no position, since rotations are applied before storing, so holes cost nothing but memory.
+    What a row may see is `width` places of text, then one slot a step. The text is the row's own,
+    prefilled right-padded, or a prefix that all rows share. `bias` (0 or -inf, added to the scores)
+    hides what is behind a row's text, and steps to come. Slots carry no position, since rotations
+    are applied before storing, so holes cost nothing but memory.
     """
 
     def __init__(
@@ -119,22 +119,27 @@ class Cache:
         width: int,
         prefix: Prefix | None = None,
     ) -> None:
-        self.keys = keys  # per layer [rows, kv heads, slots, head size]
+        self.keys = keys  # per layer [kv heads, rows, slots, head size]
         self.values = values
-        self.bias = bias  # [rows, 1, 1, slots]
-        self.width = width  # slots of the prefilled text; the steps' slots come behind
-        self.rows = len(bias)  # rows still in the batch; they come first
+        self.bias = bias  # [rows, 1, 1, width + steps]
+        self.width = width
+        self.own_width = 0 if prefix else width  # slots before the first step's
         self.prefix = prefix
-        self.slot = torch.tensor([width], device=bias.device)  # that the next step fills
+        self.rows = len(bias)  # rows still in the batch; they come first
+        self.taken = torch.zeros(1, dtype=torch.long, device=bias.device)  # steps so far
 
     @classmethod
-    def empty(cls, decoder: Decoder, rows: int, width: int, room: int) -> Self:
+    def empty(
+        cls, decoder: Decoder, rows: int, width: int, room: int, prefix: Prefix | None = None
+    ) -> Self:
         """Room for `width` tokens of text and `room` steps. Zeros, because what is hidden still
         takes part in products with weight 0."""
-        like, slots = decoder.final_norm, width + room
-        shape = (rows, decoder.kv_heads, slots, decoder.head_size)
+        like = decoder.final_norm
+        slots = room if prefix else width + room
+        shape = (decoder.kv_heads, rows, slots, decoder.head_size)
         keys, values = ([like.new_zeros(shape) for _ in decoder.layers] for _ in range(2))
-        return cls(keys, values, like.new_full((rows, 1, 1, slots), -torch.inf), width)
+        bias = like.new_full((rows, 1, 1, width + room), -torch.inf)
+        return cls(keys, values, bias, width, prefix)
 
     @classmethod
     def prefill(
@@ -153,19 +158,18 @@ class Cache:
         longest = max(len(ids) for ids in texts)
         rows = len(texts) * repeat
         cache = cls.empty(decoder, rows, -(-longest // multiple) * multiple, room)
-        lengths = torch.tensor([len(ids) for ids in texts], device=cache.bias.device)
-        place = torch.arange(cache.width, device=cache.bias.device)
-        held = (place < lengths[:, None]).repeat_interleave(repeat, dim=0)
-        cache.bias[..., : cache.width].masked_fill_(held[:, None, None], 0)
+        lengths = torch.tensor([len(ids) for ids in texts]).repeat_interleave(repeat)
+        cache.show_text(lengths)
         at_once = max(1, PREFILL_TOKENS // longest)
         for first in range(0, len(texts), at_once):
             some = list(texts[first : first + at_once])
-            ids = nn.utils.rnn.pad_sequence(some, batch_first=True).to(cache.bias.device)
+            ids = nn.utils.rnn.pad_sequence(some, batch_first=True).to(decoder.device)
             past = decoder.language_model(input_ids=ids, use_cache=True).past_key_values
             part = slice(first * repeat, (first + len(some)) * repeat)
             for index, layer in enumerate(past.layers):
                 for own, read in ((cache.keys, layer.keys), (cache.values, layer.values)):
-                    own[index][part, :, : ids.shape[1]] = read.repeat_interleave(repeat, dim=0)
+                    read = read.transpose(0, 1).repeat_interleave(repeat, dim=1)
+                    own[index][:, part, : ids.shape[1]] = read
         return cache
 
     @classmethod
@@ -179,21 +183,26 @@ class Cache:
         text = torch.full((int(lengths.max()),), pad_id)
         text[0] = first_id
         once = cls.prefill(decoder, [text], room=0)
-        cache = cls.empty(decoder, len(lengths), 0, room)
-        hidden = torch.arange(len(text)) >= lengths[:, None]
-        bias = cache.bias.new_zeros(len(lengths), 1, 1, len(text))
-        bias.masked_fill_(hidden[:, None, None].to(bias.device), -torch.inf)
-        cache.prefix = Prefix([k[0] for k in once.keys], [v[0] for v in once.values], bias)
+        prefix = Prefix([keys[:, 0] for keys in once.keys], [v[:, 0] for v in once.values])
+        cache = cls.empty(decoder, len(lengths), len(text), room, prefix)
+        cache.show_text(lengths)
         return cache
 
-    def open_slot(self) -> None:
-        """Lets the next step's own slot be seen."""
-        self.bias.index_fill_(3, self.slot, 0)
+    def show_text(self, lengths: Tensor) -> None:
+        """Lets each row see the first `lengths` (int64 [rows]) places of text."""
+        seen = torch.arange(self.width) < lengths[:, None]
+        seen = seen[:, None, None].to(self.bias.device)
+        self.bias[..., : self.width].masked_fill_(seen, 0)
+
+    def show_step(self) -> None:
+        """Lets all rows see the next step's own slot."""
+        self.bias[..., self.width :].index_fill_(3, self.taken, 0)
 
     def write(self, layer: int, keys: Tensor, values: Tensor) -> None:
         """Fills the next step's slot of one layer: both [rows, kv heads, head size]."""
-        self.keys[layer][: self.rows].index_copy_(2, self.slot, keys.unsqueeze(2))
-        self.values[layer][: self.rows].index_copy_(2, self.slot, values.unsqueeze(2))
+        for own, new in ((self.keys[layer], keys), (self.values[layer], values)):
+            slots = own[:, : self.rows, self.own_width :]
+            slots.index_copy_(2, self.taken, new.transpose(0, 1).unsqueeze(2))
 
     def attend(self, layer: int, query: Tensor, span: int) -> Tensor:
         """Attends to the text and the first `span` steps' slots, hidden ones among them.
@@ -201,25 +210,26 @@ class Cache:
         Query heads that share a key head stand as rows of one small matrix: query and result are
         [rows, kv heads, query heads per kv head, head size].
         """
-        seen = self.width + span
-        keys = self.keys[layer][: self.rows, :, :seen]
-        values = self.values[layer][: self.rows, :, :seen]
-        bias = self.bias[: self.rows, :, :, :seen]
+        keys = self.keys[layer][:, : self.rows, : self.own_width + span]
+        values = self.values[layer][:, : self.rows, : self.own_width + span]
+        bias = self.bias[: self.rows, :, :, : self.width + span]
         if self.prefix is None:
-            return F.scaled_dot_product_attention(query, keys, values, attn_mask=bias)
+            return F.scaled_dot_product_attention(
+                query, keys.transpose(0, 1), values.transpose(0, 1), attn_mask=bias
+            )
 
         rows, kv_heads, heads, size = query.shape
-        prefix_keys, prefix_values = self.prefix.keys[layer], self.prefix.values[layer]
-        places = prefix_keys.shape[1]
-        # All rows meet the prefix as one matrix a head, so it is read once.
-        together = query.transpose(0, 1).reshape(kv_heads, rows * heads, size)
-        shared = scores(together, prefix_keys).view(kv_heads, rows, heads, places).transpose(0, 1)
-        own = scores(query.flatten(0, 1), keys.flatten(0, 1)).view(rows, kv_heads, heads, seen)
-        both = torch.cat([shared + self.prefix.bias, own + bias], dim=-1).mul_(size**-0.5)
+        a_row, a_head = (kv_heads * rows, heads, -1), (kv_heads, rows * heads, -1)
+        query = query.transpose(0, 1).contiguous()
+        # All rows meet the prefix as one matrix a key head, so it is read once.
+        shared = scores(query.view(a_head), self.prefix.keys[layer]).view(a_row)
+        own = scores(query.view(a_row), keys.flatten(0, 1))
+        both = torch.cat([shared, own], dim=-1).view(kv_heads, rows, heads, -1)
+        both.mul_(size**-0.5).add_(bias.transpose(0, 1))
         weights = torch.softmax(both, dim=-1).to(query.dtype)
-        from_prefix = weights[..., :places].transpose(0, 1).reshape(kv_heads, -1, places)
-        result = torch.bmm(from_prefix, prefix_values).view(kv_heads, rows, heads, size)
-        return torch.matmul(weights[..., places:], values).add_(result.transpose(0, 1))
+        result = torch.bmm(weights.view(a_head)[..., : self.width], self.prefix.values[layer])
+        result.view(a_row).baddbmm_(weights.view(a_row)[..., self.width :], values.flatten(0, 1))
+        return result.view(kv_heads, rows, heads, size).transpose(0, 1)
 
     def keep(self, alive: Sequence[bool], rows: int, span: int) -> Tensor:
         """Shrinks the batch to `rows` rows, those in `alive` among them.
@@ -231,11 +241,11 @@ class Cache:
         movers = [row for row in range(rows, len(alive)) if alive[row]]
         order = torch.arange(rows)
         if movers:
-            seen = self.width + span
+            seen = self.own_width + span
             order[holes[: len(movers)]] = torch.tensor(movers)
             into, out_of = torch.tensor([holes[: len(movers)], movers], device=self.bias.device)
             for tensor in (*self.keys, *self.values):
-                tensor[into, :, :seen] = tensor[out_of, :, :seen]
+                tensor[:, into, :seen] = tensor[:, out_of, :seen]
             self.bias[into] = self.bias[out_of]
         self.rows = rows
         return order.to(self.bias.device)
@@ -311,7 +321,7 @@ class Decoder:
         cos, sin = self.cos[positions][:, None], self.sin[positions][:, None]  # [B, 1, head size]
         parts: list[tuple[Cache, slice]] = []
         for cache in caches:
-            cache.open_slot()
+            cache.show_step()
             first = parts[-1][1].stop if parts else 0
             parts.append((cache, slice(first, first + cache.rows)))
         x = inputs.clone()
@@ -327,7 +337,7 @@ class Decoder:
             for cache, part in parts:
                 cache.write(index, turned[part, self.heads :], values[part])
                 result = cache.attend(index, query[part], span)
-                attended[part] = result.reshape(-1, queries)
+                attended[part].view(result.shape).copy_(result)
             layer.out.add(attended, x)
             h = F.rms_norm(x, x.shape[-1:], layer.mlp_norm, self.eps)
             inner = h.new_empty(2, rows, layer.gate.weight.shape[1])
@@ -335,5 +345,5 @@ class Decoder:
             layer.up.write(h, inner[1])
             layer.down.add(F.silu(inner[0], inplace=True).mul_(inner[1]), x)
         for cache in caches:
-            cache.slot.add_(1)
+            cache.taken.add_(1)
         return F.rms_norm(x, x.shape[-1:], self.final_norm, self.eps)
