@@ -329,7 +329,8 @@ def test_a_gpu_that_is_not_there_is_refused(model, refused, tmp_path):
 
 
 def test_the_speed_is_told_beside_the_result(model, capsys, tmp_path):
-    assert main(list(map(str, sample_argv(model, tmp_path / "out", "--chain-limit", 5)))) == 0
+    argv = sample_argv(model, tmp_path / "out", "--chain-limit", 5, "--dtype", "bfloat16")
+    assert main(list(map(str, argv))) == 0
     assert re.match(r"sampling image 1/1  ETA 0:00  images/s [\d.]+\n$", capsys.readouterr().err)
 
 
