@@ -8,9 +8,19 @@ from torch import Tensor
 
 from got_r1.config import Recipe
 from got_r1.data import open_data
+from got_r1.data.base import Source
 from got_r1.data.prepare import prepare
 from got_r1.data.tokens import Tokens
-from got_r1.policy import load_policy
+from got_r1.policy import load_encoder, load_policy
+from got_r1.policy.janus import Policy, TokenBatch
+from got_r1.training.distributed import (
+    ALONE,
+    Ranks,
+    gradients_together,
+    processes,
+    spread,
+)
+from got_r1.training.micro_batches import micro_batches, same_number
 from got_r1.training.optimizer import make_optimizer, update
 from got_r1.training.run import Run, seed_step
 
@@ -22,33 +32,84 @@ BUCKETS = 8  # batches that are cut together from one length-sorted draw
 def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str, object]:
     """Trains `model.path` by `recipe.sft`; returns a summary with the folder of the model."""
     section = recipe.sft
-    policy = load_policy(recipe.model.path)
-    data = open_data(policy, recipe)
-    policy.prepare_training(recipe.model.lora)
-    optimizer = make_optimizer(policy.trainable().values(), section)
+    with processes(recipe.scale) as ranks:
+        policy = load_policy(recipe.model.path, getattr(torch, recipe.model.dtype))
+        data = open_data(policy, recipe)
+        seed_step(recipe.run.seed, 0)  # adapters begin at random
+        policy.prepare_training(recipe.model.lora)
+        spread(policy, recipe.model, recipe.scale, ranks, autocast=section.autocast)
+        optimizer = make_optimizer(policy.trainable().values(), section)
 
-    with Run.open(
-        recipe, section, policy, optimizer, title="SFT", resume=resume, quiet=quiet
-    ) as run:
-        if not isinstance(data, Tokens):
-            data = prepare(policy, data, run.folder / "tokens", recipe.data, quiet=quiet)
-        policy.model.train()
-        for step in run.steps():
-            seed_step(recipe.run.seed, step)
-            batch = data[draw_rows(data, section.batch, recipe.run.seed, step)]
-            hidden = torch.rand(len(batch)) < section.condition_dropout
-            with torch.autocast(policy.device.type, torch.bfloat16, enabled=section.autocast):
-                replay = policy.replay(batch.unconditional(policy.pad_id, rows=hidden))
-            written = batch.chain_mask & ~hidden[:, None]
-            chain_loss = -replay.chain_logprobs[written].mean()
-            image_loss = -replay.image_logprobs.mean()
+        with Run.open(
+            recipe, section, policy, optimizer, title="SFT", resume=resume, quiet=quiet, ranks=ranks
+        ) as run:
+            if not isinstance(data, Tokens):
+                data = encode(data, policy, recipe, run, quiet=quiet)
+            policy.model.train()
+            for step in run.steps():
+                seed_step(recipe.run.seed, step)
+                batch = data[draw_rows(data, section.batch, recipe.run.seed, step)]
+                hidden = torch.rand(len(batch)) < section.condition_dropout
+                run.log(step, learn(policy, optimizer, batch, hidden, recipe, step, ranks))
+            return run.summary(model=str(run.finish()))
+
+
+def learn(
+    policy: Policy,
+    optimizer: torch.optim.Optimizer,
+    batch: TokenBatch,
+    hidden: Tensor,
+    recipe: Recipe,
+    step: int,
+    ranks: Ranks = ALONE,
+) -> dict[str, float]:
+    """One update on a step's batch; returns metrics.
+
+    The rows marked in `hidden` (bool [B]) keep neither prompt nor chain. Every rank is given the
+    whole batch, so each knows the totals, and replays every `ranks.size`th row.
+    """
+    section = recipe.sft
+    batch = batch.unconditional(policy.pad_id, rows=hidden)
+    written = batch.chain_mask & ~hidden[:, None]
+    totals = (int(written.sum().clamp(min=1)), batch.image_ids.numel())
+    mine = micro_batches(
+        torch.arange(ranks.rank, len(batch), ranks.size),
+        batch.text_lengths + policy.image_tokens,
+        samples=len(batch),
+        tokens=recipe.scale.micro_tokens,
+    )
+    micro = same_number(mine, torch.ones(len(batch), 1), ranks)
+    low_precision = section.autocast or recipe.model.dtype == "bfloat16"
+    losses = torch.zeros(2, device=policy.device)
+    for index, (rows, counts) in enumerate(micro):
+        with gradients_together(policy, last=index == len(micro) - 1):
+            with torch.autocast(policy.device.type, torch.bfloat16, enabled=low_precision):
+                replay = policy.replay(batch[rows].to(policy.device))
+            chain_counts = (written[rows, : replay.chain_logprobs.shape[1]] * counts).to(losses)
+            chain_loss = -(replay.chain_logprobs * chain_counts).sum() / totals[0]
+            image_loss = -(replay.image_logprobs * counts.to(losses)).sum() / totals[1]
             loss = chain_loss + section.image_loss_weight * image_loss
-            loss.backward()
-            metrics = update(optimizer, section, step)
-            metrics |= {"loss": loss.item()}
-            metrics |= {"loss/chain": chain_loss.item(), "loss/image": image_loss.item()}
-            run.log(step, metrics)
-        return run.summary(model=str(run.finish()))
+            (loss * ranks.size).backward()
+        losses += torch.stack([chain_loss, image_loss]).detach()
+    metrics = update(optimizer, section, step)
+    chain, image = ranks.sum(losses).tolist()
+    metrics |= {"loss": chain + section.image_loss_weight * image}
+    return metrics | {"loss/chain": chain, "loss/image": image}
+
+
+def encode(source: Source, policy: Policy, recipe: Recipe, run: Run, *, quiet: bool) -> Tokens:
+    """The source as tokens in the run folder. The first rank makes them, by weights of its own in
+    float32, whatever the policy's; for large sources `got-r1 prepare` is the better place."""
+    folder = run.folder / "tokens"
+
+    def make() -> None:
+        encoder = load_encoder(recipe.model.path)
+        for part in encoder.pixel_parts(encoder=True):
+            part.to(run.ranks.device)
+        prepare(encoder, source, folder, recipe.data, quiet=quiet)
+
+    run.ranks.first(make)
+    return Tokens.open(folder, policy)
 
 
 def draw_rows(data: Tokens, batch: int, seed: int, step: int) -> Tensor:
