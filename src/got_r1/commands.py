@@ -81,6 +81,8 @@ def train(args: argparse.Namespace) -> None:
     if args.dry_run:
         return
     summary = stage(args.stage)(recipe, args.resume, args.json)
+    if os.environ.get("RANK", "0") != "0":  # under torchrun the first process speaks for all
+        return
     evals = sorted(Path(recipe.run.dir, "evals").glob("*.json"), key=lambda p: p.stat().st_mtime)
     show_run(args, summary, [json.loads(path.read_text(encoding="utf-8")) for path in evals])
 
@@ -109,6 +111,8 @@ def stage(name: str) -> Callable[[Recipe, bool, bool], dict[str, object]]:
     """The training loop of that name, as `train(recipe, resume, quiet) -> summary`."""
     match name:
         case "vq":
+            if os.environ.get("WORLD_SIZE", "1") != "1":
+                raise BadInput("train vq is for one process: start it without torchrun.")
             from got_r1.training import vq
 
             return vq.train
