@@ -64,18 +64,25 @@ def prepare(
     What was encoded before stays in any case.
     """
     manifest = begin(policy, source, folder, settings)
-    if not manifest["complete"]:
-        size, batch = settings.shard_records, settings.encode_batch
-        shards = -(-len(source) // size)
-        done = next(n for n in range(shards + 1) if not shard_path(folder, n).exists())
-        start = min(done * size, len(source))
+    size = settings.shard_records
+    shards = -(-len(source) // size)
+    missing = [n for n in range(shards) if not shard_path(folder, n).exists()]
+    if missing:
+        start = missing[0] * size
         check_disk(policy, len(source) - start, folder)
         examples = Reader(policy, settings).examples(source.records(start))
         progress = TrainingProgress("Encoding", len(source), start, unit="record", quiet=quiet)
         with progress, closing(examples):
-            for number in range(done, shards):
-                path = shard_path(folder, number)
-                encode_shard(policy, islice(examples, size), batch, path, progress)
+            for number in range(missing[0], shards):
+                encode_shard(
+                    policy,
+                    islice(examples, size),
+                    shard_path(folder, number),
+                    batch=settings.encode_batch,
+                    may_be_empty=0 < number == shards - 1,
+                    progress=progress,
+                )
+    if missing or not manifest["complete"]:
         finish(folder, manifest, shards)
     return Tokens.open(folder, policy)
 
@@ -253,14 +260,17 @@ def read_pixels(image: Path | bytes | NDArray[np.uint8], side: int) -> NDArray[n
 def encode_shard(
     policy: Policy,
     examples: Iterable[Example | Fault],
-    batch: int,
     path: Path,
+    *,
+    batch: int,
+    may_be_empty: bool,
     progress: TrainingProgress,
 ) -> None:
     """Writes one shard, `batch` images through the VQ encoder at a time.
 
     Raises BadInput where nothing can be used, before it writes: whatever is wrong (a folder that
-    is not mounted, another grammar) concerns more than single records.
+    is not mounted, another grammar) concerns more than single records. Only the last shard, which
+    may be of a few records, `may_be_empty`.
     """
     prompts: list[Tensor] = []
     chains: list[Tensor] = []
@@ -286,9 +296,11 @@ def encode_shard(
         if len(waiting) == batch:
             encode_waiting()
     encode_waiting()
-    if not prompts:
+    if not prompts and not may_be_empty:
         raise BadInput(nothing_usable(faults))
-    write_shard(path, prompts, chains, torch.cat(images), [asdict(fault) for fault in faults])
+    none = torch.zeros(0, policy.image_tokens, dtype=token_type(policy))
+    image_ids = torch.cat([none, *images])
+    write_shard(path, prompts, chains, image_ids, [asdict(fault) for fault in faults])
 
 
 def nothing_usable(faults: Sequence[Fault]) -> str:

@@ -153,7 +153,7 @@ def _readable(path: Path) -> Iterator[None]:
     except (OSError, SafetensorError) as error:
         raise BadInput(
             f"the token shard {path} cannot be read ({error}); delete it and run got-r1 prepare "
-            "again: only what is missing is made anew."
+            "again, which goes on from there."
         ) from None
 
 
@@ -163,15 +163,17 @@ def _readable(path: Path) -> Iterator[None]:
 def encoder_identity(policy: Policy) -> dict[str, str]:
     """What of a model decides its tokens: fingerprints of "tokenizer" and "VQ".
 
-    Weights count as rounded to bfloat16, so a model is the same in whichever type it was loaded.
+    A model must be the same in whichever type it was loaded, its codes normalised or not: weights
+    count as rounded to bfloat16, codes by their signs.
     """
     vocabulary = sorted(policy.tokenizer.get_vocab().items())
     ids = policy.encode_prompt(PROBE).tolist()
     vq = policy.model.model.vqmodel
     weights = hashlib.blake2b(str(policy.image_tokens).encode(), digest_size=16)
-    for part in (vq.encoder, vq.quant_conv, vq.quantize):
+    for part in (vq.encoder, vq.quant_conv):
         for name, tensor in sorted(part.state_dict().items()):
             weights.update(name.encode())
             weights.update(tensor.to("cpu", torch.bfloat16).view(torch.int16).numpy().tobytes())
+    weights.update((vq.quantize.embedding.weight > 0).cpu().numpy().tobytes())
     words = hashlib.blake2b(json.dumps([vocabulary, ids]).encode(), digest_size=16)
     return {"tokenizer": words.hexdigest(), "VQ": weights.hexdigest()}

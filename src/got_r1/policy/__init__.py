@@ -94,7 +94,8 @@ def unit_codebook(vq: JanusVQVAE) -> None:
     codes = vq.quantize.embedding.weight
     with torch.no_grad():
         unit = F.normalize(codes.float(), dim=-1)
-        if (codes.float() - unit).abs().max() > 1e-6:
+        rounding = max(1e-5, 2 * torch.finfo(codes.dtype).eps)
+        if (codes.float() - unit).abs().max() > rounding:
             codes.copy_(unit)
 
 
