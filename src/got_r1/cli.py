@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> int:
     except GotR1Error as error:
         return complain(str(error), error.exit_code)
     except KeyboardInterrupt:
-        return complain("interrupted; training and sampling go on with --resume.", 130)
+        return complain("interrupted; the same command goes on, train and sample with --resume.", 130)
     except BrokenPipeError:  # the reader (`| head`) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

@@ -7,6 +7,7 @@
       evals/<name>.json      an evaluation ("sft", "rl")
       tensorboard/           the same numbers for TensorBoard
       checkpoints/           written by training
+      tokens/                the training set as tokens (SFT without data.shards)
       report.html            written by the report
 
 Metrics, one line a step (a stage writes those it has; a number that is not finite is null):
