@@ -15,7 +15,7 @@ import json
 import shutil
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -193,7 +193,7 @@ class Reader:
         self.side = policy.grid << (levels - 1)
         self.reserved = {policy.bos_id, policy.eos_id, policy.pad_id, policy.begin_of_image_id}
 
-    def examples(self, records: Iterable[Record | Fault]) -> Iterator[Example | Fault]:
+    def examples(self, records: Iterable[Record | Fault]) -> Generator[Example | Fault, None, None]:
         """One for each record, in order; threads read the images ahead of whoever asks."""
         waiting: deque[Future[Example | Fault]] = deque()
         with ThreadPoolExecutor() as threads:
