@@ -124,7 +124,7 @@ def read_tokenizer(folder: Path, tags: Mapping[str, str]) -> PreTrainedTokenizer
             )
     backend.add_tokens([token for token in CHAIN_TOKENS if token not in vocabulary])
     if settings.get("add_bos_token", True):  # as the official tokenizer class does
-        bos = names["bos_token"]
+        bos = str(names["bos_token"])
         backend.post_processor = processors.TemplateProcessing(
             single=f"{bos} $A",
             pair=f"{bos} $A {bos} $B",

@@ -116,7 +116,7 @@ class SafetensorsFile:
         content = torch.empty(end - first, dtype=torch.uint8)
         with self.file.open("rb") as raw:
             raw.seek(self.start + first)
-            raw.readinto(memoryview(content.numpy()))
+            raw.readinto(content.numpy().data)
         return content.view(getattr(torch, data_type(one["dtype"]))).view(one["shape"])
 
 
