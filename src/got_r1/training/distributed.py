@@ -249,8 +249,10 @@ def shard(policy: Policy, ranks: Ranks, low_precision: bool) -> nn.Module:
     for layer in policy.model.model.language_model.layers:
         fully_shard(layer, mesh=mesh, mp_policy=precision)
     fully_shard(replayer, mesh=mesh, mp_policy=precision)
-    # FSDP2 takes the first module that is called for the root, and sampling calls layers alone.
+    # FSDP2 takes the first module that is called for the root, and sampling calls layers alone. The
+    # root stays gathered after a call, but the optimizer has to find shards.
     replayer(None)
+    replayer.reshard()
     return replayer
 
 
