@@ -26,7 +26,7 @@ from pathlib import Path
 import torch
 from transformers import JanusConfig, JanusVisionConfig, JanusVQVAEConfig, LlamaConfig
 
-from got_r1.policy.convert import model_shapes
+from got_r1.policy.convert_checks import model_shapes
 from got_r1.policy.official_config import official_config
 from got_r1.policy.official_names import correspondence, official_shapes
 from got_r1.policy.shards import byte_size, write_shards

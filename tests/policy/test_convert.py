@@ -27,7 +27,7 @@ from transformers import (
 from got_r1.chain import TAGS
 from got_r1.cli import main
 from got_r1.errors import BadInput
-from got_r1.policy import load_policy
+from got_r1.policy import SHIPPED, load_policy
 from got_r1.policy.convert import from_official, to_official
 from got_r1.policy.janus import Policy
 from got_r1.policy.official_names import CODEBOOK, is_dropped
@@ -533,7 +533,7 @@ def test_sizes_that_the_official_code_leaves_out(own: Path, tmp_path: Path) -> N
 
 def test_the_released_sizes() -> None:
     """The files of Janus-Pro 1B and 7B as released, against the parameters that they have."""
-    from got_r1.policy.convert import model_shapes
+    from got_r1.policy.convert_checks import model_shapes
     from got_r1.policy.official_config import OfficialConfig, fixed_sizes, official_config
     from got_r1.policy.official_names import correspondence, official_shapes
 
@@ -596,7 +596,8 @@ def test_the_card_says_what_the_run_recorded(small: Path, tmp_path: Path) -> Non
     from_official(small, model, quiet=True)
     (run / "config.yaml").write_text(
         "run: {dir: /home/somebody/runs/vases}\nmodel: {path: /home/somebody/Janus-Pro-1B}\n"
-        "data: {source: jsonl, size: 12}\njudge: {spec: oracle}\nreward: {formula: product_v2}\n"
+        "data: {source: jsonl, path: /home/somebody/vases.jsonl}\n"
+        "judge: {spec: oracle}\nreward: {formula: product_v2}\n"
     )
     (run / "metrics.jsonl").write_text('{"step": 1}\n{"step": 2, "reward/total": 0.5}\n')
     (run / "evals").mkdir()
@@ -609,7 +610,7 @@ def test_the_card_says_what_the_run_recorded(small: Path, tmp_path: Path) -> Non
     card = (to_official(model, tmp_path / "out", quiet=True).folder / "README.md").read_text()
     for said in (
         "- **Base**: Janus-Pro-1B",
-        "- **Data**: source jsonl, size 12",
+        "- **Data**: source jsonl, path vases.jsonl",
         "- **Judge**: oracle, reward product_v2",
         "| relation | 0.7500 | 0.7000 to 0.8000 |",
         "**rl**: benchmark icons, split val, prompts 20",
@@ -620,6 +621,15 @@ def test_the_card_says_what_the_run_recorded(small: Path, tmp_path: Path) -> Non
         assert said in card
     assert "not recorded" not in card
     assert "somebody" not in card, "folders of the machine stay at home"
+
+
+def test_the_card_of_the_shipped_model_lists_its_stages(tmp_path: Path) -> None:
+    done = to_official(SHIPPED["icons"], tmp_path / "out", quiet=True)
+    card = (done.folder / "README.md").read_text()
+    made_by = json.loads((SHIPPED["icons"] / "made_by.json").read_text())
+    assert "## Earlier stages" in card
+    assert all(f"\n{stage}:\n" in card for stage in made_by)
+    assert "- **Base**: not recorded" in card
 
 
 def test_the_card_invents_nothing(small: Path, tmp_path: Path, capsys: Any) -> None:
@@ -757,6 +767,9 @@ def test_tensors_that_are_missing_surplus_or_misshapen(
         ("aligner_config", "depth", 3, "aligner_config.params.depth=3"),
         ("aligner_config", "projector_type", "linear", "'linear' projector"),
         ("vision_config", "image_size", 384, "image_size=384"),
+        ("language_config", "num_attention_heads", "many", "make no Janus"),
+        ("language_config", "num_attention_heads", 0, "make no Janus"),
+        ("language_config", "rms_norm_eps", "small", "make no Janus"),
         ("vision_config", "pixel_mean", [0.5] * 3, "inside the tower"),
     ],
 )

@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,16 +21,20 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers import (
-    GenerationConfig,
-    JanusConfig,
-    JanusForConditionalGeneration,
-    JanusProcessor,
-)
+from transformers import GenerationConfig, JanusConfig, JanusProcessor
 
 from got_r1.atomic import replace_folder
 from got_r1.errors import BadInput
 from got_r1.inputs import read_json
+from got_r1.policy.convert_checks import (
+    check_destination,
+    check_disk,
+    check_tensors,
+    check_transformers_folder,
+    common_dtype,
+    model_shapes,
+    no_janus,
+)
 from got_r1.policy.model_card import CardFacts, model_card
 from got_r1.policy.official_config import (
     SIZES_FILE,
@@ -54,7 +56,7 @@ from got_r1.policy.official_tokenizer import (
     read_processor,
     write_official_processor,
 )
-from got_r1.policy.shards import BYTES, DTYPES, Source, byte_size, write_shards
+from got_r1.policy.shards import DTYPES, Source, byte_size, write_shards
 from got_r1.progress import byte_progress
 
 __all__ = ["Conversion", "from_official", "to_official"]
@@ -105,13 +107,14 @@ def from_official(
     check_destination(dst)
     source = Source(src)
     official = OfficialConfig(src, content, source.shapes)
-    config = JanusConfig(
-        text_config=official.language(),
-        vision_config=official.vision(vision_heads),
-        vq_config=official.vq(),
-        tie_word_embeddings=False,
-    )
-    shapes = model_shapes(config)
+    with no_janus(src):
+        config = JanusConfig(
+            text_config=official.language(),
+            vision_config=official.vision(vision_heads),
+            vq_config=official.vq(),
+            tie_word_embeddings=False,
+        )
+        shapes = model_shapes(config)
     pairs = correspondence(shapes)
     kept = {name: shape for name, shape in source.shapes.items() if not is_dropped(name)}
     check_tensors(src, kept, official_shapes(pairs, shapes))
@@ -178,10 +181,13 @@ def to_official(
 
     Raises BadInput, with nothing written, for whatever is wrong with source, destination or disk.
     """
-    config = read_transformers_config(src)
+    check_transformers_folder(src)
     check_destination(dst)
+    with no_janus(src):
+        config = JanusConfig.from_pretrained(src)
+        shapes = model_shapes(config)
+        processor = JanusProcessor.from_pretrained(src) if has_tokenizer(src) else None
     source = Source(src)
-    shapes = model_shapes(config)
     check_tensors(src, source.shapes, shapes)
     others = {name: shape for name, shape in shapes.items() if name != CODEBOOK}
     dtype = common_dtype(src, source, others, dtype)
@@ -189,7 +195,6 @@ def to_official(
     official = official_shapes(pairs, shapes)
 
     notes = []
-    processor = JanusProcessor.from_pretrained(src) if has_tokenizer(src) else None
     if processor is None:
         notes.append(no_tokenizer(src))
     sizes_file = fixed_sizes(config)
@@ -228,88 +233,6 @@ def to_official(
     files = write_folder(dst, sizes, make, shard_size, finish, quiet=quiet)
     source.close()
     return result(dst, dtype, official, files, (), notes)
-
-
-# -- checks ----------------------------------------------------------------------------------------
-
-
-def read_transformers_config(folder: Path) -> JanusConfig:
-    """Raises BadInput where the folder holds no transformers Janus."""
-    if not folder.is_dir():
-        raise BadInput(f"there is no folder {folder}; check the path.")
-    if not (folder / "config.json").is_file():
-        raise BadInput(f"{folder} has no config.json: it is no transformers folder.")
-    kind = read_json(folder / "config.json", "model configuration").get("model_type")
-    if kind != "janus":
-        raise BadInput(f"{folder} holds a {kind!r} model, and --to-official converts 'janus' ones.")
-    return JanusConfig.from_pretrained(folder)
-
-
-def check_destination(dst: Path) -> None:
-    """Raises BadInput where something is in the way."""
-    if dst.exists() and (not dst.is_dir() or any(dst.iterdir())):
-        raise BadInput(f"{dst} exists and is not an empty folder; choose another destination.")
-
-
-def model_shapes(config: JanusConfig) -> dict[str, Shape]:
-    """Names and shapes of a model's weights, from the meta device."""
-    try:
-        with torch.device("meta"):
-            model = JanusForConditionalGeneration(config)
-    except ValueError as error:
-        raise BadInput(f"these sizes make no Janus: {error}") from None
-    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-
-
-def check_tensors(src: Path, found: Mapping[str, Shape], wanted: Mapping[str, Shape]) -> None:
-    """Raises BadInput naming tensors that are missing, surplus or misshapen."""
-    problems = [f"{name} is missing" for name in wanted if name not in found]
-    problems += [f"{name} is surplus" for name in found if name not in wanted]
-    problems += [
-        f"{name} has shape {list(found[name])} instead of {list(shape)}"
-        for name, shape in wanted.items()
-        if found.get(name, shape) != shape
-    ]
-    if problems:
-        shown = "; ".join(problems[:5])
-        more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
-        raise BadInput(f"the tensors of {src} do not make up its Janus model: {shown}{more}.")
-
-
-def common_dtype(src: Path, source: Source, names: Mapping[str, Shape], wanted: str | None) -> str:
-    """The type to write. Raises BadInput for mixed types that no choice resolves."""
-    kinds: Counter[str] = Counter()
-    example: dict[str, str] = {}
-    for name in names:
-        kind = source.tensors[name].dtype
-        kinds[kind] += 1
-        example.setdefault(kind, name)
-    for kind in kinds:
-        if kind not in BYTES:
-            raise BadInput(
-                f"{example[kind]} in {src} is of type {kind}: a quantised checkpoint cannot be "
-                "converted, take the one it was made from."
-            )
-    if wanted is not None:
-        return wanted
-    if len(kinds) > 1:
-        said = ", ".join(f"{kind} ({n}, such as {example[kind]})" for kind, n in kinds.items())
-        raise BadInput(f"{src} mixes types: {said}; choose one with --dtype.")
-    (kind,) = kinds
-    if kind not in DTYPES:
-        raise BadInput(f"{src} is of type {kind}; choose a smaller one with --dtype.")
-    return kind
-
-
-def check_disk(dst: Path, needed: int) -> None:
-    """Raises BadInput where the destination's disk has too little room."""
-    place = next(parent for parent in dst.absolute().parents if parent.exists())
-    free = shutil.disk_usage(place).free
-    if needed > free:
-        raise BadInput(
-            f"the disk has too little room for {dst}: {needed / 1e9:.1f} GB are needed and "
-            f"{free / 1e9:.1f} GB are free; choose a destination on another disk."
-        )
 
 
 # -- tensors ---------------------------------------------------------------------------------------

@@ -46,6 +46,11 @@ def model_card(
     recipe = read_recipe(run / "config.yaml") if run else {}
     made_by = model / "made_by.json"
     stages = read_json(made_by, "record of the model's making") if made_by.is_file() else {}
+    stages = {
+        stage: without_folders(made["recipe"])
+        for stage, made in stages.items()
+        if isinstance(made, dict) and "recipe" in made
+    }
     base = facts.base or base_model(recipe)
     named = {
         "Base": base,
@@ -65,17 +70,15 @@ def model_card(
     blocks = [
         f"---\n{yaml.safe_dump(header, sort_keys=True)}---",
         f"# {title}",
-        "A Janus model that writes a Generation Chain-of-Thought, a plan with a box for every "
-        "object, and then draws the image (GoT-R1). The folder is in the official "
-        "`multi_modality` form.",
+        "A Janus model in the official `multi_modality` form, to be sampled as GoT-R1 is: first a "
+        "Generation Chain-of-Thought, a plan with a box for every object, then the image.",
         "\n".join(f"- **{name}**: {value or UNKNOWN}" for name, value in named.items()),
         "## How to sample\n\n"
         f"Settings: {', '.join(settings) or UNKNOWN}. The prompt stands in the sentence that the "
         "model was trained with; `got-r1` adds it.\n\n"
         "```\ngot-r1 convert THIS_FOLDER MODEL\n"
         'got-r1 sample --model MODEL --prompt "a red vase left of a clock" --out samples\n```\n\n'
-        "The official inference code loads the folder as it is; it adds the four chain tokens "
-        "itself where the tokenizer lacks them.",
+        "The files are laid out as the official inference code reads them.",
     ]
     if scores:
         blocks.append("## Scores\n\n" + scores)
@@ -83,9 +86,7 @@ def model_card(
         text = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True)
         blocks.append(f"## Recipe\n\n```yaml\n{text}```")
     if stages:
-        text = yaml.safe_dump(
-            {stage: made.get("recipe", made) for stage, made in stages.items()}, sort_keys=False
-        )
+        text = yaml.safe_dump(stages, sort_keys=False, allow_unicode=True)
         blocks.append(f"## Earlier stages\n\n```yaml\n{text}```")
     return "\n\n".join(blocks) + "\n"
 
@@ -107,11 +108,19 @@ def read_recipe(file: Path) -> dict[str, Any]:
         raise BadInput(f"the recipe {file} is not valid YAML ({error}).") from None
     if not isinstance(recipe, dict):
         raise BadInput(f"the recipe {file} must hold sections.")
-    # Folders of the machine it ran on say nothing to others.
-    for section, key in (("run", "dir"), ("model", "path")):
-        if isinstance(path := recipe.get(section, {}).get(key), str) and path:
-            recipe[section][key] = Path(path).name
-    return recipe
+    cleaned: dict[str, Any] = without_folders(recipe)
+    return cleaned
+
+
+def without_folders(value: Any) -> Any:
+    """Absolute paths by their last part: a machine's folders say nothing to others."""
+    if isinstance(value, dict):
+        return {key: without_folders(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without_folders(item) for item in value]
+    if isinstance(value, str) and Path(value).is_absolute():
+        return Path(value).name
+    return value
 
 
 def base_model(recipe: Mapping[str, Any]) -> str | None:
