@@ -353,9 +353,8 @@ class Sizing:
         tables = config.vq_config.num_embeddings * language.hidden_size
         tables += 2 * language.max_position_embeddings * language.head_dim
         tables *= size
-        # The library's own copy of what it prefills, and an MLP's two inner activations.
-        filled = min(rows * text, max(PREFILL_TOKENS, text))
-        prefill = cache(filled) + 2 * size * language.intermediate_size * filled
+        at_once = min(rows, max(1, PREFILL_TOKENS // text))
+        prefill = memory.prefill_bytes(language, size, text, at_once, flash=self.gpu)
         room = pace.round_up(text - prompt - 1)
         chains = {
             "key-value cache": cache(rows * (memory.kv_slots(prompt, multiple) + room)),

@@ -23,6 +23,7 @@ __all__ = [
     "kv_cache_bytes",
     "kv_slots",
     "logits_bytes",
+    "prefill_bytes",
     "replay_bytes",
     "sampling_bytes",
 ]
@@ -167,6 +168,8 @@ def replay_bytes(
         shared = (passes - 1) * weight_copies(text, tuning) if full else 0
         kept = layers * (passes * one - shared)
     norm = (FLOAT32 * (d + 1) + (tuning.weights * d if full else 0)) * tokens
+    # Gathering image states from all states keeps the latter; so with all embeddings, if trained.
+    norm += tuning.weights * d * (2 if full else 1) * tokens
     image, inner = sequences.rows * sequences.image, config.vq_config.projection_dim
     heads = tuning.weights * d * image
     if full:  # two activations of the aligner; of the head, its input and two activations
@@ -184,10 +187,13 @@ def logits_bytes(
     At its height a selection holds its logits (guided: both, their difference and the sum), their
     log-probabilities and the entropy's terms: 3 numbers a logit, 5 guided.
     """
-    codes, kept, highest = config.vq_config.num_embeddings, 0, 0
+    text, vq, kept, highest = config.text_config, config.vq_config, 0, 0
+    if tuning.autocast and tuning.weights == FLOAT32:  # copies of the heads' weights
+        d, inner = text.hidden_size, vq.projection_dim
+        kept += BFLOAT16 * (d * (text.vocab_size + inner) + inner * vq.num_embeddings)
     for count, classes, states in (
-        (sequences.rows * sequences.chain, config.text_config.vocab_size, 1),
-        (sequences.rows * sequences.image, codes, 2 if guided else 1),
+        (sequences.rows * sequences.chain, text.vocab_size, 1),
+        (sequences.rows * sequences.image, vq.num_embeddings, 2 if guided else 1),
     ):
         size = max(1, at_once // (classes * states))
         chunk = min(count, size)
@@ -208,6 +214,14 @@ def kv_slots(tokens: int, multiple: int) -> int:
 def kv_cache_bytes(text: LlamaConfig, size: int, slots: int) -> int:
     """Keys and values of `slots` places in all (rows x places) at `size` bytes a number."""
     return 2 * size * text.num_hidden_layers * text.num_key_value_heads * text.head_dim * slots
+
+
+def prefill_bytes(text: LlamaConfig, size: int, length: int, rows: int, *, flash: bool) -> int:
+    """Reading `rows` texts of `length` tokens at once: the library's own keys and values, and one
+    layer at its height: four states and the MLP's three, or attention's scores three times."""
+    scores = 0 if flash else 3 * FLOAT32 * text.num_attention_heads * length
+    layer = 4 * size * text.hidden_size + max(3 * size * text.intermediate_size, scores)
+    return kv_cache_bytes(text, size, rows * length) + layer * rows * length
 
 
 def sampling_bytes(rows: int, classes: int, size: int, *, guided: bool = False) -> int:

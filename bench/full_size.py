@@ -1,0 +1,285 @@
+"""One GRPO step at full size, for time and memory: a rollout, an update, a checkpoint, a resume.
+
+    python bench/full_size.py --size 7b               LoRA; 8 prompts x 16 samples
+    python bench/full_size.py --size 1b --full        all weights
+    python bench/full_size.py --size tiny             the embedded size, on any CPU
+
+Weights are random in Janus-Pro's shapes: neither time nor memory asks what they know. Among
+102,400 words random weights hardly ever choose the one that ends a chain, so chains run to the
+limit, the dearest case; rewards are random too, or there would be nothing to learn. All else is what `got-r1 train rl` runs.
+Without a GPU the size is `tiny` unless another is asked for, and the output says so.
+
+Each phase's seconds and peak memory stand beside the dry run's estimate. On CUDA the peak is the
+allocator's (`max_memory_allocated`); on a CPU it is the sum of all living tensors, looked at in
+every operation, which slows small operations down.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gc
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from live_bytes import LiveBytes
+from transformers import JanusForConditionalGeneration, JanusProcessor
+from transformers.models.janus.image_processing_pil_janus import JanusImageProcessorPil
+
+from got_r1 import chain as chains
+from got_r1.config import Recipe
+from got_r1.icons.data import triples
+from got_r1.icons.prompts import prompt_list
+from got_r1.policy.janus import Policy
+from got_r1.policy.official_sizes import official_sizes
+from got_r1.policy.sampler import Sampler
+from got_r1.policy.tiny import build_policy, train_tokenizer
+from got_r1.recipe_file import load_recipe
+from got_r1.records import Reward
+from got_r1.training.distributed import Ranks, spread
+from got_r1.training.dry_run import size
+from got_r1.training.estimate import Estimate, estimate
+from got_r1.training.optimizer import make_optimizer
+from got_r1.training.rl import improve
+from got_r1.training.rollout import Samples
+from got_r1.training.run import Run, seed_step
+
+RECIPE = Path(__file__).parents[1] / "recipes" / "icons.yaml"
+# peft asks transformers for a property that transformers has renamed.
+warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+
+NAMES = {"1b": "janus-pro-1b", "7b": "janus-pro-7b"}
+
+
+def main() -> None:
+    """Measures and prints."""
+    args = arguments()
+    gpu = torch.cuda.is_available()
+    kind = args.size
+    if not gpu:
+        print(f"No GPU is at hand: this is the size {kind} on the CPU, no figure of a GPU.")
+    with tempfile.TemporaryDirectory() as scratch:
+        policy = random_policy(kind, args.dtype, gpu)
+        path = NAMES.get(kind, f"{scratch}/model")
+        if kind not in NAMES:
+            policy.save(Path(path))
+        recipe = make_recipe(args, path, f"{scratch}/run", gpu)
+        expected = estimate(recipe, "rl", gpu=gpu)
+        describe(kind, recipe, expected, gpu)
+        step_and_resume(policy, recipe, expected, Meter(gpu), args)
+
+
+def step_and_resume(
+    policy: Policy, recipe: Recipe, expected: Estimate, meter: Meter, args: argparse.Namespace
+) -> None:
+    """The phases of one step, in the order of `training.rl`, a checkpoint, and another start."""
+    optimizer = prepare(policy, recipe)
+    with Run.open(
+        recipe, recipe.rl, policy, optimizer, title="GRPO", resume=False, quiet=True
+    ) as run:
+        steps = run.steps()
+        seed = seed_step(recipe.run.seed, next(steps))
+        prompts, settings = prompt_list("train", args.prompts, 0), recipe.rollout
+        meter.watch(policy, optimizer)
+        with meter.phase("chains"):
+            sampler = Sampler(policy)
+            written = sampler.write_chains(
+                prompts, args.samples, seed=seed, limit=settings.chain_limit
+            )
+        with meter.phase("images"):
+            rollout = sampler.draw_images(written, guidance=settings.guidance)
+        with meter.phase("pixels"):
+            images = policy.decode_images(rollout.image_ids)
+        del sampler
+        random = np.random.default_rng(0)
+        rewards = [Reward(float(value), {}, {}) for value in random.random(len(images))]
+        parsed = [chains.parse(text) for text in written.texts]
+        samples = Samples(rollout, parsed, images, rewards, args.samples, {})
+        with meter.phase("update"):
+            metrics = improve(policy, optimizer, samples, recipe, 1)
+        run.log(1, metrics)
+        with meter.phase("checkpoint"):
+            next(steps)  # the first step's is saved before the second begins
+        steps.close()
+    trained = {name: p.detach().cpu().clone() for name, p in policy.trainable().items()}
+    lengths = [len(ids) for ids in written.token_ids]
+    del policy, optimizer, samples, rollout
+    meter.forget()
+
+    with meter.phase("load again"):
+        again = random_policy(args.size, args.dtype, meter.gpu)
+        optimizer = prepare(again, recipe)
+    meter.watch(again, optimizer)
+    with (
+        meter.phase("resume"),
+        Run.open(
+            recipe, recipe.rl, again, optimizer, title="GRPO", resume=True, quiet=True
+        ) as resumed,
+    ):
+        assert next(resumed.steps()) == 2
+    same = all(torch.equal(p.detach().cpu(), trained[n]) for n, p in again.trainable().items())
+    meter.report(expected, len(images))
+    print(f"chains of {min(lengths)} to {max(lengths)} tokens; loss {metrics['loss']:.4f}")
+    print(f"resumed at step 2 with {'the very same' if same else 'OTHER'} weights")
+
+
+class Meter:
+    """Seconds and peak memory, phase by phase."""
+
+    def __init__(self, gpu: bool) -> None:
+        self.gpu = gpu
+        self.seconds: dict[str, float] = {}
+        self.peaks: dict[str, int] = {}
+        self._live = LiveBytes()
+
+    def watch(self, policy: Policy, optimizer: torch.optim.Optimizer) -> None:
+        """On a CPU: tensors that were made before anything was counted."""
+        if not self.gpu:
+            moments = (v for state in optimizer.state.values() for v in state.values())
+            held = (p.data for p in [*policy.model.parameters(), *policy.model.buffers()])
+            frozen = policy.frozen_reference
+            copies = [] if frozen is None else [p.data for p in frozen.model.parameters()]
+            self._live = LiveBytes([*held, *copies, *moments])
+
+    def forget(self) -> None:
+        """Gives back what nobody holds."""
+        gc.collect()
+        if self.gpu:
+            torch.cuda.empty_cache()
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Measures what runs inside."""
+        if self.gpu:
+            torch.cuda.synchronize()
+            torch.cuda.reset_peak_memory_stats()
+        self._live.reset_peak()
+        start = time.perf_counter()
+        with contextlib.nullcontext() if self.gpu else self._live:
+            yield
+            if self.gpu:
+                torch.cuda.synchronize()
+        self.seconds[name] = time.perf_counter() - start
+        self.peaks[name] = torch.cuda.max_memory_allocated() if self.gpu else self._live.peak
+
+    def report(self, expected: Estimate, images: int) -> None:
+        """The table."""
+        estimates = {phase.name: phase.total for phase in expected.phases}
+        estimates["update"] = max(estimates["update"], estimates["optimizer"])
+        print(f"\n{'phase':<12}{'seconds':>10}{'peak':>14}{'estimate':>14}{'ratio':>9}")
+        for name, seconds in self.seconds.items():
+            line = f"{name:<12}{seconds:>10.1f}{size(self.peaks[name]):>14}"
+            if name in estimates:
+                line += f"{size(estimates[name]):>14}{self.peaks[name] / estimates[name]:>9.2f}"
+            print(line)
+        sampling = sum(self.seconds[name] for name in ("chains", "images", "pixels"))
+        print(f"\nrollout: {images / sampling:.2f} images/s")
+
+
+# -- what is measured ------------------------------------------------------------------------------
+
+
+def random_policy(kind: str, dtype: str, gpu: bool) -> Policy:
+    """A policy of that size with random weights, the same each time."""
+    texts = [text for t in triples(300, seed=1) for text in (t.prompt.text, t.chain)]
+    if kind == "tiny":
+        policy = build_policy(texts, seed=0)
+        policy.model.to(getattr(torch, dtype)).eval()
+        policy.model.set_attn_implementation("sdpa" if gpu else "eager")  # as load_policy
+        return policy
+    torch.manual_seed(0)
+    tokenizer = train_tokenizer(texts)
+    config = official_sizes(NAMES[kind])
+    config.image_token_id = tokenizer.convert_tokens_to_ids("<image_placeholder>")
+    with torch.device("cuda" if gpu else "cpu"):
+        model = JanusForConditionalGeneration._from_config(
+            config, dtype=getattr(torch, dtype), attn_implementation="sdpa"
+        )
+    janus = model.model
+    for unused in (janus.vision_model, janus.aligner, janus.vqmodel.encoder):
+        unused.to("cpu")
+    janus.vqmodel.quant_conv.to("cpu")
+    pixels = {"height": 384, "width": 384}
+    processor = JanusProcessor(
+        image_processor=JanusImageProcessorPil(size=pixels),
+        tokenizer=tokenizer,
+        num_image_tokens=576,
+    )
+    return Policy(model.eval(), processor)
+
+
+def prepare(policy: Policy, recipe: Recipe) -> torch.optim.Optimizer:
+    """Chooses what is trained and brings it to the device, as `training.rl` does."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    seed_step(recipe.run.seed, 0)
+    policy.prepare_training(recipe.model.lora)
+    policy.freeze_reference()
+    spread(policy, recipe.model, recipe.scale, Ranks(device=device), autocast=recipe.rl.autocast)
+    return make_optimizer(policy.trainable().values(), recipe.rl)
+
+
+def make_recipe(args: argparse.Namespace, path: str, run: str, gpu: bool) -> Recipe:
+    """The paper's rollout and group, on one device; overrides come last."""
+    settings = {
+        "run.dir": run,
+        "model.path": path,
+        "model.dtype": args.dtype,
+        "model.lora.rank": 0 if args.full else 32,
+        "rollout.chain_limit": args.chain_limit,
+        "rollout.guidance": 5.0,
+        "rollout.image_temperature": 1.0,
+        "rl.steps": 2,
+        "rl.save_every": 1,
+        "rl.prompts": args.prompts,
+        "rl.group": args.samples,
+        "rl.micro_batch": args.micro_batch,
+        "rl.autocast": str(args.dtype == "bfloat16").lower(),
+        "rl.image_weight": 1.0,
+        "eval.prompts": 0,
+    }
+    given = [f"{key}={value}" for key, value in settings.items()]
+    return load_recipe(RECIPE, [*given, *args.overrides])
+
+
+def describe(kind: str, recipe: Recipe, expected: Estimate, gpu: bool) -> None:
+    """What is measured, and where."""
+    where = torch.cuda.get_device_name() if gpu else f"CPU, {torch.get_num_threads()} threads"
+    total = sum(part.parameters for part in expected.parts)
+    print(
+        f"{kind}: {total / 1e6:,.1f} M parameters with random weights, {expected.training}; "
+        f"{recipe.rl.prompts} prompts x {recipe.rl.group} samples, guidance "
+        f"{recipe.rollout.guidance:g}, chains up to {recipe.rollout.chain_limit} tokens, "
+        f"micro-batches of {recipe.rl.micro_batch}; {where}, torch {torch.__version__}, seed 0"
+    )
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    tiny = not torch.cuda.is_available()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--size", choices=("tiny", *NAMES), help="1b with a GPU, else tiny")
+    parser.add_argument("--full", action="store_true", help="train all weights, not LoRA")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"))
+    parser.add_argument("--prompts", type=int, default=8, metavar="P")
+    parser.add_argument("--samples", type=int, default=16, metavar="N", help="a prompt")
+    parser.add_argument("--chain-limit", type=int, metavar="TOKENS", help="600; tiny: 120")
+    parser.add_argument("--micro-batch", type=int, metavar="B", help="8; 7b: 2; tiny: 16")
+    parser.add_argument("overrides", nargs="*", metavar="section.key=value")
+    args = parser.parse_args()
+    args.size = args.size or ("tiny" if tiny else "1b")
+    small = args.size == "tiny"
+    args.dtype = args.dtype or ("float32" if small or args.full else "bfloat16")
+    args.chain_limit = args.chain_limit or (120 if small else 600)
+    args.micro_batch = args.micro_batch or {"tiny": 16, "1b": 8, "7b": 2}[args.size]
+    return args
+
+
+if __name__ == "__main__":
+    main()
