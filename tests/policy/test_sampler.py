@@ -11,6 +11,7 @@ from torch import Tensor
 
 from got_r1.errors import BadInput
 from got_r1.policy import decoder
+from got_r1.policy import sampler as sampler_module
 from got_r1.policy.decoder import Cache
 from got_r1.policy.janus import Policy, TokenBatch
 from got_r1.policy.sampler import Pace, Sampler, draw, invert, smaller
@@ -198,9 +199,11 @@ def test_the_pace_and_the_prefills_parts_change_nothing(
     shipped: Policy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a GPU does differently, graphs apart: shapes in steps, rare looks, dead rows kept."""
+    monkeypatch.setattr(sampler_module, "LENGTH_GROUP", 64)
     expected = roll_out(shipped, 2.0, limit=32)
     assert set(expected.chains.stops) == {"begin_of_image", "length"}
     monkeypatch.setattr(decoder, "PREFILL_TOKENS", 40)
+    monkeypatch.setattr(sampler_module, "LENGTH_GROUP", 4)
     sampler = Sampler(shipped, Pace(span=16, look=5, halve=True, graphs=False))
     chains = sampler.write_chains(PROMPTS, 3, seed=3, limit=32, temperature=0.9)
     found = sampler.draw_images(chains, guidance=2.0, temperature=1.1)
@@ -296,16 +299,15 @@ def test_sampled_tokens_follow_the_policys_distribution(policy: Policy) -> None:
 @given(st.lists(st.booleans(), min_size=1, max_size=12), st.integers(0, 3))
 def test_keep_moves_whole_rows(alive: list[bool], spare: int) -> None:
     rows = len(alive)
-    content = torch.arange(rows, dtype=torch.float32)[:, None, None].expand(2, rows, 5, 3)
+    content = torch.arange(rows, dtype=torch.float32)[:, None, None].expand(2, 2, rows, 5, 3)
     bias = -(torch.arange(rows, dtype=torch.float32) % 5)[:, None, None, None].expand(rows, 1, 1, 5)
-    cache = Cache([content.clone()], [-content.clone()], bias.clone(), width=3)
+    cache = Cache([content.clone()], bias.clone(), width=3)
     left = min(rows, sum(alive) + spare)
     order = cache.keep(alive, left, span=1)
     assert {row for row, lives in enumerate(alive) if lives} <= set(order.tolist())
     assert len(set(order.tolist())) == cache.rows == left
     for place, row in enumerate(order.tolist()):
-        assert (cache.keys[0][:, place, :4] == row).all()
-        assert (cache.values[0][:, place, :4] == -row).all()
+        assert (cache.layers[0][:, :, place, :4] == row).all()
         assert torch.equal(cache.bias[place], bias[row])
 
 

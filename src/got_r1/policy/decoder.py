@@ -94,52 +94,37 @@ class Layer:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Prefix:
-    """A text that all rows of a cache begin with, each up to a length of its own."""
-
-    keys: list[Tensor]  # per layer [kv heads, places, head size]
-    values: list[Tensor]
-
-
 class Cache:
     """Keys and values of some rows: one tensor a layer, with room for the steps to come.
 
     What a row may see is `width` places of text, then one slot a step. The text is the row's own,
-    prefilled right-padded, or a prefix that all rows share. `bias` (0 or -inf, added to the scores)
-    hides what is behind a row's text, and steps to come. Slots carry no position, since rotations
-    are applied before storing, so holes cost nothing but memory.
+    prefilled right-padded, or a prefix that all rows share, each up to a length of its own. `bias`
+    (0 or -inf, added to the scores) hides what is behind a row's text, and steps to come. Slots
+    carry no position, since rotations are applied before storing, so holes cost nothing but memory.
     """
 
     def __init__(
-        self,
-        keys: list[Tensor],
-        values: list[Tensor],
-        bias: Tensor,
-        width: int,
-        prefix: Prefix | None = None,
+        self, layers: list[Tensor], bias: Tensor, width: int, prefix: list[Tensor] | None = None
     ) -> None:
-        self.keys = keys  # per layer [kv heads, rows, slots, head size]
-        self.values = values
+        self.layers = layers  # [keys and values: 2, kv heads, rows, slots, head size] each
         self.bias = bias  # [rows, 1, 1, width + steps]
         self.width = width
+        self.prefix = prefix  # per layer [2, kv heads, width, head size]
         self.own_width = 0 if prefix else width  # slots before the first step's
-        self.prefix = prefix
         self.rows = len(bias)  # rows still in the batch; they come first
         self.taken = torch.zeros(1, dtype=torch.long, device=bias.device)  # steps so far
 
     @classmethod
     def empty(
-        cls, decoder: Decoder, rows: int, width: int, room: int, prefix: Prefix | None = None
+        cls, decoder: Decoder, rows: int, width: int, room: int, prefix: list[Tensor] | None = None
     ) -> Self:
         """Room for `width` tokens of text and `room` steps. Zeros, because what is hidden still
         takes part in products with weight 0."""
         like = decoder.final_norm
         slots = room if prefix else width + room
-        shape = (decoder.kv_heads, rows, slots, decoder.head_size)
-        keys, values = ([like.new_zeros(shape) for _ in decoder.layers] for _ in range(2))
+        shape = (2, decoder.kv_heads, rows, slots, decoder.head_size)
         bias = like.new_full((rows, 1, 1, width + room), -torch.inf)
-        return cls(keys, values, bias, width, prefix)
+        return cls([like.new_zeros(shape) for _ in decoder.layers], bias, width, prefix)
 
     @classmethod
     def prefill(
@@ -166,10 +151,10 @@ class Cache:
             ids = nn.utils.rnn.pad_sequence(some, batch_first=True).to(decoder.device)
             past = decoder.language_model(input_ids=ids, use_cache=True).past_key_values
             part = slice(first * repeat, (first + len(some)) * repeat)
-            for index, layer in enumerate(past.layers):
-                for own, read in ((cache.keys, layer.keys), (cache.values, layer.values)):
+            for own, layer in zip(cache.layers, past.layers, strict=True):
+                for index, read in enumerate((layer.keys, layer.values)):
                     read = read.transpose(0, 1).repeat_interleave(repeat, dim=1)
-                    own[index][:, part, : ids.shape[1]] = read
+                    own[index, :, part, : ids.shape[1]] = read
         return cache
 
     @classmethod
@@ -183,7 +168,7 @@ class Cache:
         text = torch.full((int(lengths.max()),), pad_id)
         text[0] = first_id
         once = cls.prefill(decoder, [text], room=0)
-        prefix = Prefix([keys[:, 0] for keys in once.keys], [v[:, 0] for v in once.values])
+        prefix = [layer[:, :, 0] for layer in once.layers]
         cache = cls.empty(decoder, len(lengths), len(text), room, prefix)
         cache.show_text(lengths)
         return cache
@@ -198,11 +183,10 @@ class Cache:
         """Lets all rows see the next step's own slot."""
         self.bias[..., self.width :].index_fill_(3, self.taken, 0)
 
-    def write(self, layer: int, keys: Tensor, values: Tensor) -> None:
-        """Fills the next step's slot of one layer: both [rows, kv heads, head size]."""
-        for own, new in ((self.keys[layer], keys), (self.values[layer], values)):
-            slots = own[:, : self.rows, self.own_width :]
-            slots.index_copy_(2, self.taken, new.transpose(0, 1).unsqueeze(2))
+    def write(self, layer: int, new: Tensor) -> None:
+        """Fills the next step's slot of one layer: [rows, keys and values: 2, kv heads, size]."""
+        slots = self.layers[layer][:, :, : self.rows, self.own_width :]
+        slots.index_copy_(3, self.taken, new.permute(1, 2, 0, 3).unsqueeze(3))
 
     def attend(self, layer: int, query: Tensor, span: int) -> Tensor:
         """Attends to the text and the first `span` steps' slots, hidden ones among them.
@@ -210,8 +194,7 @@ class Cache:
         Query heads that share a key head stand as rows of one small matrix: query and result are
         [rows, kv heads, query heads per kv head, head size].
         """
-        keys = self.keys[layer][:, : self.rows, : self.own_width + span]
-        values = self.values[layer][:, : self.rows, : self.own_width + span]
+        keys, values = self.layers[layer][:, :, : self.rows, : self.own_width + span]
         bias = self.bias[: self.rows, :, :, : self.width + span]
         if self.prefix is None:
             return F.scaled_dot_product_attention(
@@ -220,14 +203,15 @@ class Cache:
 
         rows, kv_heads, heads, size = query.shape
         a_row, a_head = (kv_heads * rows, heads, -1), (kv_heads, rows * heads, -1)
+        prefix_keys, prefix_values = self.prefix[layer]
         query = query.transpose(0, 1).contiguous()
         # All rows meet the prefix as one matrix a key head, so it is read once.
-        shared = scores(query.view(a_head), self.prefix.keys[layer]).view(a_row)
+        shared = scores(query.view(a_head), prefix_keys).view(a_row)
         own = scores(query.view(a_row), keys.flatten(0, 1))
         both = torch.cat([shared, own], dim=-1).view(kv_heads, rows, heads, -1)
         both.mul_(size**-0.5).add_(bias.transpose(0, 1))
         weights = torch.softmax(both, dim=-1).to(query.dtype)
-        result = torch.bmm(weights.view(a_head)[..., : self.width], self.prefix.values[layer])
+        result = torch.bmm(weights.view(a_head)[..., : self.width], prefix_values)
         result.view(a_row).baddbmm_(weights.view(a_row)[..., self.width :], values.flatten(0, 1))
         return result.view(kv_heads, rows, heads, size).transpose(0, 1)
 
@@ -244,8 +228,8 @@ class Cache:
             seen = self.own_width + span
             order[holes[: len(movers)]] = torch.tensor(movers)
             into, out_of = torch.tensor([holes[: len(movers)], movers], device=self.bias.device)
-            for tensor in (*self.keys, *self.values):
-                tensor[:, into, :seen] = tensor[:, out_of, :seen]
+            for layer in self.layers:
+                layer[:, :, into, :seen] = layer[:, :, out_of, :seen]
             self.bias[into] = self.bias[out_of]
         self.rows = rows
         return order.to(self.bias.device)
@@ -317,6 +301,10 @@ class Decoder:
         rows, size = len(inputs), self.head_size
         queries, keys = self.heads * size, self.kv_heads * size
         fused = inputs.new_empty(rows, queries + 2 * keys)
+        # Views of what the projections fill: [B, heads, head size], and what is stored.
+        rotated = fused[:, : queries + keys].view(rows, -1, size)
+        query = fused[:, :queries].view(rows, self.kv_heads, -1, size)
+        stored = fused[:, queries:].view(rows, 2, self.kv_heads, size)
         attended = inputs.new_empty(rows, queries)
         cos, sin = self.cos[positions][:, None], self.sin[positions][:, None]  # [B, 1, head size]
         parts: list[tuple[Cache, slice]] = []
@@ -330,12 +318,10 @@ class Decoder:
             layer.query.write(h, fused[:, :queries])
             layer.key.write(h, fused[:, queries : queries + keys])
             layer.value.write(h, fused[:, queries + keys :])
-            turned = fused[:, : queries + keys].view(rows, -1, size)
-            turned = torch.addcmul(turned * cos, turned.roll(size // 2, dims=-1), sin)
-            values = fused[:, queries + keys :].view(rows, self.kv_heads, size)
-            query = turned[:, : self.heads].reshape(rows, self.kv_heads, -1, size)
+            rolled = rotated.roll(size // 2, dims=-1)
+            rotated.mul_(cos).addcmul_(rolled, sin)
             for cache, part in parts:
-                cache.write(index, turned[part, self.heads :], values[part])
+                cache.write(index, stored[part])
                 result = cache.attend(index, query[part], span)
                 attended[part].view(result.shape).copy_(result)
             layer.out.add(attended, x)

@@ -50,6 +50,10 @@ class Pace:
 CPU_PACE = Pace(span=1, look=1, halve=False, graphs=False)
 CUDA_PACE = Pace(span=64, look=8, halve=True, graphs=True)
 
+# Rows of similar length that share a cache when images are drawn (our choice): more caches are more
+# calls a step, fewer are more padding.
+LENGTH_GROUP = 32
+
 
 class Sampler:
     """Samples from a policy as it is now, adapters included.
@@ -215,17 +219,22 @@ class Sampler:
         log-probabilities are those of the distribution that acted.
         """
         policy, decoder, pace, device = self.policy, self.decoder, self.pace, self.decoder.device
-        texts = [torch.cat(pair) for pair in zip(chains.prompt_ids, chains.token_ids, strict=True)]
-        count, places, guided = len(texts), policy.image_tokens, guidance != 1.0
-        noise = uniforms(chains.seed, chains.prompts, chains.sample_ids, "image", places).to(device)
+        count, places, guided = len(chains.texts), policy.image_tokens, guidance != 1.0
+        noise = uniforms(chains.seed, chains.prompts, chains.sample_ids, "image", places)
 
-        # Everything but <begin_of_image> is prefilled; it is the first step's input.
-        prefilled = torch.tensor([len(ids) - 1 for ids in texts])
-        room = pace.round_up(places)
+        # Everything but <begin_of_image> is prefilled; it is the first step's input. Rows stand in
+        # order of length, so that few of them carry the padding of much longer ones.
+        pairs = zip(chains.prompt_ids, chains.token_ids, strict=True)
+        texts = [torch.cat(pair)[:-1] for pair in pairs]
+        order = torch.tensor([len(ids) for ids in texts]).argsort()
+        texts, noise = [texts[row] for row in order], noise[order].to(device)
+        prefilled = torch.tensor([len(ids) for ids in texts])
+        room, multiple = pace.round_up(places), min(pace.span, 8)
         caches = [
             Cache.prefill(
-                decoder, [ids[:-1] for ids in texts], room=room, multiple=min(pace.span, 8)
+                decoder, texts[first : first + LENGTH_GROUP], room=room, multiple=multiple
             )
+            for first in range(0, count, LENGTH_GROUP)
         ]
         if guided:
             caches.append(
@@ -233,7 +242,8 @@ class Sampler:
                     decoder, prefilled, first_id=policy.bos_id, pad_id=policy.pad_id, room=room
                 )
             )
-        positions = prefilled.to(device).repeat(len(caches))
+        halves = 2 if guided else 1
+        positions = prefilled.to(device).repeat(halves)
         begin = torch.full((len(positions),), policy.begin_of_image_id, device=device)
         inputs = decoder.embed_text(begin)
         place = torch.zeros(1, dtype=torch.long, device=device)
@@ -248,14 +258,15 @@ class Sampler:
             ids, chosen = draw(logits, noise.index_select(1, place).squeeze(1), temperature)
             image_ids.index_copy_(1, place, ids[:, None])
             logprobs.index_copy_(1, place, chosen[:, None])
-            inputs.view(len(caches), count, -1).copy_(decoder.embed_image(ids))
+            inputs.view(halves, count, -1).copy_(decoder.embed_image(ids))
             positions.add_(1)
             place.add_(1)
 
         steps = Steps(advance, pace.graphs)
         for step in range(1, places + 1):
             steps(count, pace.round_up(step))
-        return Rollout(chains, image_ids.cpu(), logprobs.cpu(), guidance)
+        back = order.argsort()
+        return Rollout(chains, image_ids.cpu()[back], logprobs.cpu()[back], guidance)
 
     def _encode(self, prompt: Prompt, limit: int) -> Tensor:
         if not prompt.text.strip():
@@ -336,7 +347,9 @@ def draw(logits: Tensor, noise: Tensor, temperature: float = 1.0) -> tuple[Tenso
     if temperature not in (0, 1):
         logits = logits / temperature
     logits = logits - logits.amax(dim=-1, keepdim=True)
-    mass = logits.exp()
+    # Clamped, because numbers below float32's normal range are slow on a CPU. Nothing is lost:
+    # noise of 53 bits does not meet e^-80.
+    mass = logits.clamp_min(-80).exp_()
     greedy = temperature == 0
     ids = logits.argmax(dim=-1, keepdim=True) if greedy else invert(mass, noise[:, None])
     logprobs = logits.gather(1, ids) - mass.sum(dim=-1, keepdim=True).log()
