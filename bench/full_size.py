@@ -6,8 +6,9 @@
 
 Weights are random in Janus-Pro's shapes: neither time nor memory asks what they know. Among
 102,400 words random weights hardly ever choose the one that ends a chain, so chains run to the
-limit, the dearest case; rewards are random too, or there would be nothing to learn. All else is what `got-r1 train rl` runs.
-Without a GPU the size is `tiny` unless another is asked for, and the output says so.
+limit, the dearest case; rewards are random too, or there would be nothing to learn. All else is
+what `got-r1 train rl` runs. Without a GPU the size is `tiny` unless another is asked for, and the
+output says so.
 
 Each phase's seconds and peak memory stand beside the dry run's estimate. On CUDA the peak is the
 allocator's (`max_memory_allocated`); on a CPU it is the sum of all living tensors, looked at in

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from rich import box
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -121,7 +121,7 @@ def render(estimate: Estimate, memory: int | None) -> str:
     head = Text(f"train {estimate.stage}", "bold")
     head.append(f"   {estimate.model or 'from nothing'}, {estimate.training}, {where}", "default")
     foot = Text(f"Nothing was loaded and nothing run. Assumed: {'; '.join(estimate.assumptions)}.")
-    parts = [
+    parts: list[RenderableType] = [
         head,
         Text(),
         parameters(estimate),
