@@ -5,9 +5,10 @@
     ours      got_r1.policy.sampler
 
     python bench/rollout.py                              the embedded size, 64 chains
-    python bench/rollout.py --model DIR --dtype bfloat16 --prompts 8 --group 16 --limit 600
+    python bench/rollout.py --size 1b --dtype bfloat16 --prompts 8 --group 16 --limit 600 --check 8
 
-First all three sample greedily in float32 and must choose the same tokens. Then they are timed in
+First all three sample greedily in float32 and must choose the same tokens (or part where two tokens
+are equally likely up to rounding, which is counted and told). Then they are timed in
 turn, for several rounds; ratios are taken inside each round, so that a machine that is busy with
 something else slows both sides. `alone` works chain by chain, so its images per second are measured
 on a few of the chains.
@@ -33,6 +34,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+from full_size import random_policy
 from peers import Drawn, compare, one_at_a_time, whole_batch
 from transformers.utils import logging as transformers_logging
 
@@ -51,7 +53,8 @@ def main() -> None:
     transformers_logging.set_verbosity_error()  # generate() explains each of its arguments
     if args.threads:
         torch.set_num_threads(args.threads)
-    policy = load_policy(args.model)
+    gpu = args.device == "cuda"
+    policy = random_policy(args.size, "float32", gpu) if args.size else load_policy(args.model)
     policy.model.set_attn_implementation("sdpa")  # the library's default, on every device
     policy.to(args.device)
     rows = [p for p in prompt_list("dev", args.prompts, 0) for _ in range(args.group)]
@@ -64,9 +67,9 @@ def main() -> None:
         for other in (one_at_a_time, whole_batch)
     ]
     text, sizes = policy.model.config.text_config, policy.model.config.vq_config
-    where = torch.cuda.get_device_name() if policy.device.type == "cuda" else "cpu"
+    where = torch.cuda.get_device_name() if gpu else "cpu"
     print(
-        f"{args.model}: {text.num_hidden_layers} layers x {text.hidden_size}, "
+        f"{args.size or args.model}: {text.num_hidden_layers} layers x {text.hidden_size}, "
         f"{policy.image_tokens} image tokens of {sizes.num_embeddings}; {len(rows)} chains of "
         f"{args.prompts} prompts, guidance {args.guidance:g}, {args.dtype}, {where}, "
         f"{torch.get_num_threads()} CPU threads, torch {torch.__version__}"
@@ -112,7 +115,8 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     device = "cuda" if torch.cuda.is_available() else "cpu"
     parser.add_argument("--model", default="icons", help="model folder; 'icons' is shipped")
-    parser.add_argument("--device", default=device)
+    parser.add_argument("--size", choices=["1b", "7b"], help="Janus-Pro's shape, random weights")
+    parser.add_argument("--device", default=device, choices=["cpu", "cuda"])
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--prompts", type=int, default=64, help="different prompts")
     parser.add_argument("--group", type=int, default=1, help="chains a prompt")

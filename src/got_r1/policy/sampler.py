@@ -123,8 +123,8 @@ class Sampler:
             written[order[:count], place] = ids
             logprobs[order[:count], place] = chosen
             tokens[:count] = ids
-            stopped[:count] |= (ids == policy.begin_of_image_id) | (ids == policy.eos_id)
-            positions[:count] += 1
+            stopped[:count].logical_or_((ids == policy.begin_of_image_id) | (ids == policy.eos_id))
+            positions[:count].add_(1)
             place.add_(1)
 
         steps, count = Steps(advance, pace.graphs), len(rows)
