@@ -85,12 +85,12 @@ def step_and_resume(
     ) as run:
         steps = run.steps()
         seed = seed_step(recipe.run.seed, next(steps))
-        prompts, settings = prompt_list("train", args.prompts, 0), recipe.rollout
+        prompts, settings = prompt_list("train", recipe.rl.prompts, 0), recipe.rollout
         meter.watch(policy, optimizer)
         with meter.phase("chains"):
             sampler = Sampler(policy)
             written = sampler.write_chains(
-                prompts, args.samples, seed=seed, limit=settings.chain_limit
+                prompts, recipe.rl.group, seed=seed, limit=settings.chain_limit
             )
         with meter.phase("images"):
             rollout = sampler.draw_images(written, guidance=settings.guidance)
@@ -100,7 +100,7 @@ def step_and_resume(
         random = np.random.default_rng(0)
         rewards = [Reward(float(value), {}, {}) for value in random.random(len(images))]
         parsed = [chains.parse(text) for text in written.texts]
-        samples = Samples(rollout, parsed, images, rewards, args.samples, {})
+        samples = Samples(rollout, parsed, images, rewards, recipe.rl.group, {})
         with meter.phase("update"):
             metrics = improve(policy, optimizer, samples, recipe, 1)
         run.log(1, metrics)
