@@ -7,6 +7,7 @@ import errno
 import math
 import os
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -16,6 +17,7 @@ from got_r1.sample_files import LAYOUTS
 
 __all__ = ["main", "run"]
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
 MODEL_HELP = "model folder, or 'icons' for the shipped one"
 
 
@@ -31,23 +33,33 @@ def main(argv: Sequence[str]) -> int:
     traceback.
     """
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    threading.excepthook = silence_full_disk
     try:
         args = parse(argv)
         args.command(args)
     except GotR1Error as error:
         return complain(str(error), error.exit_code)
     except KeyboardInterrupt:
-        return complain("interrupted; the same command goes on, train and sample with --resume.", 130)
+        return complain(
+            "interrupted; the same command goes on, train and sample with --resume.", 130
+        )
     except BrokenPipeError:  # the reader (`| head`) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in FULL:
             return complain("the disk is full; free some space, nothing was half-written.", 1)
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             return complain(f"no permission for {error.filename}; choose another path.", 2)
         raise
     return 0
+
+
+def silence_full_disk(args: threading.ExceptHookArgs) -> None:
+    """Says nothing of a full disk in a thread: TensorBoard writes in one of its own, and the run's
+    next write says it in a sentence."""
+    if not (isinstance(args.exc_value, OSError) and args.exc_value.errno in FULL):
+        threading.__excepthook__(args)
 
 
 def complain(sentence: str, code: int) -> int:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +54,17 @@ def lines_of(run: Path) -> int:
     return len(file.read_bytes().splitlines()) if file.exists() else 0
 
 
-def kill_at(process: subprocess.Popen[bytes], run: Path, step: int) -> None:
-    """Sends SIGKILL as soon as the run has logged `step`."""
+def wait_for(process: subprocess.Popen[bytes], run: Path, step: int) -> None:
+    """Returns as soon as the run has logged `step`, or has ended."""
     deadline = time.monotonic() + 120
     while lines_of(run) < step and process.poll() is None:
         assert time.monotonic() < deadline, "the run logged nothing in two minutes"
         time.sleep(0.005)
+
+
+def kill_at(process: subprocess.Popen[bytes], run: Path, step: int) -> None:
+    """Sends SIGKILL as soon as the run has logged `step`."""
+    wait_for(process, run, step)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
 
@@ -81,25 +87,40 @@ def test_a_killed_run_resumes_to_the_same_result(
     assert_same_run(Path(whole.run.dir), broken_dir)
 
 
-def test_a_disk_that_fills_up_under_a_checkpoint_loses_nothing(
+def test_a_disk_that_fills_up_under_a_run_loses_nothing(
     make_recipe: MakeRecipe, tmp_path: Path, small_disk: Path
 ) -> None:
-    """The first checkpoint does not fit: one sentence, no half of it; with room the run goes on."""
-    whole = make_recipe("whole")
+    """One sentence, nothing half-written; with room again the run goes on to the same result."""
+    long = {"sft": {"steps": 16}}
+    whole, cramped = make_recipe("whole", **long), make_recipe("disk/run", **long)
     sft.train(whole, quiet=True)
-    cramped = make_recipe("disk/run")
-    run = Path(cramped.run.dir)
+    run, errors = Path(cramped.run.dir), tmp_path / "stderr.txt"
 
-    assert start("sft", cramped, tmp_path).wait() == 1
-    errors = (tmp_path / "stderr.txt").read_text()
-    assert "the disk is full" in errors
-    assert "Traceback" not in errors
-    assert not list(run.glob("checkpoints/*"))
+    # The checkpoints would not fit: said at once.
+    assert start("sft", cramped, tmp_path).wait() == 2
+    assert not run.exists()
 
     subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
-    code = start("sft", cramped, tmp_path, "--resume").wait()
-    assert code == 0, (tmp_path / "stderr.txt").read_text()
+    process = start("sft", cramped, tmp_path)
+    wait_for(process, run, 1)
+    fill(small_disk / "filler")
+    assert process.wait() == 1
+    refused, failed = errors.read_text().splitlines()
+    assert "free some space" in refused
+    assert "The disk is full" in failed
+    for checkpoint in run.glob("checkpoints/step_*"):
+        assert (checkpoint / ".metadata").is_file()
+
+    (small_disk / "filler").unlink()
+    assert start("sft", cramped, tmp_path, "--resume").wait() == 0, errors.read_text()
     assert_same_run(Path(whole.run.dir), run)
+
+
+def fill(file: Path) -> None:
+    """Writes until the disk is full."""
+    with suppress(OSError), file.open("wb", buffering=0) as filler:
+        while filler.write(bytes(65536)):
+            pass
 
 
 def test_resuming_a_finished_run_changes_nothing(make_recipe: MakeRecipe) -> None:
