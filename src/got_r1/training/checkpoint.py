@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.filesystem import FileSystemReader
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
 
 from got_r1.atomic import replace_folder
 from got_r1.errors import BadInput, RunFailed
@@ -51,7 +53,7 @@ def save_checkpoint(
             state[f"{OPTIMIZER}{name}/{key}"] = value
     checkpoints = folder / "checkpoints"
     with written_together(checkpoints / f"step_{step:06d}", ranks) as beside, first_failure():
-        dcp.save(state, checkpoint_id=beside, no_dist=ranks.size == 1)
+        save(state, checkpoint_id=beside, no_dist=ranks.size == 1)
     if ranks.main:
         for old in sorted(checkpoints.glob("step_[0-9]*[0-9]"))[:-KEPT_CHECKPOINTS]:
             shutil.rmtree(old)
@@ -72,7 +74,7 @@ def load_checkpoint(
             "resume with that version, or start a new run"
         )
     with first_failure(checkpoint):
-        keys = dcp.FileSystemReader(checkpoint).read_metadata().state_dict_metadata.keys()
+        keys = FileSystemReader(checkpoint).read_metadata().state_dict_metadata.keys()
     trainable = policy.trainable()
     saved = {key.removeprefix(WEIGHTS) for key in keys if key.startswith(WEIGHTS)}
     if saved != trainable.keys():
@@ -89,7 +91,7 @@ def load_checkpoint(
             parameter = trainable[name].detach()
             state[key] = torch.tensor(0.0) if kind == "step" else torch.zeros_like(parameter)
     with first_failure(checkpoint):
-        dcp.load(state, checkpoint_id=checkpoint, no_dist=ranks.size == 1)
+        load(state, checkpoint_id=checkpoint, no_dist=ranks.size == 1)
     for key, value in state.items():
         if key.startswith(OPTIMIZER):
             name, kind = key.removeprefix(OPTIMIZER).rsplit("/", 1)

@@ -220,22 +220,20 @@ def spread(
     """
     if scale.checkpoint_activations:
         checkpoint_activations(policy)
-    if not dist.is_initialized():
-        policy.to(ranks.device)
-        return
     kind = scale.sharding
     if kind == "auto":
         kind = "ddp" if policy.adapter is not None else "fsdp"
-    if kind == "ddp":
-        policy.to(ranks.device)
-        policy.engine = DistributedDataParallel(Replayer(policy), broadcast_buffers=False)
-        return
-    low_precision = autocast or model.dtype == "bfloat16"
-    for one in (policy, policy.frozen_reference):
-        if one is not None:
-            one.engine = shard(one, ranks, low_precision)
+    policies = [one for one in (policy, policy.frozen_reference) if one is not None]
+    if dist.is_initialized() and kind == "fsdp":
+        for one in policies:
+            one.engine = shard(one, ranks, autocast or model.dtype == "bfloat16")
             for part in one.pixel_parts():
                 part.to(ranks.device)
+        return
+    for one in policies:
+        one.to(ranks.device)
+    if dist.is_initialized():
+        policy.engine = DistributedDataParallel(Replayer(policy), broadcast_buffers=False)
 
 
 def shard(policy: Policy, ranks: Ranks, low_precision: bool) -> nn.Module:
@@ -248,20 +246,18 @@ def shard(policy: Policy, ranks: Ranks, low_precision: bool) -> nn.Module:
     replayer = Replayer(policy)
     for layer in policy.model.model.language_model.layers:
         fully_shard(layer, mesh=mesh, mp_policy=precision)
-    fully_shard(replayer, mesh=mesh, mp_policy=precision)
+    root = fully_shard(replayer, mesh=mesh, mp_policy=precision)
     # FSDP2 takes the first module that is called for the root, and sampling calls layers alone. The
     # root stays gathered after a call, but the optimizer has to find shards.
     replayer(None)
-    replayer.reshard()
+    root.reshard()
     return replayer
 
 
 def checkpoint_activations(policy: Policy) -> None:
     """Lets the backward pass make the decoder layers' activations again, through the library."""
     model = policy.model.model.language_model
-    switch = getattr(
-        model, "activation_checkpointing_enable", None
-    )  # transformers < 5.20: older name
+    switch = getattr(model, "activation_checkpointing_enable", None)  # older ones: another name
     (switch or model.gradient_checkpointing_enable)({"use_reentrant": False})
 
 

@@ -40,13 +40,13 @@ class Samples:
         if len(parts) == 1:
             return parts[0]
         chains = [part.rollout.chains for part in parts]
-        fields = (
-            [item for one in chains for item in getattr(one, field.name)]
+        columns = {
+            field.name: tuple(row for one in chains for row in getattr(one, field.name))
             for field in dataclasses.fields(WrittenChains)
             if field.name != "seed"
-        )
+        }
         rollout = Rollout(
-            WrittenChains(*map(tuple, fields), seed=chains[0].seed),
+            dataclasses.replace(chains[0], **columns),
             torch.cat([part.rollout.image_ids for part in parts]),
             torch.cat([part.rollout.image_logprobs for part in parts]),
             parts[0].rollout.guidance,
