@@ -1,9 +1,9 @@
 """Puts a trained icon policy into the package as the shipped checkpoint.
 
-    .venv/bin/python experiments/ship.py runs/icons-vq runs/icons-sft
+    .venv/bin/python experiments/ship.py runs/icons-vq runs/icons-sft runs/icons-sft2
 
-Weights are stored in half precision; beside them lie the recipes, seeds and last metrics of the
-two runs that made it.
+The last run's model is shipped. Weights are stored in half precision; beside them lie the recipes,
+seeds and last metrics of the runs that made it, in `made_by.json`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import yaml
 
 from got_r1.atomic import replace_folder
 from got_r1.policy import SHIPPED, load_policy
+from got_r1.recipe_file import load_recipe
 
 LIMIT = 8_000_000  # bytes
 
@@ -33,12 +34,14 @@ def provenance(run: Path) -> dict[str, Any]:
     }
 
 
-def main(vq: Path, sft: Path) -> None:
+def main(vq: Path, *sft: Path) -> None:
     """Casts, writes and weighs the checkpoint."""
-    policy = load_policy(sft / "checkpoints" / "final")
+    policy = load_policy(sft[-1] / "checkpoints" / "final")
+    policy.carry_sampling(load_recipe("recipes/icons.yaml").rollout)
     with replace_folder(SHIPPED["icons"]) as folder:
         policy.save(folder, dtype=torch.float16)
-        made_by = {"vq": provenance(vq), "sft": provenance(sft)}
+        made_by = {"vq": provenance(vq)}
+        made_by |= {f"sft-{n}": provenance(run) for n, run in enumerate(sft, start=1)}
         (folder / "made_by.json").write_text(json.dumps(made_by, indent=1), encoding="utf-8")
     size = sum(file.stat().st_size for file in SHIPPED["icons"].rglob("*"))
     print(f"{SHIPPED['icons']}: {size / 1e6:.2f} MB")
@@ -47,4 +50,4 @@ def main(vq: Path, sft: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(*(Path(run) for run in sys.argv[1:3]))
+    main(*(Path(run) for run in sys.argv[1:]))

@@ -64,7 +64,7 @@ def test_the_shipped_checkpoint() -> None:
     assert size <= 8_000_000
     assert (policy.grid, policy.image_tokens) == (10, 100)
     made_by = json.loads((SHIPPED["icons"] / "made_by.json").read_text())
-    assert made_by["vq"]["evals"]["vq_round_trip"]["exact"] >= 0.96
+    assert made_by["vq"]["evals"]["detector"]["round_trip"]["exact"] >= 0.96
     ids = policy.tokenizer.convert_tokens_to_ids(list(TAGS))
     assert ids == sorted(ids), "the chain tokens stand in the official order"
     assert policy.tokenizer.unk_token_id not in ids

@@ -22,7 +22,7 @@ from torch.distributed.tensor import DTensor
 from transformers import JanusForConditionalGeneration, JanusProcessor
 from transformers.utils import logging as transformers_logging
 
-from got_r1.config import LoraSection
+from got_r1.config import LoraSection, RolloutSection
 from got_r1.policy.replay import (
     LogprobMode,
     Replay,
@@ -291,6 +291,13 @@ class Policy:
         return self.model.prepare_embeddings_for_image_generation(image_ids)
 
     # -- files -----------------------------------------------------------------------------------
+
+    def carry_sampling(self, rollout: RolloutSection) -> None:
+        """Lets whoever samples from the saved model get the settings that it was trained for."""
+        settings = self.model.generation_config
+        settings.guidance_scale = rollout.guidance
+        settings.temperature = rollout.image_temperature
+        settings.do_sample = True
 
     def save(self, folder: Path, dtype: torch.dtype | None = None) -> None:
         """Writes a transformers folder. Adapters are merged into a copy of the weights, so that

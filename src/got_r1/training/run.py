@@ -154,11 +154,7 @@ class Run:
         # Sharded weights come together one by one; only the first rank keeps them.
         tensors = self.policy.merged_tensors()
         state = {name: tensor.cpu() for name, tensor in tensors if self.ranks.main}
-        # Whoever samples from the model gets the settings it was trained for.
-        settings, rollout = self.policy.model.generation_config, self.recipe.rollout
-        settings.guidance_scale = rollout.guidance
-        settings.temperature = rollout.image_temperature
-        settings.do_sample = True
+        self.policy.carry_sampling(self.recipe.rollout)
 
         def save() -> None:
             with replace_folder(final) as beside:
