@@ -51,7 +51,7 @@ SEED = 1
 
 def ready(recipe: Recipe, ranks: Ranks) -> Policy:
     """The recipe's policy as `train` makes it."""
-    policy = load_policy(recipe.model.path)
+    policy = load_policy(recipe.model.path, getattr(torch, recipe.model.dtype))
     torch.manual_seed(0)
     policy.prepare_training(recipe.model.lora)
     for name, parameter in policy.trainable().items():
@@ -148,13 +148,13 @@ def main(folder: Path) -> None:
 # -- two processes against one ---------------------------------------------------------------------
 
 
-def torchrun(*arguments: str | Path, errors: Path) -> subprocess.Popen[bytes]:
-    """Starts two processes on the CPU."""
+def torchrun(*arguments: str | Path, log: Path) -> subprocess.Popen[bytes]:
+    """Starts two processes on the CPU; what they say goes to `stdout.txt` and `stderr.txt`."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    with errors.open("ab") as stderr:
+    with (log / "stdout.txt").open("wb") as stdout, (log / "stderr.txt").open("wb") as stderr:
         return subprocess.Popen(
             [*command, *map(str, arguments)],
-            stdout=subprocess.DEVNULL,
+            stdout=stdout,
             stderr=stderr,
             env=os.environ | {"OMP_NUM_THREADS": "1"},
         )
@@ -164,11 +164,11 @@ def torchrun(*arguments: str | Path, errors: Path) -> subprocess.Popen[bytes]:
 def cases() -> dict[str, Recipe]:
     """LoRA and all weights, on the shipped model: its samples have rewards to tell apart."""
 
-    def recipe(rank: int, **scale: object) -> Recipe:
+    def recipe(rank: int, dtype: str = "float32", **scale: object) -> Recipe:
         exact = {"learning_rate": 1.0, "max_grad_norm": 1e9}  # a step is then the plain gradient
         return Recipe.model_validate(
             {
-                "model": {"path": "icons", "lora": {"rank": rank}},
+                "model": {"path": "icons", "dtype": dtype, "lora": {"rank": rank}},
                 "rollout": {"chain_limit": 120, "guidance": 2.0},
                 "rl": {"group": 4, "kl_coef": 0.1, **exact},
                 "sft": exact,
@@ -181,6 +181,7 @@ def cases() -> dict[str, Recipe]:
         # Two sequences fit: the ranks then have unlike numbers of micro-batches.
         "full": recipe(0, micro_tokens=500, checkpoint_activations=True),
         "sharded lora": recipe(4, sharding="fsdp"),
+        "bfloat16": recipe(0, dtype="bfloat16"),
     }
 
 
@@ -193,7 +194,7 @@ def two(cases: dict[str, Recipe], tmp_path_factory: pytest.TempPathFactory) -> P
     batch = sft_batch(load_policy("icons"))
     for name, recipe in cases.items():
         adam_step(recipe, folder / name, batch, ALONE, step=1)
-    code = torchrun(__file__, folder, errors=folder / "stderr.txt").wait()
+    code = torchrun(__file__, folder, log=folder).wait()
     assert code == 0, (folder / "stderr.txt").read_text()
     return folder
 
@@ -250,6 +251,44 @@ def test_a_checkpoint_moves_from_one_process_to_two_and_back(
     assert moved[1] == pytest.approx(alone[2][1], rel=1e-3)
 
 
+@pytest.mark.slow
+def test_bfloat16_is_what_sampler_and_replay_compute_in(
+    cases: dict[str, Recipe], two: Path
+) -> None:
+    exact, rounded = (
+        torch.load(two / f"{case}.pt", weights_only=False) for case in ("full", "bfloat16")
+    )
+    assert all(weight.dtype == torch.float32 for weight in rounded["rl"].values())
+    assert exact["rl metrics"]["ratio_gap"] < 1e-4 < rounded["rl metrics"]["ratio_gap"] < 0.1
+    before, after = exact["sft metrics"]["grad_norm"], rounded["sft metrics"]["grad_norm"]
+    assert after == pytest.approx(before, rel=0.1)
+    assert after != before
+
+
+@pytest.mark.slow
+def test_a_whole_run_on_two_processes(tmp_path: Path) -> None:
+    settings = [
+        *("rl.steps=2", "rl.prompts=3", "rl.group=4", "rl.save_every=1", "eval.prompts=5"),
+        f"run.dir={tmp_path / 'run'}",
+    ]
+    recipe = Path(__file__).parents[2] / "recipes" / "icons.yaml"
+    run = torchrun("-m", "got_r1", "train", "rl", recipe, *settings, "--json", log=tmp_path)
+    assert run.wait() == 0, (tmp_path / "stderr.txt").read_text()
+    summary = json.loads((tmp_path / "stdout.txt").read_text())  # said once
+    assert summary["steps"] == 2
+    folder = tmp_path / "run"
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2]
+    assert all(0 <= line["reward/total"] <= 2 for line in lines)
+    assert len(list((folder / "samples/step_000001").glob("*.png"))) == 3
+    evals = {one["name"]: one for one in summary["evals"]}
+    assert evals.keys() == {"sft", "rl"}
+    assert evals["rl"]["prompts"] == 5
+    trained, shipped = load_policy(summary["model"]), load_policy("icons")
+    moved = trained.model.lm_head.weight - shipped.model.lm_head.weight
+    assert 0 < moved.abs().max() < 0.1
+
+
 # -- a lost process --------------------------------------------------------------------------------
 
 
@@ -269,7 +308,7 @@ def test_a_killed_process_leaves_a_message_and_a_run_that_resumes(
     whole_run, broken = make_recipe("whole", sft=settings), make_recipe("broken", sft=settings)
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(broken.model_dump()))
     errors, folder = tmp_path / "stderr.txt", Path(broken.run.dir)
-    run = torchrun("-m", "got_r1", "train", "sft", tmp_path / "recipe.yaml", errors=errors)
+    run = torchrun("-m", "got_r1", "train", "sft", tmp_path / "recipe.yaml", log=tmp_path)
     metrics = folder / "metrics.jsonl"
     deadline = time.monotonic() + 500
     while not metrics.exists() or len(metrics.read_bytes().splitlines()) < 3:

@@ -208,7 +208,10 @@ class Replayer(nn.Module):
 
     def forward(self, batch: TokenBatch | None, **settings: Any) -> Replay | None:
         """The replay of a batch; None replays nothing."""
-        return None if batch is None else self._replay(batch, **settings)
+        if batch is None:
+            return None
+        replay: Replay = self._replay(batch, **settings)
+        return Replay(*(part.clone() for part in replay))  # FSDP2 warns of views
 
 
 def spread(
