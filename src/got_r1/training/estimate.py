@@ -19,7 +19,7 @@ from got_r1.policy import model_folder
 from got_r1.policy.decoder import PREFILL_TOKENS
 from got_r1.policy.janus import TEMPLATE, Policy, acting_parts
 from got_r1.policy.replay import LOGITS_AT_ONCE
-from got_r1.policy.sampler import CPU_PACE, CUDA_PACE
+from got_r1.policy.sampler import CPU_PACE, CUDA_PACE, LENGTH_GROUP
 from got_r1.training import memory
 from got_r1.training.meta import (
     Part,
@@ -353,7 +353,7 @@ class Sizing:
         tables = config.vq_config.num_embeddings * language.hidden_size
         tables += 2 * language.max_position_embeddings * language.head_dim
         tables *= size
-        at_once = min(rows, max(1, PREFILL_TOKENS // text))
+        at_once = min(rows, LENGTH_GROUP, max(1, PREFILL_TOKENS // text))
         prefill = memory.prefill_bytes(language, size, text, at_once, flash=self.gpu)
         room = pace.round_up(text - prompt - 1)
         chains = {
