@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,7 +41,7 @@ class Samples:
         if len(parts) == 1:
             return parts[0]
         chains = [part.rollout.chains for part in parts]
-        columns = {
+        columns: dict[str, Any] = {
             field.name: tuple(row for one in chains for row in getattr(one, field.name))
             for field in dataclasses.fields(WrittenChains)
             if field.name != "seed"
