@@ -8,10 +8,10 @@
     python bench/rollout.py --size 1b --dtype bfloat16 --prompts 8 --group 16 --limit 600 --check 8
 
 First all three sample greedily in float32 and must choose the same tokens (or part where two tokens
-are equally likely up to rounding, which is counted and told). Then they are timed in
-turn, for several rounds; ratios are taken inside each round, so that a machine that is busy with
-something else slows both sides. `alone` works chain by chain, so its images per second are measured
-on a few of the chains.
+are equally likely up to rounding, which is counted and told). Then they are timed in turn, for
+several rounds; ratios are taken inside each round, so that a machine that is busy with something
+else slows both sides (where it is very busy, `--clock cpu`). `alone` works chain by chain, so its
+images per second are measured on a few of the chains.
 
 Peak memory is what a rollout needs beyond the weights: on CUDA the allocator's peak, on a CPU the
 growth of the process's resident memory (VmHWM in Linux, reset before each measurement).
@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import functools
 import gc
 import re
 import statistics
@@ -72,7 +73,7 @@ def main() -> None:
         f"{args.size or args.model}: {text.num_hidden_layers} layers x {text.hidden_size}, "
         f"{policy.image_tokens} image tokens of {sizes.num_embeddings}; {len(rows)} chains of "
         f"{args.prompts} prompts, guidance {args.guidance:g}, {args.dtype}, {where}, "
-        f"{torch.get_num_threads()} CPU threads, torch {torch.__version__}"
+        f"{torch.get_num_threads()} CPU threads, torch {torch.__version__}, {args.clock} seconds"
     )
     print(
         f"greedy tokens in float32: the same on {len(check)} chains"
@@ -88,9 +89,11 @@ def main() -> None:
     }
     rates: dict[str, list[float]] = {name: [] for name in contenders}
     peaks: dict[str, list[float]] = {name: [] for name in contenders}
+    clock = time.process_time if args.clock == "cpu" else time.perf_counter
     for _ in range(args.rounds):
         for name, (sampler, some) in contenders.items():
-            seconds, peak = measure(policy, lambda s=sampler, p=some: s(policy, p, **settings))
+            work = functools.partial(sampler, policy, some, **settings)
+            seconds, peak = measure(policy, work, clock)
             rates[name].append(len(some) / seconds)
             peaks[name].append(peak)
 
@@ -107,7 +110,7 @@ def main() -> None:
             f"ours is {statistics.median(ratios):.2f} x {name} "
             f"({min(ratios):.2f} .. {max(ratios):.2f} in {args.rounds} rounds)"
         )
-    report_bound(policy, rows, settings, args.rounds)
+    report_bound(policy, rows, settings, args.rounds, clock)
 
 
 def arguments() -> argparse.Namespace:
@@ -125,6 +128,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--alone", type=int, default=8, help="chains that `alone` is timed on")
     parser.add_argument("--check", type=int, default=64, help="chains whose tokens are compared")
+    parser.add_argument(
+        "--clock",
+        default="wall",
+        choices=["wall", "cpu"],
+        help="cpu: this process's own seconds, for a processor that others use as well (1 thread)",
+    )
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: torch's default")
     return parser.parse_args()
 
@@ -150,7 +159,9 @@ def roll_out(
 # -- measuring -------------------------------------------------------------------------------------
 
 
-def measure(policy: Policy, work: Callable[[], object]) -> tuple[float, float]:
+def measure(
+    policy: Policy, work: Callable[[], object], clock: Callable[[], float]
+) -> tuple[float, float]:
     """Seconds, and peak bytes beyond what was held before."""
     gc.collect()
     on_gpu = policy.device.type == "cuda"
@@ -163,11 +174,11 @@ def measure(policy: Policy, work: Callable[[], object]) -> tuple[float, float]:
         ctypes.CDLL(None).malloc_trim(0)  # freed pages go back, so that they are counted again
         Path("/proc/self/clear_refs").write_text("5")  # the high-water mark falls to today's level
         before = resident("VmRSS")
-    start = time.perf_counter()
+    start = clock()
     work()
     if on_gpu:
         torch.cuda.synchronize()
-    seconds = time.perf_counter() - start
+    seconds = clock() - start
     peak = torch.cuda.max_memory_allocated() if on_gpu else resident("VmHWM")
     return seconds, peak - before
 
@@ -179,23 +190,27 @@ def resident(field: str) -> int:
 
 
 def report_bound(
-    policy: Policy, rows: Sequence[Prompt], settings: dict[str, float], rounds: int
+    policy: Policy,
+    rows: Sequence[Prompt],
+    settings: dict[str, float],
+    rounds: int,
+    clock: Callable[[], float],
 ) -> None:
     """What memory bandwidth allows, stage by stage, and the share of it that was reached."""
-    bandwidth = statistics.median(copy_bandwidth(policy.device) for _ in range(rounds))
+    bandwidth = statistics.median(copy_bandwidth(policy.device, clock) for _ in range(rounds))
     seconds: dict[str, list[float]] = {"chains": [], "images": []}
     sampler = Sampler(policy)
     prompts = list(dict.fromkeys(rows))
     group = len(rows) // len(prompts)
     for _ in range(rounds):
-        start = time.perf_counter()  # both stages end with a transfer to the host: no wait needed
+        start = clock()  # both stages end with a transfer to the host: no wait needed
         written = sampler.write_chains(
             prompts, group, seed=0, limit=int(settings["limit"]), temperature=0
         )
-        middle = time.perf_counter()
+        middle = clock()
         sampler.draw_images(written, guidance=settings["guidance"], temperature=0)
         seconds["chains"].append(middle - start)
-        seconds["images"].append(time.perf_counter() - middle)
+        seconds["images"].append(clock() - middle)
     print(f"\nbound by memory bandwidth, copies at {bandwidth / 1e9:.1f} GB/s:")
     for stage, needed in least_bytes(policy, written, settings["guidance"]).items():
         took, bound = statistics.median(seconds[stage]), needed / bandwidth
@@ -233,7 +248,7 @@ def least_bytes(policy: Policy, written: WrittenChains, guidance: float) -> dict
     }
 
 
-def copy_bandwidth(device: torch.device) -> float:
+def copy_bandwidth(device: torch.device, clock: Callable[[], float]) -> float:
     """Bytes read and written in a second of copying a large tensor."""
     source = torch.ones((2**30 if device.type == "cuda" else 2**28) // 4, device=device)
     target = torch.empty_like(source)
@@ -241,12 +256,12 @@ def copy_bandwidth(device: torch.device) -> float:
     repeats = 3
     if device.type == "cuda":
         torch.cuda.synchronize()
-    start = time.perf_counter()
+    start = clock()
     for _ in range(repeats):
         target.copy_(source)
     if device.type == "cuda":
         torch.cuda.synchronize()
-    return repeats * 2 * source.nbytes / (time.perf_counter() - start)
+    return repeats * 2 * source.nbytes / (clock() - start)
 
 
 if __name__ == "__main__":

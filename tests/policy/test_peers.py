@@ -11,7 +11,7 @@ from got_r1.icons.prompts import prompt_list
 from got_r1.policy.janus import Policy
 
 BENCH = Path(__file__).parents[2] / "bench"
-LIMIT = 100
+LIMIT = 150
 
 
 @pytest.mark.parametrize("guidance", [1.0, 5.0])

@@ -12,8 +12,8 @@ from torch import Tensor
 from got_r1.errors import BadInput
 from got_r1.policy import decoder
 from got_r1.policy import sampler as sampler_module
-from got_r1.policy.decoder import Cache
-from got_r1.policy.janus import Policy, TokenBatch
+from got_r1.policy.decoder import Cache, Linear
+from got_r1.policy.janus import Policy, TokenBatch, effective_weight
 from got_r1.policy.sampler import Pace, Sampler, draw, invert, smaller
 from got_r1.records import Prompt, Rollout
 
@@ -199,13 +199,14 @@ def test_the_pace_and_the_prefills_parts_change_nothing(
     shipped: Policy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a GPU does differently, graphs apart: shapes in steps, rare looks, dead rows kept."""
-    monkeypatch.setattr(sampler_module, "LENGTH_GROUP", 64)
-    expected = roll_out(shipped, 2.0, limit=32)
+    whole = Sampler(shipped).write_chains(PROMPTS, 3, seed=3, limit=150, temperature=0.9)
+    limit = sorted(len(ids) for ids in whole.token_ids)[4]  # some end by themselves, some do not
+    expected = roll_out(shipped, 2.0, limit=limit)
     assert set(expected.chains.stops) == {"begin_of_image", "length"}
     monkeypatch.setattr(decoder, "PREFILL_TOKENS", 40)
     monkeypatch.setattr(sampler_module, "LENGTH_GROUP", 4)
     sampler = Sampler(shipped, Pace(span=16, look=5, halve=True, graphs=False))
-    chains = sampler.write_chains(PROMPTS, 3, seed=3, limit=32, temperature=0.9)
+    chains = sampler.write_chains(PROMPTS, 3, seed=3, limit=limit, temperature=0.9)
     found = sampler.draw_images(chains, guidance=2.0, temperature=1.1)
     assert chains.stops == expected.chains.stops
     for a, b in zip(chains.token_ids, expected.chains.token_ids, strict=True):
@@ -222,6 +223,27 @@ def test_no_weight_is_copied(policy: Policy) -> None:
     ):
         assert layer.query.weight.data_ptr() == module.self_attn.q_proj.weight.data_ptr()
         assert layer.down.weight.data_ptr() == module.mlp.down_proj.weight.data_ptr()
+
+
+def test_small_updates_act_in_bfloat16_as_in_training(lora_policy: Policy) -> None:
+    # Ten steps of 1e-5 on each entry: a merged weight would round much of it away.
+    module = lora_policy.model.model.language_model.layers[0].mlp.gate_proj.to(torch.bfloat16)
+    torch.manual_seed(0)
+    x = torch.randn(2048, module.in_features).bfloat16()
+    with torch.no_grad():
+        up = module.lora_B["default"].weight
+        up.copy_(1e-4 * torch.randn_like(up).sign())
+        base = module.base_layer(x)
+        sampled = torch.empty_like(base)
+        Linear.read(module).write(x, sampled)
+        trained = (module(x) - base).float()
+        merged = (x @ effective_weight(module).t() - base).float()
+
+    def share(update: torch.Tensor) -> float:
+        return float((update * trained).sum() / trained.square().sum())
+
+    assert share((sampled - base).float()) == pytest.approx(1, abs=0.1)
+    assert share(merged) < 0.8
 
 
 @pytest.mark.parametrize(
@@ -299,7 +321,7 @@ def test_sampled_tokens_follow_the_policys_distribution(policy: Policy) -> None:
 @given(st.lists(st.booleans(), min_size=1, max_size=12), st.integers(0, 3))
 def test_keep_moves_whole_rows(alive: list[bool], spare: int) -> None:
     rows = len(alive)
-    content = torch.arange(rows, dtype=torch.float32)[:, None, None].expand(2, 2, rows, 5, 3)
+    content = torch.arange(rows, dtype=torch.float32)[:, None, None, None].expand(2, rows, 2, 5, 3)
     bias = -(torch.arange(rows, dtype=torch.float32) % 5)[:, None, None, None].expand(rows, 1, 1, 5)
     cache = Cache([content.clone()], bias.clone(), width=3)
     left = min(rows, sum(alive) + spare)
@@ -307,8 +329,28 @@ def test_keep_moves_whole_rows(alive: list[bool], spare: int) -> None:
     assert {row for row, lives in enumerate(alive) if lives} <= set(order.tolist())
     assert len(set(order.tolist())) == cache.rows == left
     for place, row in enumerate(order.tolist()):
-        assert (cache.layers[0][:, :, place, :4] == row).all()
+        assert (cache.layers[0][:, place, :, :4] == row).all()
         assert torch.equal(cache.bias[place], bias[row])
+
+
+def test_attention_in_parts_is_attention() -> None:
+    """With and without a shared prefix, grouped heads, hidden slots: against the fused kernel."""
+    torch.manual_seed(0)
+    rows, places, slots, size = 5, 7, 6, 8
+    query = torch.randn(rows, 2, 3, size)
+    keys, values = torch.randn(2, rows, 2, slots, size)
+    prefix = torch.randn(2, 2, places, size)
+    bias = torch.zeros(rows, 1, 1, places + slots)
+    bias[torch.rand(bias.shape) < 0.3] = -torch.inf
+    bias[..., -1] = 0
+    whole = torch.cat(
+        [prefix[:, None].expand(-1, rows, -1, -1, -1), torch.stack([keys, values])], dim=3
+    )
+    expected = decoder.attend_fused(query, whole[0], whole[1], bias)
+    found = decoder.attend_in_parts(query, keys, values, bias, prefix)
+    torch.testing.assert_close(found, expected)
+    found = decoder.attend_in_parts(query, whole[0], whole[1], bias)
+    torch.testing.assert_close(found, expected)
 
 
 # -- bad input -------------------------------------------------------------------------------------
