@@ -236,7 +236,7 @@ def spread(
     for one in policies:
         one.to(ranks.device)
     if dist.is_initialized():
-        policy.engine = DistributedDataParallel(Replayer(policy), broadcast_buffers=False)
+        policy.engine = DistributedDataParallel(Replayer(policy))
 
 
 def shard(policy: Policy, ranks: Ranks, low_precision: bool) -> nn.Module:
