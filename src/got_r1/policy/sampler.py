@@ -105,16 +105,14 @@ class Sampler:
         tokens = tokens.repeat_interleave(group)
         positions = torch.tensor([len(ids) - 1 for ids in heads], device=device)
         positions = positions.repeat_interleave(group)
-        order = torch.arange(
-            len(rows), device=device
-        )  # which row stands in which slot of the batch
+        order = torch.arange(len(rows), device=device)  # which row stands in which place
         stopped = torch.zeros(len(rows), dtype=torch.bool, device=device)
         place = torch.zeros(1, dtype=torch.long, device=device)
         written = torch.full((len(rows), limit), policy.pad_id, device=device)
         logprobs = torch.zeros(len(rows), limit, device=device)
 
         def advance(count: int, span: int) -> None:
-            """One token for the batch's `count` slots. What a stopped row writes is cut off."""
+            """One token for the first `count` places. What a stopped row writes is cut off."""
             states = decoder.step(
                 decoder.embed_text(tokens[:count]), positions[:count], [cache], span
             )
