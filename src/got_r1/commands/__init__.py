@@ -1,0 +1,14 @@
+"""The commands: a module for each group, which adds its arguments and does its work.
+
+Results go to stdout, as JSON with `--json`; progress and errors go to stderr. Heavy imports happen
+inside the functions, so that `--help` and a typing mistake answer at once.
+"""
+
+from __future__ import annotations
+
+from got_r1.commands import convert, evaluate, report, sample, score, train
+
+__all__ = ["COMMANDS"]
+
+COMMANDS = (train, sample, score, convert, evaluate, report)
+"""In the order of `--help`."""

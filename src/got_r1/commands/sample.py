@@ -1,0 +1,135 @@
+"""`sample`: chains and images for one prompt or a file of them."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from got_r1.commands.arguments import MODEL_HELP, add, add_sampling, at_least, positive, show
+from got_r1.commands.models import load_sampling_policy, rollout_settings
+from got_r1.errors import BadInput
+from got_r1.sample_files import LAYOUTS
+
+__all__ = ["register"]
+
+
+def register(subparsers: Any) -> None:
+    """Adds the command."""
+    one = add(subparsers, "sample", sample, "write chains and draw images for a prompt")
+    one.add_argument("--model", required=True, metavar="DIR", help=MODEL_HELP)
+    what = one.add_mutually_exclusive_group(required=True)
+    what.add_argument("--prompt", metavar="TEXT", help="what to draw")
+    what.add_argument(
+        "--prompts",
+        metavar="FILE",
+        help="UTF-8 text, a prompt a line, or .jsonl with a column 'prompt'",
+    )
+    one.add_argument(
+        "--n", type=at_least(1), default=1, metavar="N", help="chains for each prompt (1)"
+    )
+    one.add_argument(
+        "--images-per-chain",
+        type=at_least(1),
+        default=1,
+        metavar="M",
+        help="images drawn from each chain (1)",
+    )
+    one.add_argument("--chain", metavar="FILE", help="draw this plan: a chain, or a NNN.json")
+    add_sampling(one)
+    one.add_argument(
+        "--temperature",
+        type=positive,
+        metavar="T",
+        help="of chain and image (1; of the image the model's own, else 1)",
+    )
+    one.add_argument(
+        "--image-temperature", type=positive, metavar="T", help="of the image alone (as above)"
+    )
+    one.add_argument(
+        "--chain-limit",
+        type=at_least(1),
+        metavar="TOKENS",
+        help="longest chain (600, or what a small model's context leaves)",
+    )
+    one.add_argument(
+        "--batch",
+        type=at_least(1),
+        default=16,
+        metavar="B",
+        help="images drawn at once, for speed against memory (16)",
+    )
+    one.add_argument(
+        "--dtype",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="of the weights (float32)",
+    )
+    one.add_argument(
+        "--device", choices=("cpu", "cuda"), help="where to draw (the GPU where there is one)"
+    )
+    one.add_argument(
+        "--layout",
+        choices=LAYOUTS,
+        default="numbered",
+        help="NNN.png beside NNN.json, or samples/ named as T2I-CompBench expects (numbered)",
+    )
+    one.add_argument(
+        "--resume", action="store_true", help="draw what is missing of an interrupted --out"
+    )
+    one.add_argument("--out", required=True, metavar="DIR", help="new folder")
+
+
+def sample(args: argparse.Namespace) -> None:
+    """`sample`: chains and images for one prompt or a file of them, in a folder."""
+    from got_r1.inputs import check_prompt, read_plan, read_prompts
+    from got_r1.records import Prompt
+    from got_r1.sample_files import SampleFiles
+
+    if args.prompts is None:
+        prompts = [Prompt(check_prompt(args.prompt))]
+    elif args.chain:
+        raise BadInput("--chain is the plan of one prompt: give it with --prompt, not --prompts.")
+    else:
+        prompts = read_prompts(args.prompts)
+    chain_text = read_plan(args.chain) if args.chain else None
+    files = SampleFiles(Path(args.out), args.layout)
+    files.check_prompts(prompts)
+    files.check_folder(args.resume)
+
+    from got_r1.sampling import fingerprint
+    from got_r1.sampling import sample as draw
+
+    policy = load_sampling_policy(args)
+    rollout = rollout_settings(policy, prompts, args, chain_text)
+    arguments = {
+        "model": args.model,
+        "weights": fingerprint(policy),
+        "dtype": args.dtype,
+        "device": policy.device.type,  # each rounds in its own way
+        "layout": args.layout,
+        "n": args.n,
+        "images_per_chain": args.images_per_chain,
+        "seed": args.seed,
+        **rollout.model_dump(),
+        "chain": chain_text,
+        "prompts": [asdict(prompt) for prompt in prompts],
+    }
+    files.begin(arguments)
+    done = draw(
+        policy,
+        prompts,
+        n=args.n,
+        seed=args.seed,
+        rollout=rollout,
+        files=files,
+        images_per_chain=args.images_per_chain,
+        batch=args.batch,
+        chain_text=chain_text,
+        quiet=args.json,
+    )
+    names = [str(image) for image in done.images]
+    speed = done.drawn / done.seconds if done.drawn else None
+    facts = {"drawn": done.drawn, "seconds": done.seconds, "images_per_second": speed}
+    show(args, {"files": names, **facts}, "\n".join(names))

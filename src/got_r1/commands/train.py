@@ -1,0 +1,146 @@
+"""`prepare` and `train`: from a recipe to token shards, to a run folder."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from got_r1.commands.arguments import add, add_overrides, at_least, positive, show
+from got_r1.errors import BadInput
+
+if TYPE_CHECKING:
+    from got_r1.config import Recipe
+
+__all__ = ["register"]
+
+
+def register(subparsers: Any) -> None:
+    """Adds the commands."""
+    one = add(subparsers, "prepare", prepare, "encode SFT data into tokens, once")
+    one.add_argument(
+        "recipe", metavar="RECIPE", help="YAML file: its model.path, its data settings"
+    )
+    one.add_argument("out", metavar="OUT", help="folder of the tokens; a part done is gone on from")
+    add_overrides(one)
+
+    one = add(subparsers, "train", train, "train a model by a recipe")
+    one.add_argument("stage", choices=("vq", "sft", "rl"), help="image tokens, fine-tuning, GRPO")
+    one.add_argument("recipe", metavar="RECIPE", help="YAML file, such as recipes/icons.yaml")
+    add_overrides(one)
+    one.add_argument("--resume", action="store_true", help="go on from the newest checkpoint")
+    dry = one.add_argument_group("before a run")
+    dry.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="only say what it would take: parameters, memory, tokens and judge calls; "
+        "model.path may be janus-pro-1b or janus-pro-7b",
+    )
+    dry.add_argument(
+        "--processes", type=at_least(1), metavar="N", help="plan for N processes (torchrun's, or 1)"
+    )
+    dry.add_argument(
+        "--gpu-memory",
+        type=positive,
+        metavar="GIB",
+        help="plan for GPUs of this memory (what is here)",
+    )
+
+
+def prepare(args: argparse.Namespace) -> None:
+    """`prepare`: the triples of a recipe's source in, token shards out."""
+    from got_r1.data import open_source
+    from got_r1.recipe_file import load_recipe
+
+    recipe = load_recipe(args.recipe, args.overrides)
+    source = open_source(recipe)
+
+    import torch
+
+    from got_r1.data.prepare import SKIPPED, prepare
+    from got_r1.policy import load_encoder
+
+    policy = load_encoder(recipe.model.path)
+    if torch.cuda.is_available():
+        policy.model.model.vqmodel.to("cuda")
+    out = Path(args.out)
+    made = prepare(policy, source, out, recipe.data, quiet=args.json).manifest
+    lines = [f"{made['kept']:,} of {made['records']:,} triples in {made['shards']} shards: {out}"]
+    lines += [f"skipped {count:,}: {problem}" for problem, count in made["skipped"].items()]
+    if made["skipped"]:
+        lines.append(f"their names: {out / SKIPPED}")
+    lines.append(f"train on them with: got-r1 train sft RECIPE data.shards={out}")
+    counts = {key: made[key] for key in ("records", "kept", "skipped", "shards")}
+    show(args, {"folder": str(out), **counts}, "\n".join(lines))
+
+
+def train(args: argparse.Namespace) -> None:
+    """`train vq|sft|rl`: a recipe in, a run folder out; with `--dry-run` what that takes."""
+    from got_r1.recipe_file import load_recipe
+
+    if not args.dry_run and (args.processes or args.gpu_memory):
+        raise BadInput("--processes and --gpu-memory are plans: give them with --dry-run.")
+    recipe = load_recipe(args.recipe, args.overrides)
+    plan_run(args, recipe)
+    if args.dry_run:
+        return
+    summary = stage(args.stage)(recipe, args.resume, args.json)
+    if os.environ.get("RANK", "0") != "0":  # under torchrun the first process speaks for all
+        return
+    evals = sorted(Path(recipe.run.dir, "evals").glob("*.json"), key=lambda p: p.stat().st_mtime)
+    show_run(args, summary, [json.loads(path.read_text(encoding="utf-8")) for path in evals])
+
+
+def plan_run(args: argparse.Namespace, recipe: Recipe) -> None:
+    """Raises BadInput where memory or disk cannot do; shows the estimate of a dry run."""
+    import torch
+
+    from got_r1.training.dry_run import check_room, device_bytes, render
+    from got_r1.training.estimate import estimate
+
+    elsewhere = args.gpu_memory is not None
+    processes = args.processes or int(os.environ.get("WORLD_SIZE", "1"))
+    result = estimate(
+        recipe, args.stage, gpu=elsewhere or torch.cuda.is_available(), processes=processes
+    )
+    memory = int(args.gpu_memory * 2**30) if elsewhere else device_bytes(processes)
+    if args.dry_run:
+        facts = result.to_json() | {"device_bytes": memory}
+        show(args, facts, render(result, memory))
+    if not elsewhere:
+        check_room(result, Path(recipe.run.dir), memory)
+
+
+def stage(name: str) -> Callable[[Recipe, bool, bool], dict[str, object]]:
+    """The training loop of that name, as `train(recipe, resume, quiet) -> summary`."""
+    match name:
+        case "vq":
+            if os.environ.get("WORLD_SIZE", "1") != "1":
+                raise BadInput("train vq is for one process: start it without torchrun.")
+            from got_r1.training import vq
+
+            return vq.train
+        case "sft":
+            from got_r1.training import sft
+
+            return sft.train
+        case "rl":
+            from got_r1.training import rl
+
+            return rl.train
+        case _:
+            raise ValueError(name)
+
+
+def show_run(
+    args: argparse.Namespace, summary: dict[str, object], evals: list[dict[str, Any]]
+) -> None:
+    from got_r1.benchmarks.base import comparison_table
+
+    tables = [one for one in evals if "metrics" in one]
+    lines = [comparison_table(tables), ""] if tables else []
+    lines += [f"{name.replace('_', ' ')}: {value}" for name, value in summary.items()]
+    show(args, summary | {"evals": evals}, "\n".join(lines))
