@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from got_r1.chain import format_chain, parse
 from got_r1.config import RewardSection
 from got_r1.errors import BadInput, RunFailed
+from got_r1.judges.oracle import OracleJudge
 from got_r1.records import (
     Ask,
     Box,
@@ -20,6 +21,7 @@ from got_r1.records import (
     JudgeFailure,
     PlannedObject,
     Prompt,
+    QualityAsk,
     SemanticAsk,
     SpatialAsk,
     Verdict,
@@ -27,6 +29,7 @@ from got_r1.records import (
 from got_r1.rewards import (
     active_terms,
     check_config,
+    check_judge,
     combine,
     mean_iou,
     reward,
@@ -53,6 +56,7 @@ class Recorder:
             SpatialAsk: Verdict(0.6),
             GroundingAsk: Verdict(None, (FoundObject("heart", Box(0, 0, 100, 50)),)),
             ImageAsk: Verdict(0.9),
+            QualityAsk: Verdict(0.25),
         } | (answers or {})
 
     def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
@@ -129,10 +133,27 @@ def test_active_terms():
 
 def test_settings_without_a_reward_are_refused():
     check_config(RewardSection(r_sem=0, r_ri=0))
-    with pytest.raises(BadInput, match="no judge of image quality"):
-        check_config(RewardSection(formula="product_v2", r_hps=1))
+    check_config(RewardSection(formula="product_v2", r_hps=1))
+    with pytest.raises(BadInput, match="product_v1 has no place for it"):
+        check_config(RewardSection(r_hps=1))
     with pytest.raises(BadInput, match="every term"):
         check_config(RewardSection(r_sem=0, r_spa=0, r_ri=0, r_pi=0))
+
+
+def test_a_judge_that_cannot_rate_a_picture_is_refused_before_the_run():
+    on = RewardSection(formula="product_v2", r_hps=1)
+    check_judge(Recorder(), on)
+    mute = Recorder({QualityAsk: JudgeFailure("no model of quality")})
+    with pytest.raises(BadInput, match=r"no model of quality.*reward\.r_hps=0"):
+        check_judge(mute, on)
+    with pytest.raises(BadInput, match="the oracle cannot say"):
+        check_judge(OracleJudge(), on)
+
+
+def test_a_judge_is_not_asked_about_quality_unless_it_counts():
+    judge = Recorder()
+    check_judge(judge, RewardSection())
+    assert judge.batches == []
 
 
 # -- R_RI ----------------------------------------------------------------------------------------
@@ -215,6 +236,14 @@ def test_only_active_terms_are_asked():
     assert result.total == pytest.approx(0.54)
 
 
+def test_quality_is_asked_in_the_second_stage():
+    judge = Recorder()
+    config = RewardSection(formula="product_v2", r_hps=1)
+    [result] = score(judge, [PROMPT], [CHAIN], [IMAGE], config)
+    assert [type(ask) for ask in judge.batches[1]] == [GroundingAsk, ImageAsk, QualityAsk]
+    assert result.total == pytest.approx(0.9 * 0.7 * 0.5 * 0.25)
+
+
 def test_no_batch_is_sent_when_nothing_is_asked():
     judge = Recorder()
     assert stage_one(judge, [PROMPT], [CHAIN], RewardSection(r_sem=0, r_spa=0)) == [{}]
@@ -241,12 +270,13 @@ def test_a_malformed_chain_scores_zero_and_is_not_asked_about():
     assert all("unclosed tag" in verdict.reasoning for verdict in result.verdicts.values())
 
 
-@pytest.mark.parametrize("kind", [SemanticAsk, SpatialAsk, GroundingAsk, ImageAsk])
+@pytest.mark.parametrize("kind", [SemanticAsk, SpatialAsk, GroundingAsk, ImageAsk, QualityAsk])
 def test_a_failure_of_the_judge_is_no_score(kind):
     failure = JudgeFailure("no reply")
-    [result] = score(Recorder({kind: failure}), [PROMPT], [CHAIN], [IMAGE], RewardSection())
+    config = RewardSection(formula="product_v2", r_hps=1)
+    [result] = score(Recorder({kind: failure}), [PROMPT], [CHAIN], [IMAGE], config)
     assert result.total is None
-    assert len(result.terms) == 3
+    assert len(result.terms) == 4
     assert failure in result.verdicts.values()
 
 

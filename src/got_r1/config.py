@@ -219,7 +219,10 @@ class RewardSection(Section):
         1.0, ge=0, description="weight of prompt->image fidelity; 0 switches it off"
     )
     r_hps: float = Field(
-        0.0, ge=0, description="weight of image quality (v2 only); 0 switches it off"
+        0.0,
+        ge=0,
+        description="weight of image quality by HPS v2.1 (product_v2 or sum; needs a judge that "
+        "answers it, such as 'experts'); 0 switches it off"
     )
 
 
@@ -243,7 +246,7 @@ class OptimizerSection(Section):
 class VQSection(OptimizerSection):
     """Training of the image tokenizer (the embedded world only)."""
 
-    batch: int = Field(32, ge=1, description="images a step")
+    batch: int = Field(32, ge=2, description="images a step, two drawings of a scene each")
 
 
 class SFTSection(OptimizerSection):

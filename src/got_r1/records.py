@@ -25,6 +25,7 @@ __all__ = [
     "JudgeFailure",
     "PlannedObject",
     "Prompt",
+    "QualityAsk",
     "Reward",
     "Rollout",
     "SemanticAsk",
@@ -112,7 +113,15 @@ class ImageAsk:
     image: np.ndarray
 
 
-Ask = SemanticAsk | SpatialAsk | GroundingAsk | ImageAsk
+@dataclass(frozen=True, slots=True)
+class QualityAsk:
+    """R_HPS: how much would people like the image? `image`: uint8 [height, width, 3]."""
+
+    prompt: Prompt
+    image: np.ndarray
+
+
+Ask = SemanticAsk | SpatialAsk | GroundingAsk | ImageAsk | QualityAsk
 
 
 @dataclass(frozen=True, slots=True)

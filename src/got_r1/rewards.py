@@ -4,7 +4,7 @@
     r_spa   prompt -> chain   the planned layout holds what the prompt asks
     r_ri    chain  -> image   the planned objects are found where they were planned (mean IoU)
     r_pi    prompt -> image   the image shows what the prompt says
-    r_hps   image quality     (formula product_v2 only)
+    r_hps   prompt -> image   people would find it a good picture (HPS v2.1; the paper's version 2)
 
 Terms are asked for in two stages, so that chains are judged while their images are being drawn.
 Two kinds of fault are kept apart (GoT-R1's peers mix them up):
@@ -19,6 +19,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from got_r1.config import RewardSection
 from got_r1.errors import BadInput, RunFailed
 from got_r1.layout import iou, match_boxes
@@ -30,6 +32,7 @@ from got_r1.records import (
     ImageAsk,
     JudgeFailure,
     Prompt,
+    QualityAsk,
     Reward,
     SemanticAsk,
     SpatialAsk,
@@ -37,8 +40,6 @@ from got_r1.records import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from got_r1.judges.base import Judge
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "Verdicts",
     "active_terms",
     "check_config",
+    "check_judge",
     "combine",
     "mean_iou",
     "reward",
@@ -105,15 +107,34 @@ def active_terms(config: RewardSection) -> tuple[str, ...]:
 
 def check_config(config: RewardSection) -> None:
     """Raise `BadInput` for settings that no reward can be made from."""
-    if config.r_hps > 0:
+    if config.r_hps > 0 and config.formula == "product_v1":
         raise BadInput(
-            f"reward.r_hps is {config.r_hps:g}, but this version has no judge of image quality: "
-            "set reward.r_hps=0"
+            f"reward.r_hps is {config.r_hps:g}, but reward.formula=product_v1 has no place for it: "
+            "set reward.formula=product_v2 or reward.r_hps=0"
         )
     if not active_terms(config):
         raise BadInput(
             "every term of the reward is switched off: give at least one of reward.r_sem, "
             "reward.r_spa, reward.r_ri, reward.r_pi a weight above 0"
+        )
+
+
+def check_judge(judge: Judge, config: RewardSection) -> None:
+    """Raise `BadInput` when r_hps is on and the judge cannot rate a picture.
+
+    Most judges answer the other four asks and not this one. Rather than have every judge (and
+    every cache or mixture around one) declare what it can do, one picture is put to it before the
+    run: a failure then costs a second, not a step whose samples all leave their groups.
+    """
+    if config.r_hps <= 0:
+        return
+    ask = QualityAsk(Prompt("a grey square"), np.full((64, 64, 3), 128, dtype=np.uint8))
+    (answers,) = _answers(judge, [{"r_hps": ask}])
+    if isinstance(answer := answers["r_hps"], JudgeFailure):
+        raise BadInput(
+            f"reward.r_hps is {config.r_hps:g}, but the judge cannot rate a picture "
+            f"({answer.reason}): give r_hps a judge that can, such as 'experts', or set "
+            "reward.r_hps=0"
         )
 
 
@@ -142,7 +163,7 @@ def stage_two(
     images: Sequence[np.ndarray],
     config: RewardSection,
 ) -> list[Verdicts]:
-    """Ask for r_ri and r_pi, once the images (uint8 [height, width, 3]) are drawn."""
+    """Ask for r_ri, r_pi and r_hps, once the images (uint8 [height, width, 3]) are drawn."""
     wanted: list[dict[str, Ask]] = []
     for prompt, chain, image in zip(prompts, chains, images, strict=True):
         asks: dict[str, Ask] = {}
@@ -150,6 +171,8 @@ def stage_two(
             asks["r_ri"] = GroundingAsk(chain, image)
         if config.r_pi > 0:
             asks["r_pi"] = ImageAsk(prompt, image)
+        if config.r_hps > 0:
+            asks["r_hps"] = QualityAsk(prompt, image)
         wanted.append({} if chain.problems else asks)
     return _answers(judge, wanted)
 

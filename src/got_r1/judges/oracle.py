@@ -54,6 +54,7 @@ from got_r1.records import (
     ImageAsk,
     JudgeFailure,
     Prompt,
+    QualityAsk,
     SemanticAsk,
     SpatialAsk,
     Verdict,
@@ -66,11 +67,15 @@ _PARTLY = 0.5  # r_spa's layout when the relation is half there
 _WRONG = 0.1  # and when it is not there at all
 _OVERLAPPING = 0.5  # r_spa's factor when boxes overlap
 
+_NO_QUALITY = JudgeFailure(
+    "the oracle cannot say how good an image looks: icons have no more or less beautiful form"
+)
+
 _parse = lru_cache(maxsize=4096)(parse)
 
 
 class OracleJudge:
-    """A `Judge` of icon-world prompts; any other prompt is a `JudgeFailure`.
+    """A `Judge` of icon-world prompts; any other prompt is a `JudgeFailure`, and so is r_hps.
 
     An image without icons, or of noise, is no failure: it scores 0.
     """
@@ -89,6 +94,9 @@ class OracleJudge:
         for ask in asks:
             if isinstance(ask, GroundingAsk):
                 answers.append(_ground(ask.chain, look(ask.image)))
+                continue
+            if isinstance(ask, QualityAsk):
+                answers.append(_NO_QUALITY)
                 continue
             meaning = _parse(ask.prompt.text)
             if meaning is None:
