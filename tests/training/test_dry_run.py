@@ -28,7 +28,7 @@ from got_r1.training.dry_run import check_room, render, verdict
 from got_r1.training.estimate import Estimate, estimate
 from got_r1.training.meta import sum_bytes
 from got_r1.training.optimizer import make_optimizer, update
-from got_r1.training.vq import blank_policy, quantised
+from got_r1.training.vq import blank_policy, decode, encode
 
 MakeRecipe = Callable[..., Recipe]
 RECIPE = str(Path(__file__).parents[2] / "recipes" / "icons.yaml")
@@ -218,7 +218,7 @@ def test_the_image_tokenizer_keeps_what_is_said() -> None:
     policy.model.requires_grad_(False)
     policy.model.model.vqmodel.requires_grad_(True)
     pixels = torch.rand(2, 3, 40, 40)
-    measured = kept_bytes(policy, lambda: quantised(policy, pixels))
+    measured = kept_bytes(policy, lambda: decode(policy, encode(policy, pixels)))
     assert sum_of(found, "update", "activations") == pytest.approx(measured, rel=0.01)
 
 

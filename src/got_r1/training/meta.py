@@ -19,7 +19,7 @@ from got_r1.errors import BadInput
 from got_r1.policy import cannot_load, model_folder
 from got_r1.policy.janus import Policy, choose_trained
 from got_r1.policy.official_sizes import OFFICIAL_SIZES, official_sizes
-from got_r1.training.vq import blank_policy, quantised
+from got_r1.training.vq import blank_policy, decode, encode
 
 __all__ = [
     "Part",
@@ -132,5 +132,5 @@ def saved_bytes(policy: Policy, pixels: Tensor) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        quantised(policy, pixels)
+        decode(policy, encode(policy, pixels))
     return sum(t.untyped_storage().nbytes() for key, t in kept.items() if key not in weights)

@@ -16,23 +16,40 @@ from torch import Tensor
 
 from got_r1.config import Recipe
 from got_r1.icons.data import triples
+from got_r1.icons.looks import look_map, relook
 from got_r1.icons.measure import detector_accuracy
+from got_r1.icons.render import render
 from got_r1.icons.world import CELL
 from got_r1.policy.janus import Policy, to_pixels
 from got_r1.policy.tiny import build_policy
+from got_r1.training.codebook import (
+    CODES,
+    FORMS,
+    GROUND,
+    factored,
+    form_part,
+    look_cosines,
+    move_forms,
+    unused_forms,
+)
 from got_r1.training.optimizer import make_optimizer, update
 from got_r1.training.run import Run, seed_step
 
 __all__ = ["train"]
 
-COMMITMENT = 0.25  # weight of the commitment loss, as in the VQ-VAE paper
+WEIGHTS = {
+    "reconstruction": 1.0,
+    "codebook": 1.0,
+    "commitment": 0.25,  # as in the VQ-VAE paper
+    "ground": 0.01,
+    "look": 0.1,
+    "form": 0.5,
+}
 DRAWN_WEIGHT = 3.0  # weight of a drawn pixel beside the ground's 1
-GROUND = 0  # the code of every cell of bare ground
-GROUND_WEIGHT = 0.01  # weight of the loss that keeps bare ground on its code
-GROUND_TEMPERATURE = 0.1  # of its softmax over cosines
-IMAGES = 20_000  # renderings to draw batches from
-RESTART_EVERY = 50  # steps between restarts of unused codes
-PROBE = 512  # images that decide which codes are unused
+TEMPERATURE = 0.1  # of softmaxes over cosines
+SCENES = 10_000  # scenes to draw batches from, each in two choices of looks
+RESTART_EVERY = 50  # steps between restarts of unused forms
+PROBE = 512  # images that decide which forms are unused
 
 
 def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str, object]:
@@ -42,36 +59,35 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
     policy.model.requires_grad_(False)
     vq = policy.model.model.vqmodel.requires_grad_(True).train()
     optimizer = make_optimizer(vq.parameters(), section)
-    images = np.stack([t.image for t in triples(IMAGES, recipe.run.seed)])
+    images, looks = scene_pairs(SCENES, recipe.run.seed)
+    probe = to_pixels(images[: PROBE // 2].reshape(-1, *images.shape[2:]))
 
     with Run.open(
         recipe, section, policy, optimizer, title="VQ", resume=resume, quiet=quiet
     ) as run:
         if run.fresh:
-            initialise_codebook(policy, images[:PROBE])
+            initialise_codebook(policy, probe)
         for step in run.steps():
             seed = seed_step(recipe.run.seed, step)
-            rows = np.random.default_rng(seed).integers(len(images), size=section.batch)
-            pixels = to_pixels(images[rows])
+            rows = np.random.default_rng(seed).integers(len(images), size=section.batch // 2)
+            pixels = to_pixels(images[rows].reshape(-1, *images.shape[2:]))
             with torch.autocast("cpu", torch.bfloat16, enabled=section.autocast):
-                decoded, states, codes = quantised(policy, pixels)
-            reconstruction = reconstruction_loss(decoded.float(), pixels)
-            codebook = F.mse_loss(codes, states.detach())
-            commitment = F.mse_loss(states, codes.detach())
-            ground = ground_loss(policy, states, pixels)
-            loss = reconstruction + codebook + COMMITMENT * commitment + GROUND_WEIGHT * ground
+                states = encode(policy, pixels)
+                losses = all_losses(policy, pixels, states, looks[rows].flatten(0, 1))
+            loss = torch.stack([WEIGHTS[name] * part for name, part in losses.items()]).sum()
             loss.backward()
             metrics = update(optimizer, section, step)
             if step % RESTART_EVERY == 0:
-                dead = unused_codes(policy, images[:PROBE])
-                metrics["codes_used"] = 1 - float(dead.float().mean())
+                unused = unused_forms(nearest(encode(policy, probe), codebook_of(policy)))
+                metrics["forms_used"] = 1 - float(unused.float().mean())
                 if step < 0.7 * section.steps:  # the rest is for polishing
-                    restart_codes(policy, states, pixels, dead)
+                    move_forms(vq.quantize.embedding.weight, unused, states[~bare_ground(pixels)])
             metrics["loss"] = loss.item()
-            run.log(step, metrics | {"loss/reconstruction": reconstruction.item()})
+            run.log(step, metrics | {f"loss/{name}": p.item() for name, p in losses.items()})
         # Unit codes make the library's own encoder right (it leaves the normalisation out).
         with torch.no_grad():
-            vq.quantize.embedding.weight.copy_(F.normalize(vq.quantize.embedding.weight, dim=-1))
+            vq.quantize.embedding.weight.copy_(codebook_of(policy))
+            policy.model.model.generation_embeddings.weight.copy_(codebook_of(policy))
         vq.eval().requires_grad_(False)
         folder = run.finish()
         read = detector_readings(policy, 2000, recipe.run.seed + 1)
@@ -79,11 +95,20 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
         return run.summary(model=str(folder), detector=read)
 
 
+def scene_pairs(count: int, seed: int) -> tuple[NDArray[np.uint8], Tensor]:
+    """Scenes, each drawn twice in different looks: uint8 [count, 2, height, width, 3], and the look
+    of every cell, int64 [count, 2, h, w]."""
+    scenes = [(t.scene, relook(t.scene, f"{seed} {i}")) for i, t in enumerate(triples(count, seed))]
+    images = np.array([[render(scene) for scene in pair] for pair in scenes])
+    looks = np.array([[look_map(scene) for scene in pair] for pair in scenes])
+    return images, torch.from_numpy(looks)
+
+
 def blank_policy(seed: int) -> Policy:
     """The embedded configuration with random weights, and a tokenizer of the world's words."""
     corpus = triples(5000, seed)
     texts = (text for triple in corpus for text in (triple.prompt.text, triple.chain))
-    return build_policy(texts, seed=seed)
+    return build_policy(texts, seed=seed, codebook_size=CODES)
 
 
 def reconstruction_loss(decoded: Tensor, pixels: Tensor) -> Tensor:
@@ -93,17 +118,39 @@ def reconstruction_loss(decoded: Tensor, pixels: Tensor) -> Tensor:
     return error.abs().mean() + error.square().mean()
 
 
-def ground_loss(policy: Policy, states: Tensor, pixels: Tensor) -> Tensor:
-    """Cross-entropy of choosing the code `GROUND` for bare ground, codes by their cosines.
+def all_losses(policy: Policy, pixels: Tensor, states: Tensor, looks: Tensor) -> dict[str, Tensor]:
+    """The losses of a batch, by name: pixels [2n, 3, H, W], two drawings of a scene behind each
+    other, their unit states [2n, h, w, D], and the looks of their cells, int64 [2n, h, w].
 
-    Left to themselves its cells, two thirds of all, spread over hundreds of codes by what stands
-    elsewhere in the image: noise that no pixel shows, but that the language model would have to
-    learn and to sample.
+    Reconstruction, codebook and commitment are a VQ-VAE's. The others put every cell in its place
+    of the table of codes (`codebook`):
+
+    - ground: cross-entropy of choosing the code `GROUND` for bare ground. Left to themselves its
+      cells, two thirds of all, spread over hundreds of codes by what stands elsewhere in the image:
+      noise that no pixel shows, but that the language model would have to learn and to sample.
+    - look: cross-entropy of choosing the look of the object that covers a cell.
+    - form: squared distance of a cell's form in the two drawings.
     """
-    codebook = F.normalize(policy.model.model.vqmodel.quantize.embedding.weight, dim=-1)
-    cosines = states[bare_ground(pixels)] @ codebook.T
-    target = torch.full((len(cosines),), GROUND)
-    return F.cross_entropy(cosines / GROUND_TEMPERATURE, target)
+    codebook, drawn = codebook_of(policy), ~bare_ground(pixels)
+    codes = codebook[nearest(states, codebook).masked_fill(~drawn, GROUND)]
+    decoded = decode(policy, states + (codes - states).detach())  # straight-through gradients
+    to_ground = states[~drawn] @ codebook.T / TEMPERATURE
+    to_looks = look_cosines(states[drawn], codebook) / TEMPERATURE
+    forms = form_part(states)
+    between = (forms[0::2] - forms[1::2]).square().sum(-1)
+    return {
+        "reconstruction": reconstruction_loss(decoded.float(), pixels),
+        "codebook": F.mse_loss(codes, states.detach()),
+        "commitment": F.mse_loss(states, codes.detach()),
+        "ground": F.cross_entropy(to_ground, torch.full((len(to_ground),), GROUND)),
+        "look": F.cross_entropy(to_looks, looks[drawn]),
+        "form": between[drawn[0::2]].mean(),
+    }
+
+
+def codebook_of(policy: Policy) -> Tensor:
+    """The unit codes, float32 [codes, D]."""
+    return factored(policy.model.model.vqmodel.quantize.embedding.weight)
 
 
 def encode(policy: Policy, pixels: Tensor) -> Tensor:
@@ -113,20 +160,11 @@ def encode(policy: Policy, pixels: Tensor) -> Tensor:
     return F.normalize(states.permute(0, 2, 3, 1), dim=-1)
 
 
-def quantised(policy: Policy, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """A round trip with straight-through gradients: pixels, states and their codes.
-
-    States and codes live on the unit sphere, as the official VQ has it. Bare ground takes the code
-    `GROUND`, whichever is nearest.
-    """
+def decode(policy: Policy, codes: Tensor) -> Tensor:
+    """Pixels [B, 3, H, W] of unit codes [B, h, w, D]."""
     vq = policy.model.model.vqmodel
-    states = encode(policy, pixels)
-    codebook = F.normalize(vq.quantize.embedding.weight, dim=-1)
-    chosen = nearest(states, codebook).masked_fill(bare_ground(pixels), GROUND)
-    codes = codebook[chosen]
-    passed = states + (codes - states).detach()
-    decoded = vq.decoder(vq.post_quant_conv(passed.permute(0, 3, 1, 2)))
-    return decoded, states, codes
+    pixels: Tensor = vq.decoder(vq.post_quant_conv(codes.permute(0, 3, 1, 2)))
+    return pixels
 
 
 def bare_ground(pixels: Tensor) -> Tensor:
@@ -140,34 +178,13 @@ def nearest(states: Tensor, codebook: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def unused_codes(policy: Policy, images: NDArray[np.uint8]) -> Tensor:
-    """bool [codes]: the codes that no token of `images` takes."""
+def initialise_codebook(policy: Policy, pixels: Tensor) -> None:
+    """Starts the ground and every form on encoder states, so that none is dead from the first
+    step."""
+    states, bare = encode(policy, pixels), bare_ground(pixels)
     weight = policy.model.model.vqmodel.quantize.embedding.weight
-    used = nearest(encode(policy, to_pixels(images)), F.normalize(weight, dim=-1))
-    unused = torch.ones(len(weight), dtype=torch.bool)
-    unused[used.unique()] = False
-    return unused
-
-
-@torch.no_grad()
-def restart_codes(policy: Policy, states: Tensor, pixels: Tensor, dead: Tensor) -> None:
-    """Moves the codes marked in `dead` (bool [codes]) onto drawn cells' states [B, h, w, D]."""
-    dead = dead.clone()
-    dead[GROUND] = False
-    drawn = states[~bare_ground(pixels)]
-    chosen = drawn[torch.randperm(len(drawn))[: int(dead.sum())]]
-    weight = policy.model.model.vqmodel.quantize.embedding.weight
-    weight[dead.nonzero().squeeze(1)[: len(chosen)]] = chosen
-
-
-@torch.no_grad()
-def initialise_codebook(policy: Policy, images: NDArray[np.uint8]) -> None:
-    """Starts every code on an encoder state, so that none is dead from the first step."""
-    pixels = to_pixels(images)
-    states = encode(policy, pixels)
-    weight = policy.model.model.vqmodel.quantize.embedding.weight
-    weight[GROUND] = F.normalize(states[bare_ground(pixels)].mean(dim=0), dim=-1)
-    restart_codes(policy, states, pixels, torch.ones(len(weight), dtype=torch.bool))
+    weight[GROUND] = states[bare].mean(dim=0)
+    move_forms(weight, torch.ones(FORMS, dtype=torch.bool), states[~bare])
 
 
 def detector_readings(policy: Policy, count: int, seed: int) -> dict[str, dict[str, float]]:
