@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,7 +11,7 @@ from scipy import stats
 from torch import Tensor
 
 from got_r1.errors import BadInput
-from got_r1.policy import decoder
+from got_r1.policy import decoder, janus
 from got_r1.policy import sampler as sampler_module
 from got_r1.policy.decoder import Cache, Linear
 from got_r1.policy.janus import Policy, TokenBatch, effective_weight
@@ -178,6 +179,17 @@ def test_given_chains_hold_no_actions(policy: Policy) -> None:
     assert not chains.loss_mask[0].any()
     rollout = Sampler(policy).draw_images(chains, guidance=2.0)
     assert policy.decode_images(rollout.image_ids).shape == (1, 40, 40, 3)
+
+
+def test_many_images_are_decoded_as_each_alone(
+    policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = torch.randint(0, 64, (7, policy.image_tokens))
+    monkeypatch.setattr(janus, "decoded_at_once", lambda size: 3)
+    together = policy.decode_images(ids)
+    alone = np.concatenate([policy.decode_images(one[None]) for one in ids])
+    assert together.shape == (7, 40, 40, 3)
+    assert np.abs(together.astype(int) - alone.astype(int)).max() <= 1  # a rounding of pixels
 
 
 def test_a_sample_does_not_depend_on_its_neighbours(policy: Policy) -> None:

@@ -39,6 +39,7 @@ __all__ = [
     "TokenBatch",
     "acting_parts",
     "choose_trained",
+    "decoded_at_once",
 ]
 
 # Its bars for every load and save would tear through our own display.
@@ -135,9 +136,12 @@ class Policy:
     def decode_images(self, image_ids: Tensor) -> NDArray[np.uint8]:
         """Image tokens [B, I] to pixels: uint8 [B, height, width, 3]."""
         vq = self.model.model.vqmodel
-        pixels = vq.decode(image_ids.to(vq.post_quant_conv.weight.device))
-        pixels = (pixels.float().clamp(-1, 1) + 1) * 127.5
-        return pixels.round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+        decoded = []
+        for ids in image_ids.split(decoded_at_once(self.model.config.vision_config.image_size)):
+            pixels = vq.decode(ids.to(vq.post_quant_conv.weight.device))
+            pixels = (pixels.float().clamp(-1, 1) + 1) * 127.5
+            decoded.append(pixels.round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy())
+        return np.concatenate(decoded)
 
     @torch.no_grad()
     def encode_images(self, images: NDArray[np.uint8]) -> Tensor:
@@ -364,6 +368,12 @@ def acting_parts(model: JanusForConditionalGeneration) -> list[nn.Module]:
     ]
 
 
+def decoded_at_once(image_size: int) -> int:
+    """How many images of that side are decoded together: 16 of Janus-Pro's (our choice; more are
+    no faster and need their memory), but as much as a batch of small ones."""
+    return max(1, 16 * 384**2 // image_size**2)
+
+
 def to_pixels(images: NDArray[np.uint8]) -> Tensor:
     """uint8 [B, height, width, 3] to what the VQ reads: float32 [B, 3, height, width], [-1, 1]."""
     return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
@@ -375,11 +385,13 @@ def whole(tensor: Tensor) -> Tensor:
 
 
 def effective_weight(linear: Any) -> Tensor:
-    """A linear layer's weight as it acts: the base plus the active adapters' deltas."""
+    """A linear layer's weight as it acts: the base plus the active adapters' deltas, rounded once
+    to the base's type."""
     if not hasattr(linear, "base_layer"):
         return whole(linear.weight.detach())
-    weight = whole(linear.base_layer.weight.detach()).clone()
+    base = whole(linear.base_layer.weight.detach())
+    weight = base.to(torch.float32, copy=True)
     if not linear.disable_adapters:
         for name in linear.active_adapters:
-            weight += whole(linear.get_delta_weight(name).detach()).to(weight.dtype)
-    return weight
+            weight += whole(linear.get_delta_weight(name).detach())
+    return weight.to(base.dtype)

@@ -17,7 +17,7 @@ from transformers import JanusForConditionalGeneration
 from got_r1.config import Recipe
 from got_r1.policy import model_folder
 from got_r1.policy.decoder import PREFILL_TOKENS
-from got_r1.policy.janus import TEMPLATE, Policy, acting_parts
+from got_r1.policy.janus import TEMPLATE, Policy, acting_parts, decoded_at_once
 from got_r1.policy.replay import LOGITS_AT_ONCE
 from got_r1.policy.sampler import CPU_PACE, CUDA_PACE, LENGTH_GROUP
 from got_r1.training import memory
@@ -316,7 +316,8 @@ class Sizing:
             reference = self.dtype * acting // self.shards
         kept = self.resident(reference) | self.gathered(whole=True)
         chains, images = self.sampling_items(rows, prompt, text, image, guided)
-        pixels = {"decoded images": memory.decoding_bytes(config, self.dtype, rows)}
+        decoded = min(rows, decoded_at_once(config.vision_config.image_size))
+        pixels = {"decoded images": memory.decoding_bytes(config, self.dtype, decoded)}
         replays_guided = guided and section.logprob_mode == "guided"
         phases = [
             Phase("chains", kept | chains),
