@@ -1,0 +1,284 @@
+"""The light judge: CLIP, an open-vocabulary detector and HPS v2.1 in place of an MLLM.
+
+The paper tried "CLIP + GroundingDINO" as an ablation (it cost .03 to .13 in every column of
+T2I-CompBench) without saying which model gave which term. Our choice, a model for what it is good
+at; R_HPS is also what an MLLM judge borrows from here:
+
+    r_sem  cosine of prompt and chain, boxes stripped, by CLIP's text tower
+    r_spa  geometry of the planned boxes, where the prompt states one relation; else the cosine of
+           the drawn plan and the prompt
+    r_ri   boxes by the detector, asked for the planned names
+    r_pi   cosine of image and prompt
+    r_hps  HPS v2.1's rating of image and prompt
+
+A cosine becomes a score linearly between two bounds that are settings (`Scale`): the paper says
+only that terms lie in [0, 1]. CLIP reads bags of words rather than sentences: it hardly tells "left
+of" from "right of", or whose colour is whose. That is why r_spa asks it only where geometry cannot
+answer, and why an MLLM judge is the better one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from got_r1.chain import strip_boxes
+from got_r1.errors import BadInput
+from got_r1.icons.prompts import RELATION_PHRASES
+from got_r1.judges.settings import ExpertsSettings
+from got_r1.layout import NEAR_LIMIT, Relation, centre, draw_plan, gap, relation_holds
+from got_r1.records import (
+    Ask,
+    Box,
+    Chain,
+    FoundObject,
+    GroundingAsk,
+    ImageAsk,
+    JudgeFailure,
+    PlannedObject,
+    QualityAsk,
+    SemanticAsk,
+    SpatialAsk,
+    Verdict,
+)
+from got_r1.vision import load_detector, load_quality, load_similarity
+from got_r1.vision.boxes import ranked, suppressed, to_thousandths
+
+if TYPE_CHECKING:
+    from got_r1.vision import Detection, Detector, ImageQuality, TextImageSimilarity
+
+__all__ = ["ExpertsJudge", "relation_asked"]
+
+_HOLDS, _PARTLY, _WRONG = 1.0, 0.5, 0.1  # the middle of the paper's bands 8-10, 5-7 and 1-4, about
+
+
+class ExpertsJudge:
+    """A `Judge` of any prompt and all five terms.
+
+    Models are loaded when they are first asked, so that a judge of one term in a mixture takes the
+    memory of one model. Raises `BadInput` for a detector without an open vocabulary, and when first
+    asked for models that cannot be found.
+    """
+
+    def __init__(self, settings: ExpertsSettings) -> None:
+        if settings.detector.kind == "mask2former":
+            raise BadInput(
+                "mask2former finds only its own classes and cannot look for planned objects: use "
+                "detector.kind=grounding_dino or owlv2"
+            )
+        self.settings = settings
+
+    @cached_property
+    def clip(self) -> TextImageSimilarity:
+        """Loaded on first use."""
+        return load_similarity(self.settings.clip)
+
+    @cached_property
+    def detector(self) -> Detector:
+        """Loaded on first use."""
+        return load_detector(self.settings.detector)
+
+    @cached_property
+    def quality(self) -> ImageQuality:
+        """Loaded on first use."""
+        return load_quality(self.settings.quality)
+
+    def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
+        """One answer for each ask, in the same order; each kind of ask is answered in one batch."""
+        kinds: tuple[tuple[type[Ask], Callable[[Any], list[Verdict]]], ...] = (
+            (SemanticAsk, self._semantic),
+            (SpatialAsk, self._spatial),
+            (GroundingAsk, self._ground),
+            (ImageAsk, self._image),
+            (QualityAsk, self._quality),
+        )
+        answers: list[Verdict | JudgeFailure] = [
+            JudgeFailure(f"the experts know no {type(ask).__name__}") for ask in asks
+        ]
+        for kind, answer in kinds:
+            places = [place for place, ask in enumerate(asks) if isinstance(ask, kind)]
+            if places:
+                verdicts = answer([asks[place] for place in places])
+                for place, verdict in zip(places, verdicts, strict=True):
+                    answers[place] = verdict
+        return answers
+
+    # -- r_sem and r_spa -------------------------------------------------------------------------
+
+    def _semantic(self, asks: Sequence[SemanticAsk]) -> list[Verdict]:
+        prompts = self._texts([ask.prompt.text for ask in asks])
+        chains = self._texts([strip_boxes(ask.chain.text) for ask in asks])
+        return [
+            Verdict(
+                self.settings.r_sem.score(cosine),
+                reasoning=f"CLIP: the chain's text is at cosine {cosine:.3f} to the prompt",
+            )
+            for cosine in _cosines(prompts, chains)
+        ]
+
+    def _spatial(self, asks: Sequence[SpatialAsk]) -> list[Verdict]:
+        verdicts = [_layout(ask.prompt.text, ask.chain) for ask in asks]
+        left = [place for place, verdict in enumerate(verdicts) if verdict is None]
+        if left:
+            plans = [draw_plan(asks[place].chain.objects) for place in left]
+            cosines = _cosines(
+                self.clip.embed_images(plans),
+                self._texts([asks[place].prompt.text for place in left]),
+            )
+            for place, cosine in zip(left, cosines, strict=True):
+                verdicts[place] = Verdict(
+                    self.settings.r_spa.score(cosine),
+                    reasoning="the prompt states no relation, or more than one; CLIP: the drawn "
+                    f"plan is at cosine {cosine:.3f} to it",
+                )
+        return [verdict for verdict in verdicts if verdict is not None]
+
+    # -- r_ri, r_pi and r_hps --------------------------------------------------------------------
+
+    def _ground(self, asks: Sequence[GroundingAsk]) -> list[Verdict]:
+        names = [[planned.name for planned in ask.chain.objects] for ask in asks]
+        found = self.detector.detect([ask.image for ask in asks], names)
+        return [self._located(ask, detections) for ask, detections in zip(asks, found, strict=True)]
+
+    def _located(self, ask: GroundingAsk, detections: Sequence[Detection]) -> Verdict:
+        """As many boxes of a name as were planned, the most confident first, after those that
+        show the same thing again: more would let the reward choose among guesses."""
+        height, width = ask.image.shape[:2]
+        left = Counter(planned.name for planned in ask.chain.objects)
+        kept: list[Detection] = []
+        for one in ranked(suppressed(detections, self.settings.same_object)):
+            if left[one.label] > 0:
+                left[one.label] -= 1
+                kept.append(one)
+        listed = ", ".join(f"{one.label} {one.score:.2f}" for one in kept)
+        return Verdict(
+            None,
+            tuple(FoundObject(one.label, to_thousandths(one.box, width, height)) for one in kept),
+            reasoning=f"{self.detector.name}: found {len(kept)} of {len(ask.chain.objects)} "
+            f"planned objects{': ' * bool(kept)}{listed}",
+        )
+
+    def _image(self, asks: Sequence[ImageAsk]) -> list[Verdict]:
+        cosines = _cosines(
+            self.clip.embed_images([ask.image for ask in asks]),
+            self._texts([ask.prompt.text for ask in asks]),
+        )
+        return [
+            Verdict(
+                self.settings.r_pi.score(cosine),
+                reasoning=f"CLIP: the image is at cosine {cosine:.3f} to the prompt",
+            )
+            for cosine in cosines
+        ]
+
+    def _quality(self, asks: Sequence[QualityAsk]) -> list[Verdict]:
+        ratings = self.quality.rate([ask.image for ask in asks], [ask.prompt.text for ask in asks])
+        return [
+            Verdict(
+                self.settings.r_hps.score(float(rating)),
+                reasoning=f"HPS v2.1 rates the image {float(rating):.4f}",
+            )
+            for rating in ratings
+        ]
+
+    def _texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embeddings of whole texts, read in pieces of 77 tokens; a group's prompt is read once."""
+        distinct = list(dict.fromkeys(texts))
+        places = {text: place for place, text in enumerate(distinct)}
+        return self.clip.embed_texts(distinct, whole=True)[[places[text] for text in texts]]
+
+
+def _cosines(a: NDArray[np.float32], b: NDArray[np.float32]) -> list[float]:
+    return np.einsum("nd,nd->n", a, b, dtype=np.float64).tolist()
+
+
+# -- a relation in a prompt, and in a plan -------------------------------------------------------
+
+_RELATION_OF = {text: relation for relation, texts in RELATION_PHRASES.items() for text in texts}
+_RELATION = re.compile(
+    r"\b(" + "|".join(sorted(map(re.escape, _RELATION_OF), key=len, reverse=True)) + r")\b"
+)
+_CLAUSE = re.compile(r"[,.;:]| and | with ")
+_WORD = re.compile(r"[^\W_]+")
+
+
+def relation_asked(prompt: str) -> tuple[str, Relation, str] | None:
+    """The one relation that a prompt states, with the words before and after it up to the next
+    clause: "a red cat sleeping", "top", "a sofa". None where it states no relation or several.
+    """
+    text = " ".join(prompt.lower().split())
+    found = list(_RELATION.finditer(text))
+    if len(found) != 1:
+        return None
+    before = _CLAUSE.split(text[: found[0].start()])[-1]
+    after = _CLAUSE.split(text[found[0].end() :])[0]
+    if not _words(before) or not _words(after):
+        return None
+    return before.strip(), _RELATION_OF[found[0][1]], after.strip()
+
+
+def _layout(prompt: str, chain: Chain) -> Verdict | None:
+    """r_spa by geometry, or None where the prompt asks for no single relation.
+
+    A missing object scores as a contradicted relation does (the paper's rubric): the similarity of
+    a drawing would often be worth more, and leaving objects out would pay.
+    """
+    asked = relation_asked(prompt)
+    if asked is None:
+        return None
+    before, relation, after = asked
+    firsts = [one for one in chain.objects if _belongs(one, before, after)]
+    seconds = [one for one in chain.objects if _belongs(one, after, before)]
+    pairs = [(a.box, b.box) for a in firsts for b in seconds if a != b]
+    if not pairs:
+        missing = " and ".join(
+            repr(side) for side, ones in ((before, firsts), (after, seconds)) if not ones
+        )
+        return Verdict(_WRONG, reasoning=f"the plan names nothing for {missing or repr(after)}")
+    score = max(_degree(relation, a, b) for a, b in pairs)
+    word = {_HOLDS: "holds", _PARTLY: "holds in part"}.get(score, "does not hold")
+    return Verdict(score, reasoning=f"geometry of the plan: {relation!r} {word}")
+
+
+def _belongs(planned: PlannedObject, side: str, other: str) -> bool:
+    """Whether the object's noun (its name's last word) is said on this side of the relation, and
+    its other words not rather on the other one: which of two hearts is the red one."""
+    name = _words(planned.name)
+    here, there = set(_words(side)), set(_words(other))
+    return bool(name) and name[-1] in here and _shared(name, here) >= _shared(name, there)
+
+
+def _shared(name: Sequence[str], words: set[str]) -> int:
+    return sum(word in words for word in name)
+
+
+def _words(text: str) -> list[str]:
+    """Words in lower case, the plural's s left out."""
+    words = _WORD.findall(text.lower())
+    return [w[:-1] if len(w) > 3 and w.endswith("s") and not w.endswith("ss") else w for w in words]
+
+
+def _degree(relation: Relation, a: Box, b: Box) -> float:
+    """How far "`a` is <relation> of `b`" holds: wholly, in part (the direction is right but not
+    the main one, the boxes overlap, or near is not near enough), or not."""
+    if relation_holds(relation, a, b):
+        return _HOLDS
+    dx, dy = (one - other for one, other in zip(centre(a), centre(b), strict=True))
+    match relation:
+        case "left":
+            partly = dx < 0
+        case "right":
+            partly = dx > 0
+        case "top":
+            partly = dy < 0
+        case "bottom":
+            partly = dy > 0
+        case "next to" | "near" | "on side of":
+            partly = gap(a, b) <= 2 * NEAR_LIMIT
+    return _PARTLY if partly else _WRONG

@@ -1,0 +1,181 @@
+"""The settings of the judges that are models: how asks are put to them, and where they run."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from got_r1.config import Section
+from got_r1.vision.settings import DetectorSettings, QualitySettings, SimilaritySettings
+
+__all__ = ["ExpertsSettings", "MLLMSettings", "OpenAISettings", "Scale", "TransformersSettings"]
+
+
+class MLLMSettings(Section):
+    """How asks are put to a multimodal language model, and its replies read."""
+
+    coordinates: Literal["pixels", "thousand"] = Field(
+        "pixels",
+        description="how the model gives boxes: pixels of the image as sent (Qwen2.5-VL) or 0 to "
+        "1000 across either side (Qwen3-VL); left out, it goes by the model's name",
+    )
+    patch: int = Field(
+        28,
+        ge=1,
+        description="the sides of images become multiples of this, so that the model's processor "
+        "does not resize them again: 28 for Qwen2.5-VL, 32 for Qwen3-VL; left out, it goes by the "
+        "model's name",
+    )
+    min_pixels: int = Field(
+        256 * 256, ge=1, description="smaller images are enlarged to at least this many pixels"
+    )
+    max_pixels: int = Field(
+        28 * 28 * 1280, ge=1, description="larger images are reduced to at most this many pixels"
+    )
+    canvas: int = Field(
+        512,
+        ge=64,
+        description="side of the canvas that R_spa's plan is drawn on, in pixels, rounded as "
+        "images are (not stated)",
+    )
+    spatial: Literal["drawing", "text"] = Field(
+        "drawing",
+        description="R_spa from the plan as a drawing (paper) or from its coordinates as text (the "
+        "paper's ablation, worse)",
+    )
+    max_tokens: int = Field(
+        768, ge=16, description="longest reply in tokens; one that is cut off is not read"
+    )
+    temperature: float = Field(
+        0.0, ge=0, le=2, description="temperature of the first reply; 0 takes the likeliest token"
+    )
+    retry_temperature: float = Field(
+        0.7,
+        ge=0,
+        le=2,
+        description="least temperature of a retry: without any, the same reply would come again",
+    )
+    retries_unreadable: int = Field(
+        2, ge=0, description="times that a question is put again when its reply cannot be read"
+    )
+
+    @model_validator(mode="after")
+    def _room_between_the_limits(self) -> Self:
+        # Multiples of the patch must lie between, for images up to 16 times as long as wide.
+        if self.max_pixels < max(8 * self.min_pixels, 16 * self.patch**2):
+            raise PydanticCustomError(
+                "limits",
+                "max_pixels must be at least 8 times min_pixels and 16 times patch squared",
+            )
+        return self
+
+    def suited_to(self, model: str) -> MLLMSettings:
+        """These settings with what they leave open filled in for a model, by its name or type.
+
+        Of the families known here only Qwen3-VL ("Qwen/Qwen3-VL-8B-Instruct", "qwen3_vl_moe")
+        differs from the defaults.
+        """
+        if "qwen3-vl" not in model.lower().replace("_", "-"):
+            return self
+        known = {"coordinates": "thousand", "patch": 32}
+        unset = {key: known[key] for key in known if key not in self.model_fields_set}
+        return self.model_validate({**self.model_dump(exclude_unset=True), **unset})
+
+    def temperature_at(self, attempt: int) -> float:
+        """The temperature of the first reply (attempt 0) and of those after it."""
+        return max(self.temperature, self.retry_temperature) if attempt else self.temperature
+
+
+class OpenAISettings(Section):
+    """A model behind OpenAI-compatible endpoints."""
+
+    model: str = Field("", min_length=1, description="the model's name on the server")
+    urls: list[str] = Field(
+        [],
+        min_length=1,
+        description="base URLs, up to and including /v1; several share the load",
+    )
+    concurrency: int = Field(64, ge=1, description="requests under way at once, over all URLs")
+    timeout: float = Field(120.0, gt=0, description="seconds that an answer may take")
+    retries: int = Field(
+        5, ge=0, description="times that a request is sent again when busy, broken or lost"
+    )
+    first_wait: float = Field(
+        0.5, gt=0, description="seconds before the first of them; each later one waits twice that"
+    )
+    api_key_env: str = Field(
+        "OPENAI_API_KEY",
+        min_length=1,
+        description="environment variable that holds the key; keys stand in no file",
+    )
+    extra_body: dict[str, Any] = Field(
+        {}, description="sent along with each request, such as vLLM's own sampling settings"
+    )
+
+    @field_validator("urls", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+
+class TransformersSettings(Section):
+    """A model in this process; plain text stands for its folder."""
+
+    shorthand = "model"
+
+    model: str = Field("", min_length=1, description="folder of a Qwen2.5-VL-style model")
+    device: str = Field(
+        "", description="where it runs: cuda, cuda:1, cpu ...; empty: the GPU where there is one"
+    )
+    dtype: Literal["bfloat16", "float16", "float32"] = Field(
+        "bfloat16", description="dtype of the weights"
+    )
+    batch: int = Field(8, ge=1, description="questions at once; lower it when memory runs out")
+
+
+class Scale(Section):
+    """How a cosine becomes a score: 0 at `low` and below, 1 at `high` and above, linear between.
+
+    The paper scales every term to [0, 1] and does not say how; all bounds are our choice.
+    """
+
+    low: float = Field(0.0, ge=-1, le=1, description="cosine that scores 0")
+    high: float = Field(0.4, ge=-1, le=1, description="cosine that scores 1")
+
+    @model_validator(mode="after")
+    def _upwards(self) -> Self:
+        if self.low >= self.high:
+            raise PydanticCustomError("scale", "low must be below high")
+        return self
+
+    def score(self, cosine: float) -> float:
+        """The score in [0, 1]; NaN stays NaN."""
+        share = (cosine - self.low) / (self.high - self.low)
+        return min(1.0, max(0.0, share)) if share == share else share
+
+
+class ExpertsSettings(Section):
+    """CLIP, a detector and HPS: one model a term."""
+
+    clip: SimilaritySettings = SimilaritySettings()
+    detector: DetectorSettings = DetectorSettings()
+    quality: QualitySettings = QualitySettings()
+    r_sem: Scale = Field(
+        Scale(low=0.5, high=1.0), description="of two texts' cosine, which is seldom below a half"
+    )
+    r_spa: Scale = Field(
+        Scale(), description="of the drawn plan, where the prompt states no single relation"
+    )
+    r_pi: Scale = Field(Scale(), description="the default is CLIPScore, 2.5 times the cosine")
+    r_hps: Scale = Field(
+        Scale(low=0.15, high=0.35), description="of HPS v2.1; images seldom lie outside of these"
+    )
+    same_object: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="R_RI: of two boxes of one name that overlap by a larger IoU, the less "
+        "confident one is dropped",
+    )

@@ -1,0 +1,129 @@
+"""Loading weights that others trained: a folder or a hub id, checked to be what it should be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import torch
+from torch import nn
+from transformers import AutoTokenizer, PreTrainedConfig
+from transformers.utils import logging as transformers_logging
+
+from got_r1.errors import BadInput, RunFailed
+
+__all__ = [
+    "check_finite",
+    "load_model",
+    "load_processor",
+    "load_tokenizer",
+    "pick_device",
+    "short_name",
+]
+
+transformers_logging.disable_progress_bar()
+
+# A model may come without a few weights that it does not use (DPT: the residual unit of its first
+# fusion stage). One that lacks more than this share of its tensors is another model.
+_MISSING_SHARE = 0.1
+
+Loaded = TypeVar("Loaded")
+
+
+def pick_device(device: str) -> torch.device:
+    """The device of that name; "" is the GPU where there is one. Raises `BadInput`."""
+    if not device:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise BadInput(f"there is no device {device!r} here ({reason}); use cpu or cuda.") from None
+    return chosen
+
+
+def load_model(
+    model_class: Any,
+    model: str,
+    *,
+    what: str,
+    model_type: str,
+    device: str,
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32",
+) -> Any:
+    """The model in evaluation mode on its device.
+
+    `what` names it in errors ("CLIP model"). Raises `BadInput` where it can be found neither as a
+    folder nor on the hub, or holds another kind of model: transformers would fill what is missing
+    with random weights and only warn.
+    """
+    try:
+        config, _ = PreTrainedConfig.get_config_dict(model)
+    except (OSError, ValueError) as error:
+        raise _not_found(what, model, error) from None
+    if config.get("model_type") != model_type:
+        raise BadInput(
+            f"the {what} {model} is of another kind ({config.get('model_type')}, not {model_type});"
+            " give a folder of that kind."
+        )
+    try:
+        loaded, info = model_class.from_pretrained(
+            model, dtype=getattr(torch, dtype), output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise _not_found(what, model, error) from None
+    _check_complete(loaded, sorted(info["missing_keys"]), what, model)
+    # Fixed order: eval first, so that nothing on the device is ever in training mode.
+    return loaded.eval().requires_grad_(False).to(pick_device(device))
+
+
+def _check_complete(loaded: nn.Module, missing: list[str], what: str, model: str) -> None:
+    if len(missing) > _MISSING_SHARE * len(loaded.state_dict()):
+        raise BadInput(
+            f"the {what} {model} lacks {len(missing)} of its weights ({missing[0]} ...): it is "
+            "incomplete or of another model; download it again."
+        )
+
+
+def load_processor(processor_class: type[Loaded], model: str, *, what: str) -> Loaded:
+    """An image processor of the PIL backend, the one that needs no torchvision."""
+    try:
+        return processor_class.from_pretrained(model)  # type: ignore[attr-defined, no-any-return]
+    except (OSError, ValueError) as error:
+        raise _not_found(f"image processor of the {what}", model, error) from None
+
+
+def load_tokenizer(model: str, *, what: str) -> Any:
+    """The tokenizer. Raises `BadInput` where there is none."""
+    try:
+        return AutoTokenizer.from_pretrained(model)
+    except (OSError, ValueError, KeyError) as error:
+        raise _not_found(f"tokenizer of the {what}", model, error) from None
+
+
+def check_finite(values: torch.Tensor, name: str) -> None:
+    """Raises `RunFailed` for infinities and NaN: compared with a threshold, they would pass for
+    "nothing found"."""
+    if not bool(values.isfinite().all()):
+        raise RunFailed(
+            f"{name} gave numbers that are not finite; load it in float32, or download it again."
+        )
+
+
+def short_name(model: str) -> str:
+    """A model's folder or id as it stands beside a number: without the folders above it."""
+    return Path(model).name if Path(model).exists() else model
+
+
+def _not_found(what: str, model: str, error: Exception) -> BadInput:
+    if Path(model).exists():
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        return BadInput(f"the {what} in {model} cannot be loaded ({lines[0].rstrip('.')}).")
+    if model.count("/") == 1 and not model.startswith((".", "/", "~")):
+        return BadInput(
+            f"the {what} {model} is not in the hub's cache and cannot be fetched from here; "
+            f"download it with `hf download {model} --local-dir models/{model.split('/')[1]}` "
+            "and give that folder."
+        )
+    return BadInput(f"there is no {what} at {model}; give its folder, or its id on the hub.")
