@@ -194,10 +194,24 @@ class JudgeSection(Section):
     shorthand: ClassVar[str | None] = "spec"
 
     spec: str = Field(
-        "oracle", description="'oracle' (the icon world's judge, right by construction)"
+        "oracle",
+        min_length=1,
+        description="'oracle' (the icon world's judge, right by construction), "
+        "openai:MODEL@URL[,URL...], transformers:FOLDER, 'experts', or a YAML file of settings",
+    )
+    r_sem: str = Field("", description="another judge for this term, as in spec; empty: spec's")
+    r_spa: str = Field("", description="another judge for this term, as in spec; empty: spec's")
+    r_ri: str = Field("", description="another judge for this term, as in spec; empty: spec's")
+    r_pi: str = Field("", description="another judge for this term, as in spec; empty: spec's")
+    r_hps: str = Field("", description="another judge for this term, as in spec; empty: spec's")
+    cache: str = Field(
+        "run",
+        min_length=1,
+        description="where a model's answers are kept, so that nothing is asked twice: 'run' "
+        "(judge_cache in the run folder), a folder that runs share, or 'off'",
     )
     max_failure_share: float = Field(
-        0.2, ge=0, le=1, description="stop above this share of failed asks in a step"
+        0.2, ge=0, le=1, description="stop when a larger share of a step's samples got no reward"
     )
 
 
@@ -222,7 +236,7 @@ class RewardSection(Section):
         0.0,
         ge=0,
         description="weight of image quality by HPS v2.1 (product_v2 or sum; needs a judge that "
-        "answers it, such as 'experts'); 0 switches it off"
+        "answers it, such as 'experts'); 0 switches it off",
     )
 
 

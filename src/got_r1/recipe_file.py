@@ -9,7 +9,7 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
 from annotated_types import Ge, Gt, Le, Lt
@@ -21,9 +21,10 @@ from got_r1.atomic import write_text
 from got_r1.config import Recipe, Section
 from got_r1.errors import BadInput
 
-__all__ = ["explain", "load_recipe", "recipe_text", "save_recipe"]
+__all__ = ["explain", "load_recipe", "load_section", "recipe_text", "save_recipe"]
 
 Key = tuple[str, ...]
+S = TypeVar("S", bound=Section)
 
 
 def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
@@ -38,7 +39,7 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
     where an override has no `=`.
     """
     path = Path(path)
-    values = _read(path)
+    values = _read(path, "recipe")
     origins: list[tuple[Key, str]] = [((), f"in {path}")]
     for override in overrides:
         key, value = _parse_override(override)
@@ -47,7 +48,19 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        raise BadInput(_sentence(error.errors()[0], origins)) from None
+        raise BadInput(_sentence(error.errors()[0], origins, Recipe)) from None
+
+
+def load_section(path: Path | str, kind: type[S], what: str) -> S:
+    """Reads a YAML file that holds one section of settings; `what` names it in errors.
+
+    Raises BadInput as `load_recipe` does.
+    """
+    path = Path(path)
+    try:
+        return kind.model_validate(_read(path, what))
+    except ValidationError as error:
+        raise BadInput(_sentence(error.errors()[0], [((), f"in {path}")], kind, what)) from None
 
 
 def recipe_text(recipe: Recipe) -> str:
@@ -102,9 +115,9 @@ def _sections(section: type[Section], key: Key) -> Iterator[tuple[Key, type[Sect
                 yield from _sections(inner, inner_key)
 
 
-def _field(key: Key) -> FieldInfo | None:
+def _field(key: Key, root: type[Section] = Recipe) -> FieldInfo | None:
     """The field at a dotted key, or None where there is none."""
-    section: type[Section] | None = Recipe
+    section: type[Section] | None = root
     field = None
     for name in key:
         item = _item_of(field)
@@ -116,13 +129,13 @@ def _field(key: Key) -> FieldInfo | None:
     return field
 
 
-def _nearest(key: Key) -> str:
+def _nearest(key: Key, root: type[Section] = Recipe) -> str:
     """The known key that looks most like `key`: among its siblings, else anywhere.
 
     Siblings come first; a good name in the wrong section (`grpo.group`) is told where it lives.
     """
     key = tuple("N" if name.isdecimal() else name for name in key)
-    sections: dict[Key, type[Section]] = {(): Recipe, **dict(_sections(Recipe, ()))}
+    sections: dict[Key, type[Section]] = {(): root, **dict(_sections(root, ()))}
     siblings = list(sections[key[:-1]].model_fields) if key[:-1] in sections else []
     if close := difflib.get_close_matches(key[-1], siblings, n=1):
         return ".".join((*key[:-1], *close))
@@ -188,22 +201,22 @@ def _load_yaml(text: str) -> Any:
     return yaml.load(text, _Loader)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, what: str) -> dict[str, Any]:
     """The file's settings as nested dicts, without shorthands."""
     try:
         values = _load_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise BadInput(f"there is no recipe at {path}; recipes are named by path.") from None
+        raise BadInput(f"there is no {what} at {path}; {what}s are named by path.") from None
     except UnicodeDecodeError:
-        raise BadInput(f"the recipe {path} is not UTF-8 text; save it as UTF-8.") from None
+        raise BadInput(f"the {what} {path} is not UTF-8 text; save it as UTF-8.") from None
     except OSError as error:
-        raise BadInput(f"the recipe {path} cannot be read ({error.strerror}).") from None
+        raise BadInput(f"the {what} {path} cannot be read ({error.strerror}).") from None
     except yaml.YAMLError as error:
-        raise BadInput(f"the recipe {path} is not valid YAML: {_where(error)}.") from None
+        raise BadInput(f"the {what} {path} is not valid YAML: {_where(error)}.") from None
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise BadInput(f"the recipe {path} must be sections of settings, not {_shown(values)}.")
+        raise BadInput(f"the {what} {path} must be sections of settings, not {_shown(values)}.")
     return values
 
 
@@ -278,27 +291,34 @@ def _assign(values: dict[str, Any], key: Key, value: Any) -> None:
 # -- complaining -----------------------------------------------------------------------------------
 
 
-def _sentence(error: ErrorDetails, origins: Sequence[tuple[Key, str]]) -> str:
+def _sentence(
+    error: ErrorDetails,
+    origins: Sequence[tuple[Key, str]],
+    root: type[Section],
+    what: str = "recipe",
+) -> str:
     """What pydantic found, for a user."""
     key = tuple(map(str, error["loc"]))
     name = ".".join(key)
     if error["type"] == "value_error":  # settings that do not go together: no one line's fault
-        return f"{name or 'the recipe'} {origins[0][1]}: {error['ctx']['error']}."
+        return f"{name or f'the {what}'} {origins[0][1]}: {error['ctx']['error']}."
     origin = next(where for start, where in reversed(origins) if key[: len(start)] == start)
-    field = _field(key)
+    field = _field(key, root)
     if error["type"] == "extra_forbidden" or field is None:
-        return _unknown(key, origin)
+        return _unknown(key, origin, root)
     if error["type"] == "missing":
         return f"{name} is missing {origin}; it must be {_expected(field)}."
+    if _section_of(field) is not None and isinstance(error["input"], Mapping | Section):
+        return f"{name} {origin}: {error['msg']}."
     if _section_of(field) is not None:
         return f"{name} must be a section of settings, not {_shown(error['input'])} ({origin})."
     return f"{name} must be {_expected(field)}, not {_shown(error['input'])} ({origin})."
 
 
-def _unknown(key: Key, origin: str) -> str:
+def _unknown(key: Key, origin: str, root: type[Section] = Recipe) -> str:
+    listed = " (got-r1 train --help lists all)" if root is Recipe else ""
     return (
-        f"unknown key '{'.'.join(key)}' {origin}; the nearest is '{_nearest(key)}' "
-        "(got-r1 train --help lists all)."
+        f"unknown key '{'.'.join(key)}' {origin}; the nearest is '{_nearest(key, root)}'{listed}."
     )
 
 

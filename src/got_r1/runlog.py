@@ -5,6 +5,8 @@
       metrics.jsonl          one JSON object a step
       samples/step_000010/   000.png and 000.json, 001.png ...: a gallery of that step
       evals/<name>.json      an evaluation ("sft", "rl")
+      judge_failures.jsonl   one JSON object a failure, with what the judge replied
+      judge_cache/           the judge's answers, kept by the judge itself
       tensorboard/           the same numbers for TensorBoard
       checkpoints/           written by training
       tokens/                the training set as tokens (SFT without data.shards)
@@ -26,7 +28,10 @@ Metrics, one line a step (a stage writes those it has; a number that is not fini
     malformed_chains            chains with problems
     chain_tokens                mean length of a chain
     tokens_per_second           sampled tokens, chain and image, over the rollout's time
-    seconds/rollout, /judge, /update, /total
+    seconds/rollout, /update, /total
+    seconds/judge_hidden        judging while images were drawn
+    seconds/judge_waited        judging that the step waited for
+    seconds/judge               both
 
 A sample's record: `step`, `sample` (index in its group), `seed`, `prompt`, `category`, `chain`
 (text with its tags), `objects` and `found` ([{"name", "box": [x1, y1, x2, y2]}], 0 to 999),
@@ -44,7 +49,7 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +74,7 @@ class RunLog:
     def __init__(self, run_dir: Path, *, tensorboard: bool, purge_step: int | None) -> None:
         self.run_dir = run_dir
         self._metrics_path = run_dir / "metrics.jsonl"
+        self._failures_path = run_dir / "judge_failures.jsonl"
         self._tensorboard = tensorboard
         self._purge_step = purge_step
         self._board: SummaryWriter | None = None
@@ -139,6 +145,17 @@ class RunLog:
         text = _to_json({"step": step, **record}, indent=2)
         write_text(folder / f"{index:03d}.json", text, durable=False)
 
+    def log_judge_failures(self, step: int, failures: Sequence[Mapping[str, Any]]) -> None:
+        """Append a step's judge failures: `prompt`, `sample`, `term`, `reason`, `reply`.
+
+        Raises:
+            RunFailed: the disk is full; the file ends with the step before.
+        """
+        if failures:
+            lines = "".join(_to_json({"step": step, **failure}) + "\n" for failure in failures)
+            with translate_os_errors(self._failures_path):
+                _append(self._failures_path, lines.encode(errors="replace"))
+
     def save_eval(self, name: str, result: Mapping[str, Any]) -> None:
         """Save an evaluation as `evals/<name>.json`, replacing one of the same name.
 
@@ -175,10 +192,11 @@ class RunLog:
         return self._board
 
     def _forget_after(self, step: int) -> None:
-        if self._metrics_path.exists():
-            lines = self._metrics_path.read_bytes().splitlines(keepends=True)
-            kept = b"".join(line for line in lines if _is_up_to(step, line))
-            write_bytes(self._metrics_path, kept)
+        for path in (self._metrics_path, self._failures_path):
+            if path.exists():
+                lines = path.read_bytes().splitlines(keepends=True)
+                kept = b"".join(line for line in lines if _is_up_to(step, line))
+                write_bytes(path, kept)
         for folder in sorted((self.run_dir / "samples").glob("step_*")):
             match = _SAMPLE_FOLDER.fullmatch(folder.name)
             if match and int(match[1]) > step:
@@ -186,12 +204,13 @@ class RunLog:
 
 
 def _is_content(path: Path) -> bool:
-    """Anything but the recipe's first write, had the process been killed in it."""
-    return path.name != ".config.yaml.partial"
+    """Anything but the recipe's first write, had the process been killed in it, and what a judge
+    answered before the run began."""
+    return path.name not in (".config.yaml.partial", "judge_cache")
 
 
 def _is_up_to(step: int, line: bytes) -> bool:
-    """Whether a metrics line is whole and of `step` or before."""
+    """Whether a line is whole and of `step` or before."""
     if not line.endswith(b"\n"):
         return False
     try:

@@ -33,8 +33,9 @@ def fake_metrics(step: int, steps: int, rng: random.Random) -> dict[str, float]:
     }
     total = terms["r_pi"] * (terms["r_sem"] + terms["r_spa"]) * terms["r_ri"]
     spread = 0.25 * (1.1 - done)
-    seconds = {"rollout": rng.gauss(1.3, 0.1), "judge": rng.gauss(0.15, 0.02)}
+    seconds = {"rollout": rng.gauss(1.3, 0.1), "judge_waited": rng.gauss(0.15, 0.02)}
     seconds["update"] = rng.gauss(1.1, 0.08)
+    hidden = rng.gauss(0.2, 0.02)
     return {
         "loss": rng.gauss(0, 0.02),
         "lr": 1.5e-4 * (1 + math.cos(math.pi * step / steps)) / 2,
@@ -59,6 +60,8 @@ def fake_metrics(step: int, steps: int, rng: random.Random) -> dict[str, float]:
         "chain_tokens": 46 + rng.gauss(0, 1.5),
         "tokens_per_second": rng.gauss(3400, 120),
         **{f"seconds/{phase}": value for phase, value in seconds.items()},
+        "seconds/judge_hidden": hidden,
+        "seconds/judge": hidden + seconds["judge_waited"],
         "seconds/total": sum(seconds.values()) + 0.05,
     }
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from got_r1.config import Recipe
-from got_r1.errors import BadInput, RunFailed
+from got_r1.errors import BadInput
 from got_r1.judges.oracle import OracleJudge
 from got_r1.policy import load_policy
 from got_r1.policy.janus import Policy
@@ -145,13 +145,6 @@ def test_a_sample_whose_judge_failed_leaves_its_group(make_recipe: MakeRecipe) -
     optimizer = make_optimizer(policy.trainable().values(), recipe.rl)
     metrics = rl.improve(policy, optimizer, samples, recipe, step=1)
     assert metrics["dropped_samples"] == sum(lost)
-
-
-def test_too_many_failures_stop_the_run(make_recipe: MakeRecipe) -> None:
-    recipe = icons(make_recipe)
-    samples = sample_once(load_policy("icons"), recipe, FailsOn(every=2))
-    with pytest.raises(RunFailed, match=r"judge failed on \d+ of 8 samples \(no reply\)"):
-        rl.stop_on_failures(samples, recipe)
 
 
 # -- a whole run -----------------------------------------------------------------------------------

@@ -1,26 +1,187 @@
 """Judges: who scores chains and images. `load_judge` is the one way to get one."""
 
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from functools import cache as remembered
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from got_r1.config import JudgeSection
 from got_r1.errors import BadInput
 from got_r1.judges.base import Judge
 
+if TYPE_CHECKING:
+    from got_r1.judges.judge_file import JudgeFile
+
 __all__ = ["Judge", "load_judge"]
 
+TERMS = ("r_sem", "r_spa", "r_ri", "r_pi", "r_hps")
+FORMS = (
+    "'oracle', openai:MODEL@URL[,URL...], transformers:FOLDER, 'experts', or the path of a YAML "
+    "file (docs/judges.md)"
+)
 
-def load_judge(spec: str) -> Judge:
-    """The judge that `spec` names (setting `judge.spec`, option `--judge`).
 
-    'oracle' is the icon world's own judge. Raises `BadInput` for anything else.
+def load_judge(judge: str | JudgeSection, cache: Path | str | None = None) -> Judge:
+    """The judge that a spec (option `--judge`) or a recipe's section `judge` names.
+
+    A spec is 'oracle' (the icon world's own), openai:MODEL@URL[,URL...], transformers:FOLDER,
+    'experts', or the path of a YAML file with all settings (`judge_file.JudgeFile`). A section may
+    name another judge for a term. Judges that are models are asked once for identical asks, in a
+    batch or, with the folder `cache`, ever.
+
+    Raises:
+        BadInput: the spec or the file cannot be used, an extra is not installed, a key is missing.
     """
-    kind, _, _ = spec.partition(":")
+    section = JudgeSection(spec=judge) if isinstance(judge, str) else judge
+
+    @remembered  # terms that name the same judge share it
+    def load(spec: str) -> Judge:
+        return _load(spec, None, cache)
+
+    return _mix(section.spec, {term: getattr(section, term) for term in TERMS}, load)
+
+
+def _mix(spec: str, others: Mapping[str, str], load: Callable[[str], Judge]) -> Judge:
+    """`spec`'s judge, or a mixture where terms name `others`."""
+    named = {term: other for term, other in others.items() if other and other != spec}
+    if not named:
+        return load(spec)
+    from got_r1.judges.mixture import Mixture
+
+    return Mixture({term: load(other) for term, other in named.items()}, load(spec))
+
+
+def _load(spec: str, file: JudgeFile | None, cache: Path | str | None) -> Judge:
+    """One judge; in a `file`, a kind's bare name means its section there."""
+    kind, colon, rest = spec.partition(":")
     match kind:
-        case "oracle" if spec == "oracle":
+        case "oracle" if not colon:
             from got_r1.judges.oracle import OracleJudge
 
             return OracleJudge()
-        case "openai" | "transformers" | "experts":
-            raise BadInput(
-                f"judge {spec!r} is not in this version: judges that are models come with a later "
-                "one; until then there is judge.spec=oracle, for the icon world's prompts only"
-            )
+        case "openai" if colon or file:
+            return _openai(spec, rest, file, cache)
+        case "transformers" if colon or file:
+            return _transformers(spec, rest, file, cache)
+        case "experts" if not colon:
+            return _experts(file, cache)
+        case _ if spec.endswith((".yaml", ".yml")) and file is None:
+            return _from_file(spec, cache)
         case _:
-            raise BadInput(f"unknown judge {spec!r}: use judge.spec=oracle")
+            raise BadInput(f"unknown judge {spec!r}: it must be {FORMS}")
+
+
+def _openai(spec: str, rest: str, file: JudgeFile | None, cache: Path | str | None) -> Judge:
+    from got_r1.judges.settings import MLLMSettings, OpenAISettings
+
+    wording = file.wording if file else MLLMSettings()
+    if rest or file is None:
+        # Model names may hold '@'; URLs begin with their scheme.
+        found = re.fullmatch(r"(.+?)@(https?://.+)", rest)
+        if found is None:
+            raise BadInput(
+                f"judge {spec!r} must be openai:MODEL@URL, such as "
+                "openai:Qwen/Qwen2.5-VL-7B-Instruct@http://localhost:8000/v1"
+            )
+        urls = [url.strip() for url in found[2].split(",")]
+        settings = OpenAISettings(model=found[1], urls=urls)
+    else:
+        settings = file.openai
+        if not settings.model or not settings.urls:
+            raise BadInput("the judge file sets no openai.model or no openai.urls: give both")
+    for url in settings.urls:
+        _check_url(url)
+    try:
+        from got_r1.judges.openai_api import OpenAIJudge
+    except ModuleNotFoundError as error:
+        if error.name != "openai":
+            raise
+        raise BadInput(
+            f"judge {spec!r} needs the client of OpenAI-compatible servers: "
+            "pip install 'got-r1[judge]'"
+        ) from None
+    from got_r1.judges.cache import CachedJudge
+    from got_r1.judges.mllm import wording_version
+
+    wording = wording.suited_to(settings.model)
+    # A model is known by its name, wherever it is served and however patiently it is asked.
+    identity = ["openai", settings.model, settings.extra_body, wording_version(wording)]
+    return CachedJudge(OpenAIJudge(settings, wording), cache, json.dumps(identity))
+
+
+def _transformers(spec: str, rest: str, file: JudgeFile | None, cache: Path | str | None) -> Judge:
+    from got_r1.judges.cache import CachedJudge, fingerprint
+    from got_r1.judges.mixture import OneAtATime
+    from got_r1.judges.mllm import wording_version
+    from got_r1.judges.settings import MLLMSettings, TransformersSettings
+    from got_r1.judges.transformers_local import TransformersJudge
+
+    wording = file.wording if file else MLLMSettings()
+    settings = file.transformers if file and not rest else TransformersSettings(model=rest)
+    if not Path(settings.model).is_dir():
+        raise BadInput(
+            f"judge {spec!r}: there is no model folder at {settings.model!r}; download one, for "
+            "example with: hf download Qwen/Qwen2.5-VL-7B-Instruct --local-dir qwen2.5-vl-7b"
+        )
+    identity = [
+        "transformers",
+        settings.model_dump(),
+        fingerprint(settings.model),
+        wording_version(wording),
+    ]
+    judge = OneAtATime(TransformersJudge(settings, wording))
+    return CachedJudge(judge, cache, json.dumps(identity))
+
+
+def _experts(file: JudgeFile | None, cache: Path | str | None) -> Judge:
+    from got_r1 import __version__
+    from got_r1.judges.cache import CachedJudge
+    from got_r1.judges.experts import ExpertsJudge
+    from got_r1.judges.mixture import OneAtATime
+    from got_r1.judges.settings import ExpertsSettings
+
+    settings = file.experts if file else ExpertsSettings()
+    identity = ["experts", settings.model_dump(), __version__]
+    return CachedJudge(OneAtATime(ExpertsJudge(settings)), cache, json.dumps(identity))
+
+
+def _from_file(path: str, cache: Path | str | None) -> Judge:
+    """The judge of a YAML file."""
+    from got_r1.judges.judge_file import KINDS, JudgeFile
+    from got_r1.recipe_file import load_section
+
+    file = load_section(path, JudgeFile, "judge file")
+    given = [kind for kind in KINDS if kind in file.model_fields_set]
+    if not file.spec and len(given) != 1:
+        raise BadInput(
+            f"the judge file {path} sets up {' and '.join(given) or 'no judge'}: say which one "
+            "judges, as spec: openai"
+        )
+
+    @remembered
+    def load(spec: str) -> Judge:
+        return _load(spec, file, cache)
+
+    return _mix(file.spec or given[0], {term: getattr(file, term) for term in TERMS}, load)
+
+
+def _check_url(url: str) -> None:
+    """Raises BadInput where a base URL cannot be one."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise BadInput(f"the judge's URL {url!r} is none, such as http://localhost:8000/v1")
+    path = parts.path.rstrip("/")
+    if not path or path.endswith("/chat/completions"):
+        raise BadInput(
+            f"the judge's URL {url!r} must go up to and including /v1, such as "
+            f"{parts.scheme}://{parts.netloc}{path.removesuffix('/chat/completions') or '/v1'}"
+        )

@@ -2,17 +2,19 @@
 
 A judge is any object with one method, `judge`. To write your own:
 
-1. Take the asks in the order given; a batch may mix the four kinds (`match ask:` tells them
+1. Take the asks in the order given; a batch may mix the five kinds (`match ask:` tells them
    apart). Answer in the same order, one answer for each, however you batch inside.
-2. Scored asks (`SemanticAsk`, `SpatialAsk`, `ImageAsk`) get a `Verdict` with a `score` in [0, 1].
-   A `GroundingAsk` gets `score=None` and every located object in `found`, under the planned name
-   it was asked for, in thousandths of the image's sides; an object that is not there is simply
-   not in `found`.
+2. Scored asks (`SemanticAsk`, `SpatialAsk`, `ImageAsk`, `QualityAsk`) get a `Verdict` with a
+   `score` in [0, 1]. A `GroundingAsk` gets `score=None` and every located object in `found`, under
+   the planned name it was asked for, in thousandths of the image's sides; an object that is not
+   there is simply not in `found`.
 3. What you cannot answer (no reply, a reply that cannot be read, a prompt outside of what you
    know) is a `JudgeFailure`, returned and never raised: the sample then leaves its group and is
    counted. It is never a score of 0, which would punish the policy for the judge's fault.
 4. Put the evidence into `reasoning` and the raw answer into `reply`: people read both in the
    report. Answer equal asks equally, so that a resumed run repeats itself.
+5. Two threads may ask at the same time: images are looked at as soon as they are drawn, while
+   chains may still be read. Where that will not do, hold a lock (`mixture.OneAtATime` is one).
 
 Chains that reach a judge are well-formed: malformed ones score 0 without being asked about (see
 `got_r1.rewards`). `got_r1.judges.oracle` is the smallest complete example.
@@ -30,7 +32,7 @@ __all__ = ["Judge"]
 
 @runtime_checkable
 class Judge(Protocol):
-    """Answers asks. Implementations hold their own settings and are asked from one thread."""
+    """Answers asks. Implementations hold their own settings."""
 
     def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
         """One answer for each ask, in the same order."""

@@ -84,8 +84,17 @@ _TRAINING = (
         "Seconds a step",
         (
             Line("seconds/rollout", "rollout"),
-            Line("seconds/judge", "judge", "b"),
+            Line("seconds/judge_waited", "judge", "b"),
             Line("seconds/update", "update", "c"),
+        ),
+        (0, None),
+        stacked=True,
+    ),
+    Panel(
+        "Seconds of judging",
+        (
+            Line("seconds/judge_hidden", "hidden behind drawing", "b"),
+            Line("seconds/judge_waited", "waited for"),
         ),
         (0, None),
         stacked=True,
@@ -93,7 +102,8 @@ _TRAINING = (
     _single("Speed", "tokens_per_second", "tokens a second", 0),
 )
 _SECTIONS = {"Reward": _REWARD, "Policy and optimisation": _TRAINING}
-_ELSEWHERE = {"step", "seconds/total", "clip_fraction"}  # the page's head; a sum of two shown
+# The page's head; sums of two shown.
+_ELSEWHERE = {"step", "seconds/total", "seconds/judge", "clip_fraction"}
 
 
 def draw_sections(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Chart]]:

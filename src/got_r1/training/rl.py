@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -21,9 +22,10 @@ from got_r1.errors import RunFailed
 from got_r1.judges import load_judge
 from got_r1.policy import load_policy
 from got_r1.policy.janus import Policy, Replay, TokenBatch
-from got_r1.records import Rollout, Verdict
+from got_r1.records import JudgeFailure, Rollout, Verdict
 from got_r1.report.build import build_report
 from got_r1.sampling import generate, named_box
+from got_r1.training.checkpoint import save_checkpoint
 from got_r1.training.distributed import (
     ALONE,
     Ranks,
@@ -51,7 +53,8 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
     section = recipe.rl
     with processes(recipe.scale) as ranks:
         check_division(section.prompts, ranks)
-        judge = load_judge(recipe.judge.spec)
+        judge = load_judge(recipe.judge, cache_folder(recipe))
+        rewards.check_judge(judge, recipe.reward)
         prompts = load_prompts(recipe.data, quiet or not ranks.main)
         policy = load_policy(recipe.model.path, getattr(torch, recipe.model.dtype))
         seed_step(recipe.run.seed, 0)  # adapters begin at random
@@ -77,7 +80,7 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
                 mine = ranks.share(prompts.draw(section.prompts, seed))
                 with whole_weights(policy):
                     samples = roll_out(policy, judge, mine, recipe, seed)
-                stop_on_failures(samples, recipe, ranks)
+                stop_on_failures(run, step, samples)
                 metrics = improve(policy, optimizer, samples, recipe, step, ranks)
                 if everything := ranks.gather(samples):
                     samples = Samples.join(everything)
@@ -243,20 +246,57 @@ def reference_logprobs(
 # -- beside the loop -------------------------------------------------------------------------------
 
 
-def stop_on_failures(samples: Samples, recipe: Recipe, ranks: Ranks = ALONE) -> None:
-    """Raises RunFailed, on every rank, when too many of a step's answers failed to come."""
-    failed = int(ranks.sum(sum(reward.total is None for reward in samples.rewards)))
+def cache_folder(recipe: Recipe) -> Path | None:
+    """Where the judge keeps its answers, by `judge.cache`."""
+    match recipe.judge.cache:
+        case "off":
+            return None
+        case "run":
+            return Path(recipe.run.dir) / "judge_cache"
+        case folder:
+            return Path(folder)
+
+
+def stop_on_failures(run: Run, step: int, samples: Samples) -> None:
+    """Logs the judge's failures of a step, whose update is still to come.
+
+    Raises RunFailed, on every rank, when too many samples got no reward; the step before is then
+    saved, and the run resumes where it stopped.
+    """
+    ranks, recipe = run.ranks, run.recipe
+    failures = [failure for share in ranks.gather(judge_failures(samples)) for failure in share]
+    if ranks.main:
+        run.records.log_judge_failures(step, failures)
+    lost = int(ranks.sum(sum(reward.total is None for reward in samples.rewards)))
     asked = int(ranks.sum(len(samples.rewards)))
-    if failed > recipe.judge.max_failure_share * asked:
-        reasons = (
-            getattr(verdict, "reason", None)
-            for reward in samples.rewards
-            for verdict in reward.verdicts.values()
-        )
-        raise RunFailed(
-            f"the judge failed on {failed} of {asked} samples "
-            f"({next(filter(None, reasons), 'no reason given')}): mend the judge, then --resume"
-        )
+    if lost <= recipe.judge.max_failure_share * asked:
+        return
+    done, section = step - 1, recipe.rl
+    if done > run.start and done % section.save_every:
+        save_checkpoint(run.folder, done, run.policy, run.optimizer, ranks)
+    first = failures[0]["reason"] if failures else "the first process says why"
+    raise RunFailed(
+        f"the judge failed on {lost} of {asked} samples of step {step} ({first}): "
+        f"{f'the run is saved up to step {done}' if done else 'nothing was trained yet'}, "
+        f"{run.folder / 'judge_failures.jsonl'} holds the replies; mend the judge, then --resume"
+    )
+
+
+def judge_failures(samples: Samples) -> list[dict[str, object]]:
+    """Everything the judge could not answer about a step's samples, as `runlog` keeps it."""
+    written = samples.rollout.chains
+    return [
+        {
+            "prompt": written.prompts[row].text,
+            "sample": written.sample_ids[row],
+            "term": term,
+            "reason": verdict.reason,
+            "reply": verdict.reply,
+        }
+        for row, reward in enumerate(samples.rewards)
+        for term, verdict in reward.verdicts.items()
+        if isinstance(verdict, JudgeFailure)
+    ]
 
 
 def save_gallery(run: Run, step: int, samples: Samples) -> None:

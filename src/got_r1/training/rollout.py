@@ -99,7 +99,8 @@ def roll_out(
     """Samples `rl.group` answers for each prompt and has them judged.
 
     The chain is complete before the first image token: the judge reads the chains while the
-    images are drawn.
+    images are drawn, and looks at the images as soon as they are there, though it may still be
+    reading. So a step costs its sampling and the judging that is not hidden behind it.
     """
     settings, group = recipe.rollout, recipe.rl.group
     sampler = Sampler(policy)
@@ -112,18 +113,30 @@ def roll_out(
         temperature=settings.chain_temperature,
     )
     parsed = [chains.parse(text) for text in written.texts]
+
+    def read() -> tuple[list[rewards.Verdicts], float]:
+        answers = rewards.stage_one(judge, written.prompts, parsed, recipe.reward)
+        return answers, time.perf_counter()
+
+    asked = time.perf_counter()
     with ThreadPoolExecutor(max_workers=1) as judging:
-        reading = judging.submit(rewards.stage_one, judge, written.prompts, parsed, recipe.reward)
+        reading = judging.submit(read)
         rollout = sampler.draw_images(
             written, guidance=settings.guidance, temperature=settings.image_temperature
         )
         images = policy.decode_images(rollout.image_ids)
         drawn = time.perf_counter()
-        read = reading.result()
-    looked = rewards.stage_two(judge, written.prompts, parsed, list(images), recipe.reward)
+        looked = rewards.stage_two(judge, written.prompts, parsed, list(images), recipe.reward)
+        read_answers, read_at = reading.result()
     judged = [
         rewards.reward(chain, {**one, **two}, recipe.reward)
-        for chain, one, two in zip(parsed, read, looked, strict=True)
+        for chain, one, two in zip(parsed, read_answers, looked, strict=True)
     ]
-    seconds = {"seconds/rollout": drawn - start, "seconds/judge": time.perf_counter() - drawn}
+    hidden, waited = min(read_at, drawn) - asked, time.perf_counter() - drawn
+    seconds = {
+        "seconds/rollout": drawn - start,
+        "seconds/judge": hidden + waited,
+        "seconds/judge_hidden": hidden,
+        "seconds/judge_waited": waited,
+    }
     return Samples(rollout, parsed, images, judged, group, seconds)

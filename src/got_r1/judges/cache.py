@@ -1,0 +1,199 @@
+"""Identical asks are asked once: within a batch, and over runs by a folder on the disk.
+
+Two asks are the same when a judge could not tell them apart: the same kind, prompt and chain, the
+same pixels. R_sem is judged with the boxes stripped, so chains that differ in nothing but boxes are
+one ask there. An answer is kept under its ask and the *identity* of the judge: its model, the
+version of its wording, and every setting that can change an answer. Failures are never kept.
+
+The folder holds one SQLite database in write-ahead mode: processes may share it, and one that is
+killed in the middle of a write leaves it whole. All of them must be on one machine: write-ahead
+logging does not work over a network file system.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import threading
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from got_r1.atomic import translate_os_errors
+from got_r1.chain import strip_boxes
+from got_r1.errors import BadInput, RunFailed
+from got_r1.judges.base import Judge
+from got_r1.records import (
+    Ask,
+    Box,
+    FoundObject,
+    GroundingAsk,
+    ImageAsk,
+    JudgeFailure,
+    QualityAsk,
+    SemanticAsk,
+    SpatialAsk,
+    Verdict,
+)
+
+__all__ = ["CachedJudge", "content_key", "fingerprint"]
+
+FILE = "answers.sqlite"
+PATIENCE = 60.0  # seconds to wait for another process's write
+LOOKED_UP = 500  # keys a query; SQLite takes at least 999 parameters
+
+
+def content_key(ask: Ask) -> bytes:
+    """A digest of all that a judge may look at, 32 bytes."""
+    parts: list[bytes] = [type(ask).__name__.encode()]
+    if not isinstance(ask, GroundingAsk):
+        parts += [_bytes(ask.prompt.text), _bytes(ask.prompt.category)]
+    match ask:
+        case SemanticAsk():
+            # The names stand in the stripped text too, but not where one ends.
+            parts += [_bytes(strip_boxes(ask.chain.text))]
+            parts += [_bytes(planned.name) for planned in ask.chain.objects]
+        case SpatialAsk() | GroundingAsk():
+            parts += [_bytes(ask.chain.text)]
+    match ask:
+        case GroundingAsk() | ImageAsk() | QualityAsk():
+            pixels = np.ascontiguousarray(ask.image)
+            parts += [str((pixels.shape, pixels.dtype)).encode(), pixels.tobytes()]
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8))
+        digest.update(part)
+    return digest.digest()
+
+
+def fingerprint(folder: Path | str) -> str:
+    """What tells a model folder from another, or from itself with other weights: the names, sizes
+    and times of its files."""
+    files = sorted(path for path in Path(folder).iterdir() if path.is_file())
+    facts = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="surrogatepass")  # a policy may write anything
+
+
+class CachedJudge:
+    """A judge before which identical asks are one; with a folder, also those of other runs.
+
+    Args:
+        judge: who is asked what is not known yet.
+        folder: where answers are kept, made at the first ask; None keeps nothing.
+        identity: what makes answers this judge's, apart from the ask.
+    """
+
+    def __init__(self, judge: Judge, folder: Path | str | None = None, identity: str = "") -> None:
+        self.inner = judge
+        self.identity = identity
+        self._store = None if folder is None else _Store(Path(folder))
+
+    def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
+        """One answer for each ask, in the same order.
+
+        Raises:
+            BadInput: the folder cannot be used.
+            RunFailed: the disk is full, or the database is locked or broken.
+        """
+        salt = self.identity.encode()
+        keys = [hashlib.sha256(salt + b"\0" + content_key(ask)).digest() for ask in asks]
+        distinct = dict(zip(keys, asks, strict=True))
+        known: dict[bytes, Verdict | JudgeFailure] = {}
+        if self._store is not None:
+            known |= self._store.find(list(distinct))
+        unknown = [key for key in distinct if key not in known]
+        if unknown:
+            answers = self.inner.judge([distinct[key] for key in unknown])
+            if len(answers) != len(unknown):
+                raise RunFailed(
+                    f"{type(self.inner).__name__} gave {len(answers)} answers to {len(unknown)} "
+                    "asks: a judge must answer every ask, in order"
+                )
+            new = dict(zip(unknown, answers, strict=True))
+            if self._store is not None:
+                self._store.keep({k: a for k, a in new.items() if isinstance(a, Verdict)})
+            known |= new
+        return [known[key] for key in keys]
+
+
+class _Store:
+    """The database of one folder, for one process and any of its threads."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / FILE
+        self._lock = threading.Lock()
+
+    def find(self, keys: Sequence[bytes]) -> dict[bytes, Verdict]:
+        """The answers that are there."""
+        found: dict[bytes, Verdict] = {}
+        with self._lock, _explained(self._path), closing(self._open()) as database:
+            for start in range(0, len(keys), LOOKED_UP):
+                some = keys[start : start + LOOKED_UP]
+                rows = database.execute(
+                    f"SELECT key, answer FROM answers WHERE key IN ({','.join('?' * len(some))})",
+                    some,
+                )
+                found |= {key: _unpack(answer) for key, answer in rows}
+        return found
+
+    def keep(self, answers: dict[bytes, Verdict]) -> None:
+        """Writes answers, all or none; one that another process wrote meanwhile stays."""
+        with self._lock, _explained(self._path), closing(self._open()) as database, database:
+            database.executemany(
+                "INSERT OR IGNORE INTO answers VALUES (?, ?)",
+                [(key, _pack(answer)) for key, answer in answers.items()],
+            )
+
+    def _open(self) -> sqlite3.Connection:
+        """A connection for one batch: nothing stays open across forks, threads or an exit."""
+        with translate_os_errors(self._path):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        database = sqlite3.connect(self._path, timeout=PATIENCE)
+        try:
+            database.execute("PRAGMA journal_mode = WAL")
+            # A power cut may lose the last answers, never the database.
+            database.execute("PRAGMA synchronous = NORMAL")
+            database.execute(
+                "CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, answer BLOB NOT NULL) "
+                "WITHOUT ROWID"
+            )
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turns SQLite's errors inside the block into sentences."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise RunFailed(
+            f"the judge's cache {path} cannot be used ({error}): free the disk, or name another "
+            "folder"
+        ) from error
+    except (sqlite3.DatabaseError, zlib.error, ValueError, KeyError, TypeError) as error:
+        raise BadInput(
+            f"the judge's cache {path} is damaged or no such cache ({error}): remove it, or name "
+            "another folder"
+        ) from error
+
+
+def _pack(answer: Verdict) -> bytes:
+    return zlib.compress(json.dumps(asdict(answer)).encode())
+
+
+def _unpack(packed: bytes) -> Verdict:
+    kept = json.loads(zlib.decompress(packed))
+    found = tuple(FoundObject(item["name"], Box(**item["box"])) for item in kept.pop("found"))
+    return Verdict(found=found, **kept)

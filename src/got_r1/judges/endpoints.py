@@ -1,0 +1,216 @@
+"""Several servers of one model: who is asked next, who rests, and when an ask is tried again.
+
+The endpoint with the fewest open requests is asked. What then goes wrong is one of three things:
+
+- *The request was refused* (400, 401, 403, 404 ...): it would be refused again, so it is not sent
+  again. The error says which setting to mend.
+- *The endpoint is not there or is busy* (connection lost, 429, anything with a Retry-After): it
+  rests for as long as it says, else twice as long each time it wakes in vain. Whoever has an open
+  ask turns to the others, or waits until the first one wakes.
+- *This answer went wrong* (5xx, no answer in time, no completion in the body): the ask waits, twice
+  as long each time, or turns to another endpoint at once. After `IN_A_ROW` of these without a good
+  answer between, the endpoint rests too: a broken server answers fastest, and would be asked most.
+
+All waits have jitter, so that many asks do not come back at the same moment. When every endpoint
+has woken in vain more often than an ask may be tried, asks fail at once until the next one wakes:
+a server that is gone costs one round of waiting, not one for each ask.
+
+Times and counts here are our choice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import openai
+
+__all__ = ["Endpoint", "Endpoints", "Unanswered", "connect"]
+
+IN_A_ROW = 3  # wrong answers without a good one between, after which an endpoint rests
+LONGEST_WAIT = 30.0  # seconds, of our own waiting
+LONGEST_TOLD = 300.0  # seconds, of a Retry-After
+SHOWN = 200  # characters of a server's message in a sentence
+
+
+class Unanswered(Exception):
+    """No answer came, and none will: `reason` for people, `reply` what the server said last."""
+
+    def __init__(self, reason: str, reply: str = "") -> None:
+        super().__init__(reason)
+        self.reason, self.reply = reason, reply
+
+
+@dataclass(eq=False, slots=True)
+class Endpoint:
+    """One server, as its requests have found it."""
+
+    url: str
+    client: openai.AsyncOpenAI
+    open: int = 0  # requests under way
+    asked: int = 0  # requests ever: of two idle endpoints the one less asked is next
+    faults: int = 0  # wrong answers since the last good one
+    rests: int = 0  # since the last good one
+    rested_at: float = -1.0  # when the current or last rest began
+    awake_at: float = 0.0
+    trouble: str = ""  # what went wrong last
+
+    def answered(self) -> None:
+        """A good answer came: whatever was, is over."""
+        self.faults = self.rests = 0
+
+    def failed(self, reason: str, began: float, now: float, *, rest: float) -> None:
+        """A request that `began` then has failed; `rest` seconds of rest, 0 for none."""
+        self.trouble = reason
+        self.faults += 1
+        # Of many requests that met the same fault, the first one sends the endpoint to rest.
+        if rest and began > self.rested_at:
+            self.rests += 1
+            self.rested_at, self.awake_at = now, now + rest
+
+
+def connect(url: str, key: str) -> Endpoint:
+    """An endpoint at a base URL, up to and including /v1."""
+    # What the environment says about proxies is about the world outside, not about this machine.
+    here = urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
+    client = openai.AsyncOpenAI(
+        base_url=url,
+        api_key=key,
+        max_retries=0,  # we do it, over all endpoints
+        timeout=None,  # and this
+        http_client=openai.DefaultAsyncHttpxClient(trust_env=False) if here else None,
+    )
+    return Endpoint(url.rstrip("/"), client)
+
+
+@dataclass(eq=False)
+class Endpoints:
+    """Asks several endpoints of one model. Lives in one event loop."""
+
+    endpoints: Sequence[Endpoint]
+    timeout: float  # seconds an answer may take
+    retries: int  # times a request is sent again
+    first_wait: float  # seconds before the first of them
+    key_name: str  # the environment variable of the key, named in errors
+    jitter: random.Random = field(default_factory=random.Random)
+
+    async def complete(self, request: dict[str, Any]) -> str:
+        """The text of a chat completion. Raises Unanswered."""
+        failed: Endpoint | None = None
+        for attempt in range(self.retries + 1):
+            endpoint = await self._next(failed)
+            began = time.monotonic()
+            endpoint.open += 1
+            endpoint.asked += 1
+            try:
+                async with asyncio.timeout(self.timeout):
+                    completion = await endpoint.client.chat.completions.create(**request)
+                text = _text(completion)
+            except (openai.APIError, TimeoutError, ValueError) as error:
+                reason, said = self._explain(endpoint, error, request), _said(error)
+                pause = self._note(endpoint, error, reason, began, attempt)
+            else:
+                endpoint.answered()
+                return text
+            finally:
+                endpoint.open -= 1
+            failed = endpoint
+            if attempt < self.retries:
+                await asyncio.sleep(pause)
+        times = f"{self.retries + 1} times" if self.retries else "once"
+        raise Unanswered(f"{reason}, asked {times}", said)
+
+    def _note(
+        self, endpoint: Endpoint, error: Exception, reason: str, began: float, attempt: int
+    ) -> float:
+        """Keeps a failure in mind; returns the seconds that its ask waits before it goes on."""
+        now = time.monotonic()
+        wait = min(LONGEST_WAIT, self.first_wait * 2 ** max(attempt, endpoint.rests))
+        told = _retry_after(error)
+        absent = isinstance(error, openai.APIConnectionError | openai.RateLimitError)
+        if absent or told is not None or endpoint.faults + 1 >= IN_A_ROW:
+            endpoint.failed(reason, began, now, rest=wait if told is None else told)
+            return 0.0  # others may be awake; if not, `_next` waits
+        endpoint.failed(reason, began, now, rest=0.0)
+        others = any(one.awake_at <= now for one in self.endpoints if one is not endpoint)
+        return 0.0 if others else wait * self.jitter.uniform(0.5, 1.0)
+
+    async def _next(self, failed: Endpoint | None) -> Endpoint:
+        """The endpoint to ask now; waits while all rest. One that just failed comes last."""
+        while True:
+            now = time.monotonic()
+            awake = [one for one in self.endpoints if one.awake_at <= now]
+            if awake:
+                return min(awake, key=lambda one: (one is failed, one.open, one.asked))
+            if all(one.rests > self.retries for one in self.endpoints):
+                raise Unanswered(f"no judge answers any more: {self.endpoints[0].trouble}")
+            wait = min(one.awake_at for one in self.endpoints) - now
+            await asyncio.sleep(wait * self.jitter.uniform(1.0, 1.5))
+
+    def _explain(self, endpoint: Endpoint, error: Exception, request: dict[str, Any]) -> str:
+        """A failed request in words. Raises Unanswered where it would only fail again."""
+        where, said = endpoint.url, _said(error)
+        match error:
+            case openai.RateLimitError() if error.code == "insufficient_quota":
+                raise Unanswered(f"{where} says that the account has no quota left: {said}", said)
+            case openai.RateLimitError():
+                return f"{where} was too busy (429)"
+            case openai.APIStatusError(status_code=code) if code in (408, 409) or code >= 500:
+                return f"{where} answered {code} ({said})"
+            case openai.APIStatusError(status_code=401 | 403):
+                why = f"{where} refuses the key ({said}): export {self.key_name} with a valid one"
+            case openai.APIStatusError(status_code=404):
+                why = (
+                    f"{where} does not know the model {request['model']!r} or has no chat there "
+                    f"({said}): {where}/models lists its models, and the URL must end as the "
+                    "server's base URL does, mostly in /v1"
+                )
+            case openai.APIStatusError(status_code=code):
+                why = f"{where} refuses the request ({code}: {said})"
+            case TimeoutError() | openai.APITimeoutError():
+                return f"{where} gave no answer within {self.timeout:g} seconds"
+            case openai.APIConnectionError():
+                return f"{where} cannot be reached, or hung up ({error.__cause__ or error})"
+            case _:
+                return f"{where} answered with something that is no chat completion"
+        raise Unanswered(why, said)
+
+
+def _text(completion: Any) -> str:
+    """The text of the first choice. Raises ValueError where there is none, whatever came."""
+    try:
+        message = completion.choices[0].message
+        text = message.content or getattr(message, "refusal", None) or ""
+    except (AttributeError, IndexError, TypeError):
+        raise ValueError(str(completion)) from None
+    if not isinstance(text, str):
+        raise ValueError(str(completion))
+    return text
+
+
+def _said(error: Exception) -> str:
+    """What the server said with an error, on one line."""
+    body = getattr(error, "body", None)
+    said = body.get("message", body) if isinstance(body, dict) else body or error
+    text = " ".join(str(said).split())
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
+
+
+def _retry_after(error: Exception) -> float | None:
+    """Seconds that a server asks to wait: a number or a date; None where it says nothing."""
+    response = getattr(error, "response", None)
+    told = response.headers.get("retry-after", "") if response is not None else ""
+    try:
+        seconds = float(told)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(told).timestamp() - time.time()
+        except ValueError:
+            return None
+    return min(max(seconds, 0.0), LONGEST_TOLD) if seconds == seconds else None

@@ -1,0 +1,39 @@
+"""A judge in full, in a YAML file: every setting, and another judge for a term where wanted."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from got_r1.config import Section
+from got_r1.judges.settings import (
+    ExpertsSettings,
+    MLLMSettings,
+    OpenAISettings,
+    TransformersSettings,
+)
+
+__all__ = ["KINDS", "JudgeFile"]
+
+KINDS = ("openai", "transformers", "experts")
+"""The sections that are judges; the name of one, as a judge, means the section of the file."""
+
+_OTHER = "another judge for this term, as in spec; empty: spec's"
+
+
+class JudgeFile(Section):
+    """Who scores, and how."""
+
+    spec: str = Field(
+        "",
+        description="'openai', 'transformers' or 'experts' as set up below, or any judge that "
+        "--judge takes but a file; empty: the one that is set up below",
+    )
+    r_sem: str = Field("", description=_OTHER)
+    r_spa: str = Field("", description=_OTHER)
+    r_ri: str = Field("", description=_OTHER)
+    r_pi: str = Field("", description=_OTHER)
+    r_hps: str = Field("", description=_OTHER)
+    openai: OpenAISettings = OpenAISettings()
+    transformers: TransformersSettings = TransformersSettings()
+    experts: ExpertsSettings = ExpertsSettings()
+    wording: MLLMSettings = MLLMSettings()

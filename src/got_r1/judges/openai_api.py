@@ -1,0 +1,187 @@
+"""An MLLM behind an OpenAI-compatible endpoint: vLLM, SGLang, `transformers serve`, a hosted API.
+
+The wording and the reading of replies are `mllm`'s, the choice of a server and all patience with
+it `endpoints`'. What remains is to ask many things at once: an event loop in a thread of its own
+holds the open requests, at most `concurrency`, and `judge` waits for it from whatever thread it is
+called.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import os
+import threading
+import weakref
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from got_r1.errors import BadInput
+from got_r1.judges.endpoints import Endpoint, Endpoints, Unanswered, connect
+from got_r1.judges.mllm import Question, question, verdict
+from got_r1.judges.replies import Unreadable
+from got_r1.judges.settings import MLLMSettings, OpenAISettings
+from got_r1.records import Ask, JudgeFailure, Verdict
+
+__all__ = ["OpenAIJudge"]
+
+T = TypeVar("T")
+PACKERS = 4  # threads that draw, resize and pack
+PLACEHOLDER = "none"  # the client insists on a key; an endpoint that needs none ignores it
+
+
+class OpenAIJudge:
+    """A `Judge` that asks endpoints; may be asked from several threads at once.
+
+    Args:
+        settings: which model where, and how patiently it is asked.
+        wording: how asks are put to it.
+
+    Raises:
+        BadInput: the settings name a key that is not in the environment.
+    """
+
+    def __init__(self, settings: OpenAISettings, wording: MLLMSettings) -> None:
+        self.settings, self.wording = settings, wording
+        key = api_key(settings)
+        self._loop = LoopThread()
+        self._endpoints = self._loop.run(self._connect(key))
+        self._asks = asyncio.Semaphore(settings.concurrency)  # asks whose pictures are in memory
+        self._requests = asyncio.Semaphore(settings.concurrency)
+        closing = [one.client.close for one in self._endpoints.endpoints]
+        self._end = weakref.finalize(self, self._loop.stop, closing)
+
+    async def _connect(self, key: str) -> Endpoints:
+        settings = self.settings
+        return Endpoints(
+            [connect(url, key) for url in settings.urls],
+            timeout=settings.timeout,
+            retries=settings.retries,
+            first_wait=settings.first_wait,
+            key_name=settings.api_key_env,
+        )
+
+    @property
+    def endpoints(self) -> Sequence[Endpoint]:
+        """The servers, with how they were found."""
+        return self._endpoints.endpoints
+
+    def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
+        """One answer for each ask, in the same order."""
+        return self._loop.run(self._judge(asks))
+
+    def close(self) -> None:
+        """Closes the connections; done on its own when nobody holds the judge any more."""
+        self._end()
+
+    async def _judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
+        async with asyncio.TaskGroup() as together:
+            tasks = [together.create_task(self._answer(ask)) for ask in asks]
+        return [task.result() for task in tasks]
+
+    async def _answer(self, ask: Ask) -> Verdict | JudgeFailure:
+        async with self._asks:
+            # Drawing, resizing and packing in other threads: the loop stays free for the network.
+            questions = await asyncio.to_thread(question, ask, self.wording)
+            answers = await asyncio.gather(*map(self._reply, questions))
+        return verdict(ask, answers)
+
+    async def _reply(self, asked: Question) -> Verdict | JudgeFailure:
+        """The answer to one question; what cannot be read is asked again with another seed."""
+        messages = await asyncio.to_thread(_messages, asked)
+        wording, reply, reason = self.wording, "", ""
+        for attempt in range(wording.retries_unreadable + 1):
+            request = {
+                "model": self.settings.model,
+                "messages": messages,
+                "max_tokens": wording.max_tokens,
+                "temperature": wording.temperature_at(attempt),
+                "seed": attempt,
+                "extra_body": self.settings.extra_body,
+            }
+            async with self._requests:
+                try:
+                    reply = await self._endpoints.complete(request)
+                except Unanswered as error:
+                    return JudgeFailure(error.reason, error.reply)
+            try:
+                return asked.read(reply)
+            except Unreadable as error:
+                reason = str(error)
+        return JudgeFailure(f"the reply cannot be read: {reason}", reply)
+
+
+def api_key(settings: OpenAISettings) -> str:
+    """The key out of the environment, or a placeholder.
+
+    Raises BadInput where the settings name a variable of their own that is not set: who names one
+    needs a key.
+    """
+    name = settings.api_key_env
+    if key := os.environ.get(name, ""):
+        return key
+    if "api_key_env" in settings.model_fields_set:
+        raise BadInput(
+            f"the judge's api_key_env is {name}, which is not set: export {name}=..., or leave the "
+            "setting out where the endpoint needs no key"
+        )
+    return PLACEHOLDER
+
+
+def _messages(asked: Question) -> list[dict[str, Any]]:
+    parts: list[dict[str, Any]] = [
+        {"type": "image_url", "image_url": {"url": data_url(image)}} for image in asked.images
+    ]
+    parts.append({"type": "text", "text": asked.text})
+    user: dict[str, Any] = {"role": "user", "content": parts if asked.images else asked.text}
+    return [{"role": "system", "content": asked.system}, user] if asked.system else [user]
+
+
+def data_url(image: np.ndarray) -> str:
+    """An image, uint8 [height, width, 3], as a PNG in a data URL: not a pixel changes."""
+    png = io.BytesIO()
+    Image.fromarray(image).save(png, format="PNG", compress_level=1)
+    return "data:image/png;base64," + base64.b64encode(png.getvalue()).decode()
+
+
+class LoopThread:
+    """An event loop in a daemon thread of its own, with a few more to draw and pack in."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.packing = ThreadPoolExecutor(PACKERS, thread_name_prefix="judge packing")
+        self.loop.set_default_executor(self.packing)
+        self.thread = threading.Thread(
+            target=self.loop.run_forever, name="judge requests", daemon=True
+        )
+        self.thread.start()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """What a coroutine returns; when the waiting is interrupted, so is the work."""
+        future = asyncio.run_coroutine_threadsafe(work, self.loop)
+        try:
+            return future.result()
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None
+        finally:
+            future.cancel()
+
+    def stop(self, closing: Sequence[Callable[[], Awaitable[None]]]) -> None:
+        """Runs the closing functions in the loop, then ends it."""
+
+        async def close() -> None:
+            for one in closing:
+                await one()
+            self.loop.stop()
+
+        asyncio.run_coroutine_threadsafe(close(), self.loop)
+        # A collector that runs in the loop's own thread must not wait for it.
+        if threading.current_thread() is not self.thread:
+            self.thread.join()
+            self.packing.shutdown()
+            self.loop.close()

@@ -1,0 +1,279 @@
+"""A chat-completions server on loopback that plays a script: what real servers do, on demand.
+
+It speaks HTTP/1.1 over a real socket, so that clients meet real resets and half-sent bodies, and it
+keeps what it was asked. A script is called with each `Request` and returns an `Action`:
+
+    with ScriptedServer(lambda request: Reply('{"score": 7}')) as server:
+        judge = load_judge(f"openai:scripted@{server.url}")
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import io
+import json
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from PIL import Image
+
+__all__ = [
+    "Action",
+    "Drop",
+    "Half",
+    "Raw",
+    "Reply",
+    "Request",
+    "ScriptedServer",
+    "Slow",
+    "Status",
+    "in_turn",
+    "score",
+]
+
+
+# -- what was asked --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request: its place in the order of arrival, its headers (small letters) and its body."""
+
+    number: int
+    path: str
+    headers: Mapping[str, str]
+    body: Mapping[str, Any]
+
+    @property
+    def parts(self) -> list[dict[str, Any]]:
+        """The parts of all messages: {"type": "text" | "image_url", ...}."""
+        parts: list[dict[str, Any]] = []
+        for message in self.body["messages"]:
+            content = message["content"]
+            parts += [{"type": "text", "text": content}] if isinstance(content, str) else content
+        return parts
+
+    @property
+    def text(self) -> str:
+        """All text, system and user, a part a line."""
+        return "\n".join(part["text"] for part in self.parts if part["type"] == "text")
+
+    @property
+    def images(self) -> list[np.ndarray]:
+        """The images, uint8 [height, width, 3], out of their PNG data URLs."""
+        images = []
+        for part in self.parts:
+            if part["type"] == "image_url":
+                head, _, data = part["image_url"]["url"].partition(",")
+                assert head == "data:image/png;base64", head
+                images.append(np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))))
+        return images
+
+
+# -- what is answered ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A chat completion with this text."""
+
+    text: str
+    finish: str = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """An HTTP status, as an OpenAI-compatible server tells it."""
+
+    code: int
+    message: str = "scripted"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """200 with just these bytes as the body."""
+
+    body: bytes
+    content_type: str = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Slow:
+    """Something, later."""
+
+    seconds: float
+    then: Action
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """The connection is closed without an answer; `reset` closes it by RST."""
+
+    reset: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Half:
+    """Half of a good answer's body, then the server's side is closed."""
+
+    text: str = '{"score": 7}'
+
+
+Action = Reply | Status | Raw | Slow | Drop | Half
+Script = Callable[[Request], Action]
+
+
+def score(value: float = 7) -> Reply:
+    """A good reply to a scored ask."""
+    return Reply(json.dumps({"reasoning": "scripted", "score": value}))
+
+
+def in_turn(actions: Sequence[Action]) -> Script:
+    """Plays the actions in the order of arrival; the last one for good."""
+    return lambda request: actions[min(request.number, len(actions) - 1)]
+
+
+# -- the server ------------------------------------------------------------------------------------
+
+
+class ScriptedServer:
+    """Serves while it is entered. `requests` holds what was asked, `most` how many at a time."""
+
+    def __init__(self, script: Script, port: int = 0) -> None:
+        self.script = script
+        self.requests: list[Request] = []
+        self.open = self.most = 0
+        self._port = port
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._connections: set[asyncio.Task[None]] = set()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        asyncio.run_coroutine_threadsafe(self._hang_up(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    @property
+    def port(self) -> int:
+        return self._port
+
+    @property
+    def url(self) -> str:
+        """The base URL, up to and including /v1."""
+        return f"http://127.0.0.1:{self._port}/v1"
+
+    async def _listen(self) -> None:
+        self._server = await asyncio.start_server(
+            self._serve, "127.0.0.1", self._port, limit=1 << 24, backlog=1024
+        )
+        self._port = self._server.sockets[0].getsockname()[1]
+
+    async def _hang_up(self) -> None:
+        self._server.close()
+        for task in self._connections:
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+        await self._server.wait_closed()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        try:
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                while await self._one_request(reader, writer):
+                    pass
+        except asyncio.CancelledError:
+            pass  # the server is closed: whoever still waits meets a lost connection
+        finally:
+            self._connections.discard(task)
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+    async def _one_request(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bool:
+        """Answers the next request of a connection; False where the connection is done."""
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        headers = {
+            name.strip().lower(): value.strip()
+            for name, _, value in (line.partition(":") for line in head[1:] if line)
+        }
+        content = await reader.readexactly(int(headers.get("content-length", 0)))
+        request = Request(
+            len(self.requests), head[0].split()[1], headers, json.loads(content or b"{}")
+        )
+        self.requests.append(request)
+        self.open += 1
+        self.most = max(self.most, self.open)
+        try:
+            action = self.script(request)
+            while isinstance(action, Slow):
+                await asyncio.sleep(action.seconds)
+                action = action.then
+        finally:
+            self.open -= 1
+        return await _play(action, request, writer)
+
+
+async def _play(action: Action, request: Request, writer: asyncio.StreamWriter) -> bool:
+    match action:
+        case Reply(text, finish):
+            body = _completion(request, text, finish)
+            writer.write(_response(200, {}, body))
+        case Status(code, message, headers):
+            body = json.dumps({"error": {"message": message, "type": "scripted"}}).encode()
+            writer.write(_response(code, headers, body))
+        case Raw(body, content_type):
+            writer.write(_response(200, {"content-type": content_type}, body))
+        case Half(text):
+            whole = _response(200, {}, _completion(request, text, "stop"))
+            writer.write(whole[: len(whole) - 40])
+            await writer.drain()
+            return False
+        case Drop(reset):
+            if reset:
+                writer.transport.abort()
+            return False
+        case Slow():
+            raise AssertionError("played before")
+    await writer.drain()
+    return True
+
+
+def _completion(request: Request, text: str, finish: str) -> bytes:
+    message = {"role": "assistant", "content": text}
+    completion = {
+        "id": f"scripted-{request.number}",
+        "object": "chat.completion",
+        "created": 0,
+        "model": request.body.get("model", ""),
+        "choices": [{"index": 0, "message": message, "finish_reason": finish}],
+        "usage": {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110},
+    }
+    return json.dumps(completion).encode()
+
+
+def _response(code: int, headers: Mapping[str, str], body: bytes) -> bytes:
+    lines = {"content-type": "application/json", "content-length": str(len(body)), **headers}
+    head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+    return f"HTTP/1.1 {code} Scripted\r\n{head}\r\n".encode("latin-1") + body

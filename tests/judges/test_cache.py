@@ -1,0 +1,262 @@
+"""The judge's cache: what counts as the same ask, what is kept, and what survives."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sqlite3
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from got_r1.chain import parse
+from got_r1.errors import BadInput, RunFailed
+from got_r1.judges.cache import CachedJudge, content_key
+from got_r1.records import (
+    Ask,
+    Box,
+    FoundObject,
+    GroundingAsk,
+    ImageAsk,
+    JudgeFailure,
+    Prompt,
+    QualityAsk,
+    SemanticAsk,
+    SpatialAsk,
+    Verdict,
+)
+
+HEART = "<|obj_start|>red heart<|obj_end|> <|box_start|>(1,2),(300,400)<|box_end|>"
+PROMPT, CHAIN = Prompt("a red heart", "attribute"), parse(f"A {HEART} here.")
+IMAGE = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
+KINDS: list[Ask] = [
+    SemanticAsk(PROMPT, CHAIN),
+    SpatialAsk(PROMPT, CHAIN),
+    GroundingAsk(CHAIN, IMAGE),
+    ImageAsk(PROMPT, IMAGE),
+    QualityAsk(PROMPT, IMAGE),
+]
+
+
+class Counting:
+    """Answers with the number of the ask; fails on prompts that say so."""
+
+    def __init__(self) -> None:
+        self.asked: list[Ask] = []
+
+    def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
+        answers: list[Verdict | JudgeFailure] = []
+        for ask in asks:
+            self.asked.append(ask)
+            if isinstance(ask, GroundingAsk):
+                answers.append(Verdict(None, (FoundObject("red heart", Box(0, 1, 2, 999)),)))
+            elif "fail" in ask.prompt.text:
+                answers.append(JudgeFailure("as told"))
+            else:
+                answers.append(Verdict(len(self.asked) / 1e9, reasoning="é\ud800", reply="{}"))
+        return answers
+
+
+def about(text: str) -> SemanticAsk:
+    return SemanticAsk(Prompt(text), CHAIN)
+
+
+# -- what is the same ask --------------------------------------------------------------------------
+
+
+def test_each_kind_of_ask_is_its_own() -> None:
+    assert len({content_key(ask) for ask in KINDS}) == len(KINDS)
+
+
+def test_every_field_that_a_judge_may_read_counts() -> None:
+    other_chain = parse(f"A {HEART} there.")
+    other_image = IMAGE.copy()
+    other_image[3, 4, 2] ^= 1
+    for ask in KINDS:
+        others: list[Ask] = []
+        if not isinstance(ask, GroundingAsk):
+            others.append(replace(ask, prompt=Prompt("a blue heart", "attribute")))
+        if isinstance(ask, SemanticAsk | SpatialAsk | GroundingAsk):
+            others.append(replace(ask, chain=other_chain))
+        if isinstance(ask, GroundingAsk | ImageAsk | QualityAsk):
+            others += [
+                replace(ask, image=other_image),
+                replace(ask, image=IMAGE.reshape(5, 4, 3)),  # the same bytes in another form
+            ]
+        for other in others:
+            assert content_key(other) != content_key(ask)
+
+
+def test_equal_content_is_the_same_ask_wherever_it_lies_in_memory() -> None:
+    strided = np.repeat(IMAGE, 2, axis=1)[:, ::2]
+    assert content_key(ImageAsk(Prompt("a red heart", "attribute"), strided)) == content_key(
+        KINDS[3]
+    )
+
+
+def test_semantics_are_judged_without_boxes_and_the_layout_with_them() -> None:
+    moved = parse(CHAIN.text.replace("300", "301"))
+    assert content_key(SemanticAsk(PROMPT, moved)) == content_key(SemanticAsk(PROMPT, CHAIN))
+    assert content_key(SpatialAsk(PROMPT, moved)) != content_key(SpatialAsk(PROMPT, CHAIN))
+
+
+@given(st.text(), st.text())
+def test_no_two_texts_run_together(a: str, b: str) -> None:
+    """Fields are kept apart by their lengths: no text can imitate the border between two."""
+    keys = {
+        content_key(SemanticAsk(Prompt(*pair), CHAIN)) for pair in ((a, b), (b, a), (a + b, ""))
+    }
+    assert len(keys) == len({(a, b), (b, a), (a + b, "")})
+
+
+# -- within a batch --------------------------------------------------------------------------------
+
+
+def test_identical_asks_of_a_batch_are_one_and_order_is_kept() -> None:
+    judge = Counting()
+    asks = [about(text) for text in ("a", "b", "a", "fail", "a", "fail", "b")]
+    answers = CachedJudge(judge).judge(asks)
+    assert [ask.prompt.text for ask in judge.asked if not isinstance(ask, GroundingAsk)] == [
+        "a",
+        "b",
+        "fail",
+    ]
+    scores = [getattr(answer, "score", None) for answer in answers]
+    assert scores == [1e-9, 2e-9, 1e-9, None, 1e-9, None, 2e-9]
+
+
+def test_without_a_folder_nothing_is_kept() -> None:
+    judge = Counting()
+    cached = CachedJudge(judge)
+    for _ in range(2):
+        cached.judge([about("a")])
+    assert len(judge.asked) == 2
+
+
+def test_a_judge_that_loses_an_answer_is_named() -> None:
+    class Forgetful:
+        def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
+            return []
+
+    with pytest.raises(RunFailed, match="Forgetful gave 0 answers to 1 asks"):
+        CachedJudge(Forgetful()).judge([about("a")])
+
+
+# -- on the disk -----------------------------------------------------------------------------------
+
+
+def test_answers_come_back_just_as_they_were_given(tmp_path: Path) -> None:
+    first, second = Counting(), Counting()
+    given_ = CachedJudge(first, tmp_path / "new" / "cache", "judge").judge(KINDS)
+    kept = CachedJudge(second, tmp_path / "new" / "cache", "judge").judge(KINDS[::-1])
+    assert kept == given_[::-1]
+    assert (len(first.asked), len(second.asked)) == (5, 0)
+
+
+def test_failures_are_asked_again(tmp_path: Path) -> None:
+    judge = Counting()
+    cached = CachedJudge(judge, tmp_path, "judge")
+    for _ in range(3):
+        assert isinstance(cached.judge([about("fail")])[0], JudgeFailure)
+    assert len(judge.asked) == 3
+
+
+def test_another_judge_does_not_get_these_answers(tmp_path: Path) -> None:
+    judge = Counting()
+    for identity in ("a", "b", "a"):
+        CachedJudge(judge, tmp_path, identity).judge([about("x")])
+    assert len(judge.asked) == 2
+
+
+def test_many_asks_pass_the_limits_of_a_query(tmp_path: Path) -> None:
+    asks = [about(str(number)) for number in range(2500)]
+    judge = Counting()
+    first = CachedJudge(judge, tmp_path, "judge").judge(asks)
+    assert CachedJudge(judge, tmp_path, "judge").judge(asks) == first
+    assert len(judge.asked) == 2500
+
+
+# -- what can go wrong -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("content", [b"no database" * 500, b"SQLite format 3\0" + b"\1" * 5000])
+def test_a_damaged_cache_is_told(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "answers.sqlite").write_bytes(content)
+    with pytest.raises(BadInput, match=r"answers\.sqlite is damaged.*remove it"):
+        CachedJudge(Counting(), tmp_path, "judge").judge([about("a")])
+
+
+def test_a_damaged_answer_is_told(tmp_path: Path) -> None:
+    CachedJudge(Counting(), tmp_path, "judge").judge([about("a")])
+    database = sqlite3.connect(tmp_path / "answers.sqlite")
+    with database:
+        database.execute("UPDATE answers SET answer = x'00'")
+    database.close()
+    with pytest.raises(BadInput, match=r"answers\.sqlite is damaged"):
+        CachedJudge(Counting(), tmp_path, "judge").judge([about("a")])
+
+
+def test_a_place_that_is_no_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(BadInput, match="cannot be written"):
+        CachedJudge(Counting(), tmp_path / "file", "judge").judge([about("a")])
+
+
+def test_a_full_disk_is_one_sentence(small_disk: Path) -> None:
+    asks = [about(f"{number} {os.urandom(2000).hex()}") for number in range(60)]
+
+    class Wordy:
+        def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
+            return [Verdict(0.5, reply=os.urandom(2000).hex()) for _ in asks]
+
+    with pytest.raises(RunFailed, match=r"judge's cache .* cannot be used .*full"):
+        CachedJudge(Wordy(), small_disk, "judge").judge(asks)
+
+
+def keep_answering(folder: Path, first: int) -> None:
+    cached = CachedJudge(Counting(), folder, "judge")
+    for number in range(first, first + 100_000):
+        cached.judge([about(f"{number}"), about("shared by all")])
+
+
+def test_it_survives_being_killed_and_shared(tmp_path: Path) -> None:
+    """Three processes write into one cache and are killed while they do; it stays whole."""
+    context = multiprocessing.get_context("fork" if os.name == "posix" else "spawn")
+    writers = [
+        context.Process(target=keep_answering, args=(tmp_path, start))
+        for start in (0, 10**6, 10**7)
+    ]
+    for writer in writers:
+        writer.start()
+
+    def rows() -> int:
+        if not (tmp_path / "answers.sqlite").exists():
+            return 0
+        database = sqlite3.connect(tmp_path / "answers.sqlite", timeout=60)
+        try:
+            return int(database.execute("SELECT count(*) FROM answers").fetchone()[0])
+        except sqlite3.OperationalError:  # the table is not there yet
+            return 0
+        finally:
+            database.close()
+
+    while rows() < 50:
+        assert all(writer.is_alive() for writer in writers)
+        time.sleep(0.05)
+    for writer in writers:
+        assert writer.pid is not None
+        os.kill(writer.pid, signal.SIGKILL)
+        writer.join()
+    database = sqlite3.connect(tmp_path / "answers.sqlite")
+    assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    database.close()
+    judge = Counting()
+    CachedJudge(judge, tmp_path, "judge").judge([about("shared by all"), about("0"), about("new")])
+    assert [ask.prompt.text for ask in judge.asked if not isinstance(ask, GroundingAsk)] == ["new"]

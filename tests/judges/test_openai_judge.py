@@ -1,0 +1,466 @@
+"""The served judge against a real HTTP server that plays every failure; no answer is ever lost."""
+
+from __future__ import annotations
+
+import gc
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from got_r1.chain import parse
+from got_r1.errors import BadInput
+from got_r1.judges import endpoints
+from got_r1.judges.openai_api import OpenAIJudge
+from got_r1.judges.settings import MLLMSettings, OpenAISettings
+from got_r1.records import (
+    Box,
+    GroundingAsk,
+    ImageAsk,
+    JudgeFailure,
+    Prompt,
+    SemanticAsk,
+    SpatialAsk,
+    Verdict,
+)
+from judges.scripted_server import (
+    Action,
+    Drop,
+    Half,
+    Raw,
+    Reply,
+    Request,
+    ScriptedServer,
+    Slow,
+    Status,
+    in_turn,
+    score,
+)
+
+CHAIN = parse(
+    "A <|obj_start|>red vase<|obj_end|> <|box_start|>(100,200),(400,900)<|box_end|> and a "
+    "<|obj_start|>clock<|obj_end|> <|box_start|>(600,200),(900,500)<|box_end|>."
+)
+PROMPT = Prompt("a red vase on the left of a clock", "spatial")
+IMAGE = np.random.default_rng(0).integers(0, 256, (392, 392, 3), dtype=np.uint8)
+SEMANTIC = SemanticAsk(PROMPT, CHAIN)
+
+Build = Callable[..., OpenAIJudge]
+
+
+@pytest.fixture
+def build() -> Iterator[Build]:
+    """`build(server, ..., setting=value)`: a judge of these servers, in a hurry."""
+    judges: list[OpenAIJudge] = []
+
+    def make(*servers: ScriptedServer | str, wording: Any = None, **given: Any) -> OpenAIJudge:
+        values = {
+            "model": "scripted",
+            "urls": [one if isinstance(one, str) else one.url for one in servers],
+            "timeout": 30.0,
+            "first_wait": 0.01,
+        } | given
+        judges.append(OpenAIJudge(OpenAISettings(**values), wording or MLLMSettings()))
+        return judges[-1]
+
+    yield make
+    for judge in judges:
+        judge.close()
+
+
+def number_of(request: Request) -> int:
+    """The number that `numbered` put into a prompt."""
+    return int(request.text.split("number-")[1].split("-")[0])
+
+
+def numbered(number: int) -> SemanticAsk:
+    return SemanticAsk(Prompt(f"a vase number-{number}-"), CHAIN)
+
+
+def only(answers: list[Verdict | JudgeFailure]) -> Verdict | JudgeFailure:
+    (answer,) = answers
+    return answer
+
+
+# -- what is sent ----------------------------------------------------------------------------------
+
+
+def test_a_request_says_the_model_the_wording_and_how_to_answer(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "secret")
+    with ScriptedServer(lambda request: score()) as server:
+        wording = MLLMSettings(max_tokens=99, temperature=0.25)
+        judge = build(server, wording=wording, model="qwen", extra_body={"top_k": 5})
+        answer = only(judge.judge([SEMANTIC]))
+    assert isinstance(answer, Verdict)
+    assert answer.score == 0.7
+    assert json.loads(answer.reply)["score"] == 7
+    (request,) = server.requests
+    assert request.path == "/v1/chat/completions"
+    assert request.headers["authorization"] == "Bearer secret"
+    sent = {key: value for key, value in request.body.items() if key != "messages"}
+    assert sent == {
+        "model": "qwen",
+        "max_tokens": 99,
+        "temperature": 0.25,
+        "seed": 0,
+        "top_k": 5,
+    }
+    assert "a red vase on the left of a clock" in request.text
+    assert "<|" not in request.text
+    assert request.images == []
+
+
+def test_pictures_arrive_as_they_were(build: Build) -> None:
+    """392 is a multiple of 28: nothing is resized, and PNG changes no pixel."""
+    with ScriptedServer(lambda request: score()) as server:
+        build(server).judge([ImageAsk(PROMPT, IMAGE)])
+    (image,) = server.requests[0].images
+    assert np.array_equal(image, IMAGE)
+
+
+def test_the_layout_is_judged_by_a_drawing(build: Build) -> None:
+    with ScriptedServer(lambda request: score(9)) as server:
+        answer = only(build(server).judge([SpatialAsk(PROMPT, CHAIN)]))
+    assert isinstance(answer, Verdict)
+    assert answer.score == 0.9
+    (drawing,) = server.requests[0].images
+    assert drawing.ndim == 3
+    assert "100,200" not in server.requests[0].text
+
+
+def test_each_planned_name_is_located_in_the_image(build: Build) -> None:
+    def locate(request: Request) -> Action:
+        left = "red vase" in request.text
+        box = [39.2, 78.4, 156.8, 352.8] if left else [235.2, 78.4, 352.8, 196.0]
+        return Reply("```json\n" + json.dumps([{"bbox_2d": box, "label": "it"}]) + "\n```")
+
+    with ScriptedServer(locate) as server:
+        answer = only(build(server).judge([GroundingAsk(CHAIN, IMAGE)]))
+    assert isinstance(answer, Verdict)
+    assert answer.score is None
+    found = {item.name: item.box for item in answer.found}
+    assert found.keys() == {"red vase", "clock"}
+    for name, wanted in (("red vase", Box(100, 200, 400, 900)), ("clock", Box(600, 200, 900, 500))):
+        got = found[name]
+        assert max(abs(getattr(got, k) - getattr(wanted, k)) for k in ("x1", "y1", "x2", "y2")) <= 1
+    assert len(server.requests) == 2
+
+
+def test_a_key_is_needed_only_where_one_is_named(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with ScriptedServer(lambda request: score()) as server:
+        assert isinstance(only(build(server).judge([SEMANTIC])), Verdict)
+        with pytest.raises(BadInput, match=r"api_key_env is MY_KEY.*export MY_KEY="):
+            build(server, api_key_env="MY_KEY")
+        monkeypatch.setenv("MY_KEY", "mine")
+        build(server, api_key_env="MY_KEY").judge([SEMANTIC])
+    assert server.requests[-1].headers["authorization"] == "Bearer mine"
+
+
+# -- failures that pass ----------------------------------------------------------------------------
+
+PASSING: dict[str, Action] = {
+    "429": Status(429),
+    "429 with Retry-After": Status(429, headers={"retry-after": "0.05"}),
+    "429 with a date": Status(429, headers={"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}),
+    "429 with nonsense": Status(429, headers={"retry-after": "soon"}),
+    "500": Status(500),
+    "503 with Retry-After": Status(503, headers={"retry-after": "0.05"}),
+    "dropped": Drop(),
+    "reset": Drop(reset=True),
+    "half-closed in the body": Half(),
+    "empty body": Raw(b""),
+    "empty text": Raw(b"", "text/plain"),
+    "a web page": Raw(b"<html>busy</html>", "text/html"),
+    "no JSON": Raw(b"{"),
+    "wrong JSON": Raw(b'{"choices": []}'),
+    "an error with status 200": Raw(b'{"error": {"message": "out of memory"}}'),
+    "garbage": Reply("as an AI I see 7 of them"),
+    "refusal": Reply("I'm sorry, I can't help with that."),
+    "silence": Reply(""),
+}
+
+
+@pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING.keys())
+def test_what_passes_is_tried_again(build: Build, fault: Action) -> None:
+    with ScriptedServer(in_turn([fault, fault, score(4)])) as server:
+        answer = only(build(server).judge([SEMANTIC]))
+    assert isinstance(answer, Verdict)
+    assert answer.score == 0.4
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING.keys())
+def test_what_does_not_pass_is_a_failure_and_never_a_score(build: Build, fault: Action) -> None:
+    with ScriptedServer(lambda request: fault) as server:
+        judge = build(server, retries=2, wording=MLLMSettings(retries_unreadable=2))
+        answer = only(judge.judge([SEMANTIC]))
+    assert isinstance(answer, JudgeFailure)
+    assert answer.reason
+    assert len(server.requests) == 3
+    if isinstance(fault, Reply):
+        assert answer.reply == fault.text
+
+
+def test_an_answer_that_takes_too_long_is_asked_for_again(build: Build) -> None:
+    with ScriptedServer(in_turn([Slow(60, score(1)), score(8)])) as server:
+        answer = only(build(server, timeout=1.0).judge([SEMANTIC]))
+        assert isinstance(answer, Verdict)
+        assert answer.score == 0.8
+
+
+def test_nobody_there(build: Build) -> None:
+    with ScriptedServer(lambda request: score()) as server:
+        url = server.url  # nobody listens there any more
+    answer = only(build(url, retries=1).judge([SEMANTIC]))
+    assert isinstance(answer, JudgeFailure)
+    assert f"{url} cannot be reached" in answer.reason
+
+
+def test_unreadable_replies_are_asked_again_with_another_seed_and_some_temperature(
+    build: Build,
+) -> None:
+    with ScriptedServer(in_turn([Reply("?"), Reply('{"score": "many"}'), score(3)])) as server:
+        answer = only(build(server, wording=MLLMSettings(retries_unreadable=2)).judge([SEMANTIC]))
+    assert isinstance(answer, Verdict)
+    sent = [(request.body["seed"], request.body["temperature"]) for request in server.requests]
+    assert sent == [(0, 0.0), (1, 0.7), (2, 0.7)]
+
+
+def test_a_name_that_cannot_be_located_fails_the_ask(build: Build) -> None:
+    def script(request: Request) -> Action:
+        if "clock" in request.text:
+            return Reply("somewhere on the right")
+        return Reply('[{"bbox_2d": [1, 2, 30, 40]}]')
+
+    with ScriptedServer(script) as server:
+        answer = only(build(server).judge([GroundingAsk(CHAIN, IMAGE)]))
+    assert isinstance(answer, JudgeFailure)
+    assert answer.reply == "somewhere on the right"
+
+
+# -- failures that do not --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (Status(400, "prompt too long"), r"refuses the request \(400: prompt too long\)"),
+        (Status(401, "no such key"), r"refuses the key \(no such key\): export OPENAI_API_KEY"),
+        (Status(403, "not yours"), r"refuses the key \(not yours\)"),
+        (Status(404, "no model"), r"does not know the model 'scripted'.*/v1/models lists"),
+        (Status(422, "what?"), r"refuses the request \(422: what\?\)"),
+    ],
+)
+def test_what_is_refused_is_not_sent_again(build: Build, fault: Action, told: str) -> None:
+    with ScriptedServer(lambda request: fault) as server:
+        answer = only(build(server).judge([SEMANTIC]))
+    assert isinstance(answer, JudgeFailure)
+    with pytest.raises(AssertionError, match=told):
+        raise AssertionError(answer.reason)
+    assert len(server.requests) == 1
+
+
+# A server that answers 200 may say anything at all.
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from(["choices", "message", "content", "error", "refusal", "index"]),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=150)
+@given(body=json_values.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=30))
+def test_no_body_breaks_the_judge(fuzzed: tuple[list[bytes], OpenAIJudge], body: bytes) -> None:
+    said, judge = fuzzed
+    said[:] = [body]
+    assert isinstance(only(judge.judge([SEMANTIC])), JudgeFailure)
+
+
+@pytest.fixture(scope="module")
+def fuzzed() -> Iterator[tuple[list[bytes], OpenAIJudge]]:
+    """A judge of a server that says what stands in the list, and that never rests."""
+    said = [b""]
+    with ScriptedServer(lambda request: Raw(said[0])) as server:
+        chosen = OpenAISettings(model="m", urls=[server.url], retries=0, first_wait=1e-6)
+        judge = OpenAIJudge(chosen, MLLMSettings(retries_unreadable=0))
+        yield said, judge
+        judge.close()
+
+
+# -- many at once ----------------------------------------------------------------------------------
+
+
+def test_no_more_requests_are_open_than_allowed_and_order_is_kept(build: Build) -> None:
+    def later_ones_first(request: Request) -> Action:
+        number = number_of(request)
+        return Slow(0.002 * (100 - number), score(number % 11))
+
+    with ScriptedServer(later_ones_first) as server:
+        answers = build(server, concurrency=7).judge([numbered(n) for n in range(100)])
+    assert [answer.score for answer in answers if isinstance(answer, Verdict)] == [
+        pytest.approx(n % 11 / 10) for n in range(100)
+    ]
+    assert server.most == 7
+
+
+@pytest.mark.slow
+def test_ten_thousand_asks_at_concurrency_64_lose_none(build: Build) -> None:
+    """Each ask meets, by its number, one of the failures on its way to a score of its own."""
+    faults = [None, *PASSING.values()]
+    met: set[int] = set()
+
+    def script(request: Request) -> Action:
+        number = number_of(request)
+        fault = faults[number % 97] if number % 97 < len(faults) else None
+        if fault is not None and number not in met:
+            met.add(number)
+            return fault
+        return score(number % 1001 / 100)
+
+    with ScriptedServer(script) as server:
+        answers = build(server, concurrency=64, retries=50).judge(
+            [numbered(n) for n in range(10_000)]
+        )
+    assert len(answers) == 10_000
+    assert [answer.score for answer in answers if isinstance(answer, Verdict)] == [
+        pytest.approx(n % 1001 / 1000) for n in range(10_000)
+    ]
+    assert server.most <= 64
+    assert len(server.requests) == 10_000 + len(met)
+
+
+def test_two_threads_share_the_open_requests(build: Build) -> None:
+    with ScriptedServer(lambda request: Slow(0.01, score(number_of(request) % 11))) as server:
+        judge = build(server, concurrency=5)
+        said: dict[int, list[Verdict | JudgeFailure]] = {}
+
+        def ask(start: int) -> None:
+            said[start] = judge.judge([numbered(n) for n in range(start, start + 40)])
+
+        threads = [threading.Thread(target=ask, args=(start,)) for start in (0, 1000)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    for start, answers in said.items():
+        assert [getattr(answer, "score", None) for answer in answers] == [
+            pytest.approx(n % 11 / 10) for n in range(start, start + 40)
+        ]
+    assert server.most == 5
+
+
+def test_nothing_asked_is_nothing_answered(build: Build) -> None:
+    assert build("http://127.0.0.1:9/v1").judge([]) == []
+
+
+# -- several endpoints -----------------------------------------------------------------------------
+
+
+def test_the_load_goes_to_who_is_free(build: Build) -> None:
+    quick = ScriptedServer(lambda request: Slow(0.005, score(1)))
+    slow = ScriptedServer(lambda request: Slow(0.1, score(2)))
+    with quick, slow:
+        answers = build(quick, slow, concurrency=8).judge([numbered(n) for n in range(160)])
+    assert all(isinstance(answer, Verdict) for answer in answers)
+    assert len(quick.requests) + len(slow.requests) == 160
+    assert len(slow.requests) >= 4
+    assert len(quick.requests) > 2 * len(slow.requests)
+
+
+@pytest.mark.parametrize("fault", [Status(500), Drop(), Raw(b"{"), Status(429)], ids=str)
+def test_a_broken_endpoint_rests_while_the_other_works(build: Build, fault: Action) -> None:
+    """It answers fastest, and would otherwise be asked for everything."""
+    broken = ScriptedServer(lambda request: fault)
+    good = ScriptedServer(lambda request: Slow(0.01, score()))
+    with broken, good:
+        judge = build(broken, good, concurrency=8, first_wait=5.0)
+        answers = judge.judge([numbered(n) for n in range(200)])
+    assert all(isinstance(answer, Verdict) for answer in answers)
+    assert len(good.requests) == 200
+    assert len(broken.requests) < 30
+
+
+def test_a_dead_endpoint_is_tried_again_and_comes_back(build: Build) -> None:
+    with ScriptedServer(lambda request: score(2)) as gone:
+        port = gone.port
+    with ScriptedServer(lambda request: Slow(0.002, score(1))) as good:
+        judge = build(f"http://127.0.0.1:{port}/v1", good)
+        assert all(isinstance(answer, Verdict) for answer in judge.judge([numbered(0)] * 5))
+        dead = judge.endpoints[0]
+        assert dead.rests > 0
+        with ScriptedServer(lambda request: score(2), port=port) as back:
+            deadline = time.monotonic() + 60
+            while not back.requests and time.monotonic() < deadline:
+                judge.judge([numbered(n) for n in range(4)])
+        assert back.requests
+        assert dead.rests == 0
+
+
+def test_when_all_are_dead_only_the_first_asks_wait(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three tries cost three rests, for one ask and for a thousand."""
+    with ScriptedServer(lambda request: score()) as server:
+        url = server.url
+    monkeypatch.setattr(endpoints, "LONGEST_WAIT", 60.0)
+    judge = build(url, retries=2, concurrency=16, first_wait=0.1)
+    answers = judge.judge([numbered(n) for n in range(1000)])
+    assert all(isinstance(answer, JudgeFailure) for answer in answers)
+    assert judge.endpoints[0].rests == 3
+    told = Counter(answer.reason for answer in answers if isinstance(answer, JudgeFailure))
+    assert all("cannot be reached" in reason for reason in told)
+    assert judge.endpoints[0].asked <= 3 * 16
+
+
+def test_one_bad_ask_does_not_put_a_good_endpoint_to_rest(build: Build) -> None:
+    """A server that breaks on one picture still serves all others."""
+
+    def script(request: Request) -> Action:
+        return Status(500) if number_of(request) == 7 else Slow(0.001, score())
+
+    with ScriptedServer(script) as server:
+        judge = build(server, concurrency=8, retries=3)
+        answers = judge.judge([numbered(n) for n in range(300)])
+        assert judge.endpoints[0].rests == 0
+    assert [n for n, answer in enumerate(answers) if isinstance(answer, JudgeFailure)] == [7]
+
+
+# -- life and death --------------------------------------------------------------------------------
+
+
+def test_a_judge_that_nobody_holds_leaves_no_thread(build: Build) -> None:
+    before = threading.active_count()
+    with ScriptedServer(lambda request: score()) as server:
+        serving = threading.active_count()
+        judge = OpenAIJudge(OpenAISettings(model="m", urls=[server.url]), MLLMSettings())
+        judge.judge([SEMANTIC])
+        assert threading.active_count() > serving
+        del judge
+        gc.collect()
+        assert threading.active_count() == serving
+    assert threading.active_count() == before
+
+
+def test_a_closed_judge_may_be_closed_again(build: Build) -> None:
+    judge = build("http://127.0.0.1:9/v1")
+    judge.close()
+    judge.close()
