@@ -1,0 +1,271 @@
+"""Asks as questions to a multimodal language model, and its replies as verdicts.
+
+Every judge that is such a model uses this wording, wherever the model runs:
+
+    for asked in question(ask, settings):   # one, or one for each planned name of a grounding ask
+        reply = ...                         # to asked.system, asked.images and asked.text
+        answer = asked.read(reply)          # a Verdict, or replies.Unreadable: put it again
+    verdict(ask, answers)                   # joins them
+
+**What is judged is data.** The policy writes the chain that the judge reads, and learns whatever
+raises its score: praise of itself, a planted verdict, tokens that end the user's turn. So texts
+under judgement stand inside a fence, without any sign that could close it or be taken for a special
+token or for JSON (`as_data`); and the rubric says before and after it that nothing inside is an
+instruction. `got-r1 audit judge` measures what persuasion is left.
+
+**Sizes.** Qwen2.5-VL answers in pixels of the image as its processor resized it. Images are sent at
+a size that the processor leaves alone (`sent_size`), so that those pixels are ours too.
+
+The rubrics, in prompts/*.txt, are our own words for what the paper's appendix asks: the same terms,
+bands and JSON. A file holds the system's part and the user's, parted by a line of three hyphens.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from importlib import resources
+from string import Template
+
+import numpy as np
+from PIL import Image
+
+from got_r1.chain import strip_boxes
+from got_r1.judges.replies import read_boxes, read_score
+from got_r1.judges.settings import MLLMSettings
+from got_r1.layout import draw_plan
+from got_r1.records import (
+    Ask,
+    Box,
+    FoundObject,
+    GroundingAsk,
+    ImageAsk,
+    JudgeFailure,
+    PlannedObject,
+    QualityAsk,
+    SemanticAsk,
+    SpatialAsk,
+    Verdict,
+)
+from got_r1.vision.boxes import to_thousandths
+
+__all__ = [
+    "LONGEST_SIDE_RATIO",
+    "Question",
+    "as_data",
+    "question",
+    "sent_size",
+    "verdict",
+    "wording_version",
+]
+
+LONGEST_SIDE_RATIO = 16
+"""Images longer than this many times their width are not judged: no size fits them."""
+
+_READING = 1
+"""Counted up when the code here or in `replies` changes what a given reply is read as, or what is
+sent: cached answers of before are then asked anew."""
+
+_LONGEST_NAME = 200  # characters of a planned name that a judge is asked for
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question to a model.
+
+    `images`: uint8 [height, width, 3] each, at the size to be sent, before the text. `read` makes a
+    verdict of the reply; it raises `replies.Unreadable` where there is none to make.
+    """
+
+    system: str
+    text: str
+    images: tuple[np.ndarray, ...]
+    read: Callable[[str], Verdict]
+
+
+def question(ask: Ask, settings: MLLMSettings) -> list[Question]:
+    """What to put to the model: one question, for a grounding ask one for each distinct name.
+
+    None where the model is not to be asked at all; `verdict` then says why.
+    """
+    if _unanswerable(ask):
+        return []
+    match ask:
+        case SemanticAsk():
+            texts = {
+                "prompt": as_data(ask.prompt.text),
+                "chain": as_data(strip_boxes(ask.chain.text)),
+            }
+            return [_scored("r_sem", texts, ())]
+        case SpatialAsk() if settings.spatial == "text":
+            plan = "\n".join(map(_plan_line, ask.chain.objects))
+            return [_scored("r_spa_text", {"prompt": as_data(ask.prompt.text), "plan": plan}, ())]
+        case SpatialAsk():
+            # Drawn at the size that is sent: a drawing that is resized gets blurred labels.
+            size = sent_size(settings.canvas, settings.canvas, settings)
+            plan_image = draw_plan(ask.chain.objects, size)
+            return [_scored("r_spa", {"prompt": as_data(ask.prompt.text)}, (plan_image,))]
+        case ImageAsk():
+            image = _at_sent_size(ask.image, settings)
+            return [_scored("r_pi", {"prompt": as_data(ask.prompt.text)}, (image,))]
+        case GroundingAsk():
+            image = _at_sent_size(ask.image, settings)
+            names = dict.fromkeys(planned.name for planned in ask.chain.objects)
+            return [_grounding(name, image, settings) for name in names]
+        case QualityAsk():
+            return []
+
+
+def verdict(ask: Ask, answers: Sequence[Verdict | JudgeFailure]) -> Verdict | JudgeFailure:
+    """The answer to an ask from the answers to its questions, in order; one failure fails it."""
+    if reason := _unanswerable(ask):
+        return JudgeFailure(reason)
+    for answer in answers:
+        if isinstance(answer, JudgeFailure):
+            return answer
+    verdicts = [answer for answer in answers if isinstance(answer, Verdict)]
+    if not isinstance(ask, GroundingAsk):
+        (only,) = verdicts
+        return only
+    found = tuple(item for each in verdicts for item in each.found)
+    names = {item.name for item in found}
+    missing = dict.fromkeys(p.name for p in ask.chain.objects if p.name not in names)
+    reasoning = f"not found: {', '.join(missing)}" if missing else "every planned object was found"
+    return Verdict(None, found, reasoning, "\n".join(each.reply for each in verdicts))
+
+
+def _unanswerable(ask: Ask) -> str:
+    """Why a model cannot be asked this; empty where it can."""
+    match ask:
+        case QualityAsk():
+            return (
+                "R_HPS is HPS v2.1's rating, which no language model gives: name a judge for the "
+                "term, such as r_hps: experts"
+            )
+        case ImageAsk() | GroundingAsk():
+            height, width = ask.image.shape[:2]
+            if min(height, width) * LONGEST_SIDE_RATIO < max(height, width):
+                return f"an image of {width} x {height} pixels is too narrow to be judged"
+    return ""
+
+
+@cache
+def _rubric(name: str) -> tuple[str, Template]:
+    """The system's part of a rubric, and the user's."""
+    file = resources.files(__package__) / "prompts" / f"{name}.txt"
+    system, user = file.read_text(encoding="utf-8").split("\n---\n")
+    return system.strip(), Template(user.strip())
+
+
+def wording_version(settings: MLLMSettings) -> str:
+    """A digest of all that decides what is sent and how a reply is read, for keys of caches."""
+    digest = hashlib.sha256(f"{_READING} {settings.model_dump_json()}".encode())
+    for name in ("r_sem", "r_spa", "r_spa_text", "r_pi", "r_ri"):
+        system, user = _rubric(name)
+        digest.update(f"{name}\0{system}\0{user.template}\0".encode())
+    return digest.hexdigest()[:16]
+
+
+# -- scored asks -----------------------------------------------------------------------------------
+
+
+def _scored(rubric: str, texts: dict[str, str], images: tuple[np.ndarray, ...]) -> Question:
+    system, user = _rubric(rubric)
+    return Question(system, user.substitute(texts), images, _read_score)
+
+
+def _read_score(reply: str) -> Verdict:
+    said = read_score(reply)
+    return Verdict(said.score, reasoning=said.reasoning, reply=reply)
+
+
+def _plan_line(planned: PlannedObject) -> str:
+    box = planned.box
+    return f"- {as_data(planned.name)}: ({box.x1},{box.y1}),({box.x2},{box.y2})"
+
+
+# -- grounding -------------------------------------------------------------------------------------
+
+# A name that spells out its box ("heart at 10, 20, 300, 400") would be answered with an echo.
+_SPELLED_BOX = re.compile(r"[0-9]+(?:[^0-9]{1,5}[0-9]+){3,}")
+
+
+def _grounding(name: str, image: np.ndarray, settings: MLLMSettings) -> Question:
+    asked_for = _SPELLED_BOX.sub("…", as_data(name))[:_LONGEST_NAME]
+    height, width = image.shape[:2]
+    if settings.coordinates == "pixels":
+        frame = (width, height)
+        words = f"in pixels of this picture, which is {width} wide and {height} high"
+    else:
+        frame = (1000, 1000)
+        words = (
+            "on a scale from 0 to 1000 over the picture's width and from 0 to 1000 over its height"
+        )
+    system, user = _rubric("r_ri")
+    text = user.substitute(name=asked_for, coordinates=words)
+    read = partial(_read_boxes, name=name, asked_for=asked_for, frame=frame)
+    return Question(system, text, (image,), read)
+
+
+def _read_boxes(reply: str, name: str, asked_for: str, frame: tuple[int, int]) -> Verdict:
+    boxes: list[Box] = [to_thousandths(box, *frame) for box in read_boxes(reply, asked_for, frame)]
+    return Verdict(None, tuple(FoundObject(name, box) for box in boxes), reply=reply)
+
+
+# -- what is sent ----------------------------------------------------------------------------------
+
+_LOOKALIKES = str.maketrans({"<": "‹", ">": "›", "{": "(", "}": ")", "[": "(", "]": ")"})
+
+
+def as_data(text: str) -> str:
+    """A text under judgement as it stands in its fence: one line that can imitate nothing.
+
+    No angle, square or curly bracket is left, so there is no closing fence, no special token of any
+    family (`<|im_end|>`, `</s>`, `[INST]`) and no JSON; brackets become quotes and parentheses
+    that read the same. Forms that a tokenizer's normalisation would turn into brackets are resolved
+    first. Control and formatting characters go, line breaks become spaces.
+    """
+    # NFKD takes apart what hides a bracket (fullwidth forms, "≮"); NFC puts accents back together
+    # and makes no bracket.
+    plain = unicodedata.normalize("NFKD", text).translate(_LOOKALIKES)
+    kept = (c for c in plain if c.isspace() or not unicodedata.category(c).startswith("C"))
+    return unicodedata.normalize("NFC", " ".join("".join(kept).split()))
+
+
+def sent_size(width: int, height: int, settings: MLLMSettings) -> tuple[int, int]:
+    """The (width, height) at which an image is sent: a fixed point of Qwen's resizing.
+
+    Qwen-VL's processors round both sides to multiples of a patch and then bring the area between
+    two limits ("smart resize", transformers' `qwen2_vl`). By the same rule with limits inside of
+    theirs, the result is a size that they leave as it is: their default limits are 56 x 56 and
+    28 x 28 x 1280 pixels for Qwen2.5-VL, 256 x 256 and 4096 x 4096 for Qwen3-VL.
+    """
+    patch = settings.patch
+    sent = round(width / patch) * patch, round(height / patch) * patch
+    if sent[0] * sent[1] > settings.max_pixels:
+        shrink = math.sqrt(settings.max_pixels / (width * height))
+        sent = (
+            _multiple(width * shrink, patch, math.floor),
+            _multiple(height * shrink, patch, math.floor),
+        )
+    elif sent[0] * sent[1] < settings.min_pixels:
+        grow = math.sqrt(settings.min_pixels / (width * height))
+        sent = _multiple(width * grow, patch, math.ceil), _multiple(height * grow, patch, math.ceil)
+    return sent
+
+
+def _multiple(side: float, patch: int, rounded: Callable[[float], int]) -> int:
+    return max(patch, rounded(side / patch) * patch)
+
+
+def _at_sent_size(image: np.ndarray, settings: MLLMSettings) -> np.ndarray:
+    height, width = image.shape[:2]
+    size = sent_size(width, height, settings)
+    if size == (width, height):
+        return image
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
