@@ -21,10 +21,11 @@ over prompts that ask for one, counts over prompts with a number above one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import cast, get_args
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast, get_args
 
-from got_r1.benchmarks.base import Row, Sample
+from got_r1.benchmarks.base import Row, Sample, Shelf
 from got_r1.errors import BadInput
 from got_r1.icons.detect import detect
 from got_r1.icons.prompts import parse, prompt_list
@@ -33,6 +34,7 @@ from got_r1.icons.truth import image_truth, plan_truth
 from got_r1.judges.oracle import OracleJudge
 from got_r1.records import GroundingAsk, Prompt, Verdict
 from got_r1.rewards import mean_iou
+from got_r1.sample_files import SampleFiles
 
 __all__ = ["IconsBenchmark"]
 
@@ -41,6 +43,10 @@ class IconsBenchmark:
     """A `Benchmark` over the prompt lists of the icon world."""
 
     name = "icons"
+    size = 500
+    images_per_prompt = 1
+    reads_chains = True
+    averages: Mapping[str, Sequence[str]] = {}
 
     def prompts(self, split: str, n: int, seed: int = 0) -> list[Prompt]:
         """`n` prompts of a split, the five categories in turn.
@@ -51,9 +57,23 @@ class IconsBenchmark:
             raise BadInput(f"the icon world has no split {split!r}: use 'dev' or 'val'")
         return prompt_list(cast(Split, split), n, seed)
 
+    def shelves(
+        self, folder: Path, prompts: Sequence[Prompt], images_per_prompt: int
+    ) -> list[Shelf]:
+        """Numbered images beside their records, in one folder."""
+        return [Shelf(SampleFiles(folder), tuple(prompts))]
+
     def score(self, samples: Sequence[Sample]) -> list[Row]:
         """One row a sample. Raises `BadInput` for a prompt that is not of the icon world."""
         return [_row(sample) for sample in samples]
+
+    def scorers(self) -> dict[str, str]:
+        """The world's own detector, which is right by construction."""
+        return {}
+
+    def deviations(self, made: Mapping[str, Any]) -> dict[str, list[str]]:
+        """None: nothing is published that could be confused with these numbers."""
+        return {}
 
 
 def _row(sample: Sample) -> Row:

@@ -1,7 +1,11 @@
-"""A folder of samples made for a benchmark: one image a prompt, numbered, with a manifest.
+"""A folder of samples made for a benchmark: its images, their records, and a manifest.
 
     DIR/benchmark.json     benchmark, split, model, seed, guidance, and the prompts in order
-    DIR/000.png, 000.json  the image and its record (prompt, chain text ...), 001.png ...
+    DIR/...                images and records as the benchmark's shelves say:
+
+    icons        000.png and 000.json, 001.png ...
+    compbench    color/samples/<prompt>_000000.png and color/records/000000.json, shape/ ...
+    geneval      00000/samples/0000.png, 00000/records/0000.json, 00000/metadata.jsonl
 
 The manifest is written before the first image, so that an interrupted generation is noticed: a
 folder is scored whole or not at all, never averaged over the images that happen to be there.
@@ -10,18 +14,20 @@ folder is scored whole or not at all, never averaged over the images that happen
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import overload
 
 from got_r1.atomic import write_text
-from got_r1.benchmarks.base import Sample
+from got_r1.benchmarks.base import Sample, Shelf
 from got_r1.chain import parse
 from got_r1.errors import BadInput
 from got_r1.inputs import read_image, read_json
-from got_r1.records import Prompt
+from got_r1.records import Chain, Prompt
 
-__all__ = ["Manifest", "read_manifest", "read_samples", "write_manifest"]
+__all__ = ["MANIFEST", "Manifest", "SampleFolder", "read_manifest", "write_manifest"]
 
 MANIFEST = "benchmark.json"
 LISTED = 10  # faulty files named in an error before it says how many more
@@ -29,7 +35,10 @@ LISTED = 10  # faulty files named in an error before it says how many more
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a folder of samples should hold, and how it was made."""
+    """What a folder of samples should hold, and how it was made.
+
+    `data`: where the user's copy of the benchmark lay, for those that have one.
+    """
 
     benchmark: str
     split: str
@@ -37,6 +46,8 @@ class Manifest:
     seed: int
     guidance: float
     prompts: tuple[Prompt, ...]
+    images_per_prompt: int = 1
+    data: str = ""
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -62,29 +73,142 @@ def read_manifest(folder: Path) -> Manifest:
         ) from None
 
 
-def read_samples(folder: Path, prompts: Sequence[Prompt]) -> list[Sample]:
-    """The samples of a folder, one for each prompt, in order.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one sample lies; `record` is None where there need be none."""
 
-    Raises BadInput naming the images that are missing, unreadable or of another prompt.
+    prompt: Prompt
+    image: Path
+    record: Path | None
+
+
+class SampleFolder(Sequence[Sample]):
+    """The samples of a folder in order, each read when it is asked for.
+
+    A benchmark can have more images than fit into memory, so opening the folder reads and checks
+    them all one by one, and keeps none. Raises BadInput, with counts and names, for images that are
+    missing, unreadable (half-written) or of another prompt, and for files among them that do not
+    belong there: a wrong name or a number used twice would measure an image against another prompt.
     """
-    samples: list[Sample] = []
-    faults: list[str] = []
-    for index, prompt in enumerate(prompts):
-        name = f"{index:03d}"
-        try:
-            record = read_json(folder / f"{name}.json", "record")
-            image = read_image(folder / f"{name}.png")
-            if record.get("prompt") != prompt.text or not isinstance(record.get("chain"), str):
-                raise BadInput("the record is of another prompt")
-        except BadInput:
-            missing = [end for end in (".png", ".json") if not (folder / (name + end)).is_file()]
-            faults.append(f"{name}{missing[0]} (missing)" if missing else f"{name} (unreadable)")
-            continue
-        samples.append(Sample(prompt, parse(record["chain"]), image))
-    if faults:
-        more = f" and {len(faults) - LISTED} more" if len(faults) > LISTED else ""
-        raise BadInput(
-            f"{len(faults)} of the {len(prompts)} samples in {folder} cannot be scored: "
-            f"{', '.join(faults[:LISTED])}{more}; generate the folder again."
-        )
-    return samples
+
+    def __init__(
+        self,
+        folder: Path,
+        shelves: Sequence[Shelf],
+        images_per_prompt: int = 1,
+        *,
+        with_chains: bool = True,
+    ) -> None:
+        self.folder = folder
+        self.on_read: Callable[[int], None] | None = None
+        """Told how many samples were read since this was set, for a progress display."""
+        self._read = 0
+        self._places = list(places(shelves, images_per_prompt, with_chains=with_chains))
+        self._check(shelves)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Sample]: ...
+
+    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        sample = self._sample(self._places[index])
+        self._read += 1
+        if self.on_read is not None:
+            self.on_read(self._read)
+        return sample
+
+    def prompts(self) -> list[Prompt]:
+        """The prompt of each sample, without reading the samples."""
+        return [place.prompt for place in self._places]
+
+    def names(self) -> list[str]:
+        """The image of each sample, relative to the folder."""
+        return [str(place.image.relative_to(self.folder)) for place in self._places]
+
+    def _sample(self, place: Place) -> Sample:
+        chain = Chain("")
+        if place.record is not None and place.record.is_file():
+            record = read_json(place.record, "record")
+            if record.get("prompt") != place.prompt.text or not isinstance(
+                record.get("chain"), str
+            ):
+                raise BadInput(f"{place.record} is of another prompt")
+            chain = parse(record["chain"])
+        elif place.record is not None:
+            raise BadInput(f"{place.record} is missing")
+        name = str(place.image.relative_to(self.folder))
+        return Sample(place.prompt, chain, read_image(place.image), name)
+
+    def _check(self, shelves: Sequence[Shelf]) -> None:
+        faults: list[str] = []
+        for place in self._places:
+            try:
+                self._sample(place)
+            except BadInput:
+                files = [path for path in (place.image, place.record) if path is not None]
+                missing = [path for path in files if not path.is_file()]
+                faults.append(
+                    f"{missing[0].relative_to(self.folder)} (missing)"
+                    if missing
+                    else f"{place.image.relative_to(self.folder).with_suffix('')} (unreadable)"
+                )
+        strays = list(self._strays(shelves))
+        if faults:
+            also = f"; {len(strays)} others do not belong there: {listed(strays)}" * bool(strays)
+            raise BadInput(
+                f"{len(faults)} of the {len(self)} samples in {self.folder} cannot be scored: "
+                f"{listed(faults)}{also}; generate the folder again."
+            )
+        if strays:
+            raise BadInput(
+                f"{len(strays)} files in {self.folder} do not belong to the benchmark's images: "
+                f"{listed(strays)}; move them elsewhere."
+            )
+
+    def _strays(self, shelves: Iterable[Shelf]) -> Iterable[str]:
+        """Files where only images may be, that are none of the expected ones, with what is wrong
+        about them. Hidden files are left alone: a killed process can leave a partial one."""
+        expected = {place.image for place in self._places}
+        numbers = {number(path.name): path for path in expected}
+        for folder in {shelf.images for shelf in shelves if shelf.images is not None}:
+            if not folder.is_dir():
+                continue
+            for path in sorted(folder.iterdir()):
+                if path in expected or path.name.startswith("."):
+                    continue
+                name = str(path.relative_to(self.folder))
+                taken = numbers.get(number(path.name))
+                if taken is not None and taken.parent == folder and number(path.name) is not None:
+                    yield f"{name} (number {number(path.name)} belongs to {taken.name!r})"
+                else:
+                    yield f"{name} (no image of the benchmark has this name)"
+
+
+def places(
+    shelves: Sequence[Shelf], images_per_prompt: int, *, with_chains: bool
+) -> Iterable[Place]:
+    """Where every sample lies, in order."""
+    for shelf in shelves:
+        for index in range(len(shelf.prompts) * images_per_prompt):
+            prompt = shelf.prompts[index // images_per_prompt]
+            record = shelf.files.record(index)
+            needed = with_chains or record.is_file()
+            yield Place(prompt, shelf.files.image(index, prompt), record if needed else None)
+
+
+def number(name: str) -> int | None:
+    """The number at the end of an image's name, T2I-CompBench's id."""
+    found = re.search(r"_(\d+)\.\w+$", name)
+    return int(found[1]) if found else None
+
+
+def listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return f"{', '.join(names[:LISTED])}{more}"

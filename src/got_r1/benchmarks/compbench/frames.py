@@ -40,9 +40,7 @@ def frame_size(width: int, height: int) -> tuple[int, int]:
     return int(width * scale + 0.5), int(height * scale + 0.5)
 
 
-def to_frame(
-    label: str, score: float, box: Sequence[float], size: tuple[int, int]
-) -> FramedObject:
+def to_frame(label: str, score: float, box: Sequence[float], size: tuple[int, int]) -> FramedObject:
     """A detection whose box is in pixels of a picture of `size` (width, height), in its frame.
 
     The box is cut to the picture, as the official detector's boxes are: a coordinate below 0 would

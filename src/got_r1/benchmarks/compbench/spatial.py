@@ -58,7 +58,7 @@ PHRASES = (
     "on side of",
     "near",
 )
-MISSED_PHRASES = ("on the side of", "on the top of", "on the bottom of")
+MISSED_PHRASES = ("on the side", "on the top", "on the bottom")
 
 
 @dataclass(frozen=True, slots=True)

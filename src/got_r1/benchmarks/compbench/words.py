@@ -8,6 +8,8 @@ benchmark's own sentences; scores say which one made them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
+from itertools import pairwise
 from typing import Any, Literal, NamedTuple, Protocol
 
 from got_r1.errors import BadInput
@@ -58,7 +60,7 @@ class SpacyTagger:
 
     def __init__(self) -> None:
         try:
-            import spacy
+            spacy: Any = import_module("spacy")
         except ImportError:
             raise BadInput(
                 "spaCy is not installed: pip install spacy and then "
@@ -146,7 +148,7 @@ def noun_after(tokens: Sequence[Token]) -> list[str]:
     nouns = [token.text for token in tokens if token.pos == "NOUN"]
     names = [
         token.text
-        for token, following in zip(tokens, tokens[1:], strict=False)
+        for token, following in pairwise(tokens)
         if token.pos == "PROPN" and following.pos != "PROPN"
     ]
     return (nouns or names)[:1]

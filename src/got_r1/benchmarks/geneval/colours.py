@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ImageColor
 
-from got_r1.benchmarks.geneval.rules import COLORS, Options, Seen
+from got_r1.benchmarks.geneval.rules import COLORS, OFFICIAL, Options, Seen
 
 __all__ = ["color_prompts", "cut_out"]
 
@@ -33,7 +33,7 @@ def cut_out(
     image: NDArray[np.uint8],
     seen: Seen,
     mask: NDArray[np.bool_] | None,
-    options: Options = Options(),
+    options: Options = OFFICIAL,
 ) -> NDArray[np.uint8]:
     """The picture of one object, uint8 [height, width, 3].
 

@@ -22,6 +22,7 @@ from got_r1.errors import BadInput
 
 __all__ = [
     "COLORS",
+    "OFFICIAL",
     "Clause",
     "Options",
     "Scene",
@@ -52,6 +53,9 @@ class Options:
     position_threshold: float = 0.1  # share of both sizes by which an offset must exceed
     bgcolor: str = "#999"  # what surrounds an object for the colour classifier, or "original"
     crop: bool = True  # whether it sees the object's box alone
+
+
+OFFICIAL = Options()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +132,9 @@ def clause(record: Mapping[str, Any]) -> Clause:
 
 def parse_options(pairs: Sequence[str]) -> Options:
     """Options as the official script takes them: `threshold=0.6`, `crop=0` ... Raises BadInput."""
-    kinds = {field.name: type(field.default) for field in fields(Options)}
+    kinds: dict[str, type] = {
+        field.name: type(getattr(OFFICIAL, field.name)) for field in fields(Options)
+    }
     given: dict[str, Any] = {}
     for pair in pairs:
         name, _, value = pair.partition("=")
@@ -145,7 +151,7 @@ def parse_options(pairs: Sequence[str]) -> Options:
 # -- detections ------------------------------------------------------------------------------------
 
 
-def keep(found: Sequence[Seen], *, counting: bool, options: Options = Options()) -> list[Seen]:
+def keep(found: Sequence[Seen], *, counting: bool, options: Options = OFFICIAL) -> list[Seen]:
     """The detections of one class that count, best first; scores are compared as float32."""
     limit = np.float32(options.counting_threshold if counting else options.threshold)
     # Equal scores as the official order has them: sorted upwards, then read from the end.
@@ -198,7 +204,7 @@ def judge(
     scene: Scene,
     kept: Mapping[str, Sequence[Seen]],
     colors_of: ColorsOf,
-    options: Options = Options(),
+    options: Options = OFFICIAL,
 ) -> Verdict:
     """Whether an image shows a scene.
 

@@ -1,0 +1,133 @@
+"""A benchmark's table as papers print it: models are rows, metrics columns, and no number stands
+under another's heading that was not measured in the same way.
+
+A number that deviates from the official measurement (another detector, fewer images ...) has a
+column of its own, marked with a letter that a line below the table explains. Only numbers without
+deviations share a column with published ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from string import ascii_lowercase
+from typing import Any
+
+from got_r1.benchmarks.published import ABLATIONS, PUBLISHED, PublishedRow
+
+__all__ = ["paper_table"]
+
+TITLES = {
+    "color": "Color",
+    "shape": "Shape",
+    "texture": "Texture",
+    "spatial": "2D-Spatial",
+    "3d_spatial": "3D-Spatial",
+    "numeracy": "Numeracy",
+    "non_spatial": "Non-spatial",
+    "complex": "Complex",
+    "single_object": "Single",
+    "two_object": "Two",
+    "counting": "Counting",
+    "colors": "Colors",
+    "position": "Position",
+    "color_attr": "Attribution",
+    "overall": "Overall",
+}
+
+Column = tuple[str, tuple[str, ...]]
+"""A metric and the deviations of the numbers in its column."""
+
+
+def paper_table(
+    benchmark: str, evaluations: Sequence[Mapping[str, Any]], *, ablations: bool = False
+) -> str:
+    """Published rows, then the evaluations with 95% intervals, as a Markdown table.
+
+    Below it stand what the letters mean and which scorers gave each evaluation its numbers.
+    `ablations` adds the paper's rows of other rewards.
+    """
+    published = PUBLISHED.get(benchmark, ())
+    if ablations:
+        published += ABLATIONS.get(benchmark, ())
+    columns = table_columns(published, evaluations)
+    marked = dict.fromkeys(deviations for _, deviations in columns if deviations)
+    letters = dict(zip(marked, ascii_lowercase, strict=False))
+    lines = [
+        ["model", *(heading(column, letters) for column in columns)],
+        *([row.name, *(published_cell(row, column) for column in columns)] for row in published),
+        *([str(one["name"]), *(cell(one, column) for column in columns)] for one in evaluations),
+    ]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    lines.insert(1, ["-" * width for width in widths])
+    table = ["| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines]
+    notes = [
+        f"({letters.get(deviations, '*')}) not comparable with published numbers: "
+        f"{'; '.join(deviations)}."
+        for deviations in marked
+    ]
+    return "\n".join([*table, "", *notes, *(about(one) for one in evaluations)])
+
+
+def table_columns(
+    published: Sequence[PublishedRow], evaluations: Sequence[Mapping[str, Any]]
+) -> list[Column]:
+    """The columns that hold anything, metrics in the order of the paper, official ones first."""
+    found: dict[Column, None] = {}
+    for row in published:
+        found.update(((metric, ()), None) for metric in row.values)
+    for one in evaluations:
+        found.update((column_of(one, metric), None) for metric in one["metrics"])
+    order = list(TITLES)
+
+    def place(column: Column) -> int:
+        return order.index(column[0]) if column[0] in order else len(order)
+
+    by_metric = sorted(found, key=place)
+    return sorted(by_metric, key=lambda column: (place(column), bool(column[1])))
+
+
+def column_of(evaluation: Mapping[str, Any], metric: str) -> Column:
+    """The column that an evaluation's number belongs to.
+
+    Without a word about deviations it stands apart too: it is not known how it was measured.
+    """
+    deviations = evaluation.get("deviations")
+    if deviations is None:
+        return metric, ("it is not known how it was measured",)
+    return metric, tuple(deviations.get(metric, ()))
+
+
+def heading(column: Column, letters: Mapping[tuple[str, ...], str]) -> str:
+    metric, deviations = column
+    title = TITLES.get(metric, metric)
+    return f"{title} ({letters.get(deviations, '*')})" if deviations else title
+
+
+def published_cell(row: PublishedRow, column: Column) -> str:
+    metric, deviations = column
+    value = row.values.get(metric)
+    return "-" if deviations or value is None else decimal(value)
+
+
+def cell(evaluation: Mapping[str, Any], column: Column) -> str:
+    metric = evaluation["metrics"].get(column[0])
+    if metric is None or column_of(evaluation, column[0]) != column:
+        return "-"
+    overall = metric["overall"]
+    return f"{decimal(overall['mean'])} [{decimal(overall['low'])}, {decimal(overall['high'])}]"
+
+
+def decimal(value: float) -> str:
+    """A share as papers print it: .7632."""
+    return f"{value:.4f}".removeprefix("0")
+
+
+def about(evaluation: Mapping[str, Any]) -> str:
+    """How an evaluation was made, in a line."""
+    scorers = evaluation.get("scorers", {})
+    made = "; ".join(f"{part}: {name}" for part, name in scorers.items()) or "scorers not recorded"
+    images = evaluation["prompts"] * evaluation.get("images_per_prompt", 1)
+    drawn = f"{images} images of {evaluation['model']}"
+    if evaluation["guidance"]:  # 0 where they were made elsewhere
+        drawn += f", seed {evaluation['seed']}, guidance {evaluation['guidance']:g}"
+    return f"{evaluation['name']}: {drawn}; {made}."
