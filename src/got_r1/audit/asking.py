@@ -1,0 +1,84 @@
+"""Putting a suite to a judge: scores in, failures apart, seconds counted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from got_r1.audit.cases import Asked
+from got_r1.errors import RunFailed
+from got_r1.judges.base import Judge
+from got_r1.records import (
+    Ask,
+    GroundingAsk,
+    ImageAsk,
+    JudgeFailure,
+    QualityAsk,
+    Verdict,
+)
+from got_r1.rewards import mean_iou
+
+__all__ = ["Answers", "put"]
+
+Told = Callable[[int], None]
+"""Is told how many asks have been answered since it was last told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a judge said to some asks.
+
+    `scores`: float64 [asks], the term of the reward in [0, 1]; NaN where the judge failed, which is
+    never a 0. `verdicts` in the same order. `seconds`: wall time of all asks together.
+    """
+
+    scores: np.ndarray
+    verdicts: tuple[Verdict | JudgeFailure, ...]
+    seconds: float
+
+
+def put(judge: Judge, asked: Sequence[Asked], batch: int, told: Told) -> Answers:
+    """Ask, `batch` at a time. Raises RunFailed where a judge loses asks."""
+    verdicts: list[Verdict | JudgeFailure] = []
+    scores: list[float] = []
+    seconds = 0.0
+    for start in range(0, len(asked), batch):
+        asks = [_shown(one) for one in asked[start : start + batch]]
+        began = time.perf_counter()
+        answers = judge.judge(asks)
+        seconds += time.perf_counter() - began
+        if len(answers) != len(asks):
+            raise RunFailed(
+                f"{type(judge).__name__} gave {len(answers)} answers to {len(asks)} asks: "
+                "a judge must answer every ask, in order"
+            )
+        for ask, answer in zip(asks, answers, strict=True):
+            score, verdict = _scored(ask, answer)
+            scores.append(score)
+            verdicts.append(verdict)
+        told(len(asks))
+    return Answers(np.array(scores, dtype=float), tuple(verdicts), seconds)
+
+
+def _shown(asked: Asked) -> Ask:
+    """The ask with its image enlarged, pixels kept square."""
+    ask = asked.ask
+    if not isinstance(ask, GroundingAsk | ImageAsk | QualityAsk):
+        return ask
+    large = ask.image.repeat(asked.scale, axis=0).repeat(asked.scale, axis=1)
+    return replace(ask, image=large)
+
+
+def _scored(ask: Ask, answer: Verdict | JudgeFailure) -> tuple[float, Verdict | JudgeFailure]:
+    """The term as training would count it; a score outside of [0, 1] is a failure, as there."""
+    if isinstance(answer, JudgeFailure):
+        return float("nan"), answer
+    if isinstance(ask, GroundingAsk):
+        return mean_iou(ask.chain, answer.found), answer
+    if answer.score is None or not 0 <= answer.score <= 1:
+        why = f"score {answer.score} is not a number in [0, 1]"
+        return float("nan"), JudgeFailure(why, answer.reply)
+    return answer.score, answer

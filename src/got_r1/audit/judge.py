@@ -1,0 +1,185 @@
+"""`audit judge`: put the suites to a judge, measure, and say whether it is fit to train on."""
+
+from __future__ import annotations
+
+import base64
+import io
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from got_r1 import __version__
+from got_r1.audit.asking import Answers, put
+from got_r1.audit.cases import Asked, Pair, Suite
+from got_r1.audit.counterfactuals import make_suite
+from got_r1.audit.limits import Limits, find
+from got_r1.audit.results import measure
+from got_r1.audit.settings import PAIRS, TERMS
+from got_r1.judges.base import Judge
+from got_r1.progress import TrainingProgress
+from got_r1.records import (
+    Ask,
+    FoundObject,
+    GroundingAsk,
+    ImageAsk,
+    JudgeFailure,
+    PlannedObject,
+    QualityAsk,
+    Verdict,
+)
+
+__all__ = ["audit_judge"]
+
+_EXAMPLES = 2  # of each kind in which the judge erred
+
+
+def audit_judge(
+    judge: Judge,
+    *,
+    spec: str = "",
+    terms: Sequence[str] = TERMS,
+    pairs: int = PAIRS,
+    seed: int = 0,
+    limits: Limits | None = None,
+    draws: bool = False,
+    canvases: Sequence[Callable[[], Judge]] = (),
+    batch: int = 128,
+    quiet: bool = True,
+) -> dict[str, Any]:
+    """The audit of a judge, ready for JSON.
+
+    Args:
+        judge: who is audited; it must not keep answers from one call to the next, or nothing is
+            learned from asking again.
+        spec: how the judge is called in the result.
+        terms: which of `TERMS`.
+        pairs: pairs of each kind.
+        seed: of the suites; the same seed asks the same.
+        limits: what a term must show to be fit.
+        draws: whether R_spa's plan is drawn for the judge; what is about the drawing is reported
+            as not applicable to others, which is not the same as passed.
+        canvases: make the same judge with another canvas to draw on; one at a time is held.
+        batch: asks put at once.
+        quiet: show no progress.
+
+    Returns `{"judge", "version", "pairs", "seed", "limits", "fit", "terms": {term: {"fit", "why",
+    "result", "examples"}}}`: `why` is a list of findings (`limits.Finding`), `result` a
+    `results.TermResult`, both as dicts. An estimate is {"value", "low", "high", "n", "items"}.
+
+    Raises RunFailed where the judge loses asks.
+    """
+    limits = limits or Limits()
+    suites = [make_suite(term, pairs, seed) for term in terms]
+    found: dict[str, Any] = {}
+    answered = 0
+    total = sum(len(suite.asked) + len(_asked_again(suite, pairs, seed)) for suite in suites)
+    total += len(canvases) * sum(len(_bases(suite)) for suite in suites)
+    with TrainingProgress("audit", total, unit="ask", quiet=quiet) as progress:
+
+        def told(count: int) -> None:
+            nonlocal answered
+            answered += count
+            progress.update(answered, {})
+
+        for suite in suites:
+            ask = partial(put, batch=batch, told=told)
+            answers = ask(judge, suite.asked)
+            repeated, bases = _asked_again(suite, pairs, seed), _bases(suite)
+            second = ask(judge, [suite.asked[i] for i in repeated])
+            redrawn = [
+                (bases, ask(make(), [suite.asked[i] for i in bases]))
+                for make in (canvases if bases else ())
+            ]
+            result = measure(suite, answers, (repeated, second), redrawn, draws)
+            findings = find(result, limits)
+            found[suite.term] = {
+                "fit": not findings,
+                "why": [asdict(finding) for finding in findings],
+                "result": asdict(result),
+                "examples": _examples(suite, answers),
+            }
+    return {
+        "judge": spec,
+        "version": __version__,
+        "pairs": pairs,
+        "seed": seed,
+        "limits": limits.model_dump(),
+        "fit": all(term["fit"] for term in found.values()),
+        "terms": found,
+    }
+
+
+def _asked_again(suite: Suite, pairs: int, seed: int) -> list[int]:
+    """Which asks are put a second time, in which order: twice as many as pairs of a kind, at random
+    and in disorder, since a judge that looks at a batch as a whole sees other neighbours then."""
+    rng = random.Random(f"audit again {suite.term} {seed}")
+    return rng.sample(range(len(suite.asked)), min(len(suite.asked), 2 * pairs))
+
+
+def _bases(suite: Suite) -> list[int]:
+    """The asks whose plan is drawn on other canvases too."""
+    return [one.base for one in suite.variations if one.kind == "canvas size"]
+
+
+# -- what it got wrong ---------------------------------------------------------------------------
+
+
+def _examples(suite: Suite, answers: Answers) -> list[dict[str, Any]]:
+    """Of each kind the pairs that were judged the worst, as far as any was judged wrong."""
+    examples: list[dict[str, Any]] = []
+    for kind in dict.fromkeys(pair.kind for pair in suite.pairs):
+        leads = [
+            (float(answers.scores[pair.better] - answers.scores[pair.worse]), pair)
+            for pair in suite.pairs
+            if pair.kind == kind
+        ]
+        wrong = sorted(
+            ((lead, pair) for lead, pair in leads if lead <= 0), key=lambda both: both[0]
+        )
+        examples += [_example(suite, answers, pair) for _, pair in wrong[:_EXAMPLES]]
+    return examples
+
+
+def _example(suite: Suite, answers: Answers, pair: Pair) -> dict[str, Any]:
+    return {
+        "kind": pair.kind,
+        "tags": dict(pair.tags),
+        "better": _side(suite.asked[pair.better], pair.better, answers),
+        "worse": _side(suite.asked[pair.worse], pair.worse, answers),
+    }
+
+
+def _side(asked: Asked, index: int, answers: Answers) -> dict[str, Any]:
+    """One half of a pair, as the page shows it."""
+    ask, verdict = asked.ask, answers.verdicts[index]
+    found = verdict.found if isinstance(verdict, Verdict) else ()
+    image = ask.image if isinstance(ask, GroundingAsk | ImageAsk | QualityAsk) else None
+    return {
+        "prompt": "" if isinstance(ask, GroundingAsk) else ask.prompt.text,
+        "chain": "" if isinstance(ask, ImageAsk | QualityAsk) else ask.chain.text,
+        "planned": _boxes(_planned(ask)),
+        "found": _boxes(found),
+        "image": None if image is None else _png(image),
+        "score": float(answers.scores[index]),
+        "evidence": verdict.reason if isinstance(verdict, JudgeFailure) else verdict.reasoning,
+    }
+
+
+def _planned(ask: Ask) -> Sequence[PlannedObject]:
+    return () if isinstance(ask, ImageAsk | QualityAsk) else ask.chain.objects
+
+
+def _boxes(objects: Sequence[PlannedObject | FoundObject]) -> list[dict[str, Any]]:
+    return [{"name": o.name, "box": [o.box.x1, o.box.y1, o.box.x2, o.box.y2]} for o in objects]
+
+
+def _png(image: np.ndarray) -> str:
+    """The small image as a data URI."""
+    out = io.BytesIO()
+    Image.fromarray(image).save(out, "PNG")
+    return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()

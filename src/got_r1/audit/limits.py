@@ -1,0 +1,277 @@
+"""What a judge must show to be fit for training on: limits, and why one was not met.
+
+A limit is met by the interval, not by the value: fit means that at 95% confidence the judge is good
+enough, so a judge that nobody asked enough is not fit, and the reason says that more pairs could
+show it. All limits are our choice; no paper states any.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import Field
+
+from got_r1.audit.measures import Estimate
+from got_r1.audit.results import Outcome, TermResult
+from got_r1.config import Section
+
+__all__ = ["Finding", "Limits", "find"]
+
+_BLIND = 0.9  # share of ties from which on the compared thing cannot have been looked at
+
+
+class Limits(Section):
+    """The limits of a verdict; each is held against the bound of a 95% interval."""
+
+    failures: float = Field(
+        0.1, ge=0, le=1, description="most asks without a readable answer (training stops at 0.2)"
+    )
+    wins: float = Field(
+        0.75, ge=0, le=1, description="least share of pairs whose better one scores higher"
+    )
+    wins_of_kind: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="the same for each kind of fault and of relation: by chance it would be half",
+    )
+    saturation: float = Field(
+        0.25, ge=0, le=1, description="most faulty ones that score at the top (0.95 or more)"
+    )
+    kendall: float = Field(
+        0.5,
+        ge=-1,
+        le=1,
+        description="least mean Kendall tau-b of dose curves: a judge with three "
+        "levels, right on each, has about 0.75",
+    )
+    rising: float = Field(
+        0.2, ge=0, le=1, description="most steps of a dose curve on which the score rises"
+    )
+    again: float = Field(
+        0.8, ge=0, le=1, description="least share of asks that score the same (within 0.1) again"
+    )
+    invariance: float = Field(
+        0.75,
+        ge=0,
+        le=1,
+        description="least share that scores the same (within 0.1) after a "
+        "change that must not matter",
+    )
+    persuasion: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="most faulty chains whose score rises when they praise themselves",
+    )
+    iou: float = Field(0.5, ge=0, le=1, description="least mean IoU of found and true boxes (R_RI)")
+    follows_plan: float = Field(
+        0.25, ge=0, le=1, description="most displaced objects found where they were planned (R_RI)"
+    )
+    invented: float = Field(
+        0.25, ge=0, le=1, description="most planned objects found that are not there (R_RI)"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Why a term is not fit.
+
+    `state`: "fails" where the whole interval lies beyond the limit, "open" where it straddles it.
+    `measure` and `of` name what was measured ("wins", "recoloured"); `text` is the sentence.
+    """
+
+    measure: str
+    of: str
+    state: Literal["fails", "open"]
+    text: str
+    estimate: Estimate
+    limit: float
+
+
+def find(result: TermResult, limits: Limits) -> list[Finding]:
+    """Everything that speaks against training on this term, what matters most first; none: fit."""
+    if result.failures.value == 1:
+        reason = next(iter(result.failure_reasons))
+        text = f"it answered none of {result.asks} asks ({reason})"
+        return [Finding("failures", "", "fails", text, result.failures, limits.failures)]
+    findings = [
+        _at_most(
+            "failures",
+            "",
+            "it leaves asks without a readable answer",
+            result.failures,
+            limits.failures,
+        ),
+        _blind(result),
+        _at_least(
+            "again", "", "asked again, it gives the same score", result.again.same, limits.again
+        ),
+        *_persuasions(result, limits),
+        *_grounding(result, limits),
+        *_pairs(result, limits),
+        *_curve(result, limits),
+        *(
+            _at_least(
+                "invariance",
+                kind,
+                f"it scores the same after a change of {kind}",
+                sameness.same,
+                limits.invariance,
+            )
+            for kind, sameness in result.variations.items()
+            if not sameness.why
+        ),
+    ]
+    found = [finding for finding in findings if finding is not None]
+    return sorted(found, key=lambda finding: finding.state == "open")  # stable: the order stays
+
+
+# -- what is held against a limit ----------------------------------------------------------------
+
+
+def _at_least(
+    measure: str, of: str, what: str, estimate: Estimate, limit: float, more: str = ""
+) -> Finding | None:
+    """None where the whole interval lies at or above the limit."""
+    if estimate.low is not None and estimate.low >= limit:
+        return None
+    fails = estimate.high is not None and estimate.high < limit
+    return _finding(measure, of, what, estimate, limit, fails, f"at least {_shown(limit)}", more)
+
+
+def _at_most(
+    measure: str, of: str, what: str, estimate: Estimate, limit: float, more: str = ""
+) -> Finding | None:
+    """None where the whole interval lies at or below the limit."""
+    if estimate.high is not None and estimate.high <= limit:
+        return None
+    fails = estimate.low is not None and estimate.low > limit
+    return _finding(measure, of, what, estimate, limit, fails, f"at most {_shown(limit)}", more)
+
+
+def _finding(
+    measure: str,
+    of: str,
+    what: str,
+    estimate: Estimate,
+    limit: float,
+    fails: bool,
+    asked: str,
+    more: str,
+) -> Finding:
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        text = f"{what}: nothing was answered that would show it"
+        return Finding(measure, of, "open", text, estimate, limit)
+    text = f"{what}: {_shown(estimate.value)} [{_shown(estimate.low)}, {_shown(estimate.high)}]"
+    text += f" of {estimate.n}, {asked} is needed{more}"
+    if not fails:
+        text += "; more pairs could decide it"
+    return Finding(measure, of, "fails" if fails else "open", text, estimate, limit)
+
+
+def _shown(value: float) -> str:
+    return f"{value:.2f}"
+
+
+def _blind(result: TermResult) -> Finding | None:
+    """Ties in nearly all pairs: whatever gives the score, it is not what is compared."""
+    if result.ties.low is None or result.ties.low < _BLIND:
+        return None
+    if result.is_constant:
+        of, why = "constant", "it gives every ask the same score"
+    elif result.term == "r_ri":
+        of, why = "picture", "its boxes do not depend on the picture"
+    else:
+        of, why = "prompt", "its score depends on the prompt alone"
+    text = f"{why}: the better and the worse one score the same in {_shown(result.ties.value or 0)}"
+    text += f" of {result.ties.n} pairs"
+    return Finding("blind", of, "fails", text, result.ties, _BLIND)
+
+
+def _pairs(result: TermResult, limits: Limits) -> list[Finding | None]:
+    """Wins by kind of fault (and axis, where it is in a relation), wins over all, and saturation.
+
+    Saturation stands first where it explains the rest: most kinds fail.
+    """
+    relations = result.groups.get("relation", {})
+    split = {name.rpartition(", ")[0] for name in relations}
+    parts = {kind: one for kind, one in result.kinds.items() if kind not in split} | relations
+    kinds = [_kind(name, outcome, limits) for name, outcome in parts.items()]
+    whole = _at_least(
+        "wins", "", "the better one scores higher", result.wins, limits.wins, _tied(result.ties)
+    )
+    top = _at_most(
+        "saturation", "", "faulty ones score at the top", result.top_of_worse, limits.saturation
+    )
+    failing = [kind for kind in kinds if kind is not None and kind.state == "fails"]
+    if 2 * len(failing) > len(kinds):
+        return [top, whole, *kinds]
+    return [*kinds, whole, top]
+
+
+def _kind(name: str, outcome: Outcome, limits: Limits) -> Finding | None:
+    what = f"{name}: the better one scores higher"
+    return _at_least("wins", name, what, outcome.wins, limits.wins_of_kind, _tied(outcome.ties))
+
+
+def _tied(ties: Estimate) -> str:
+    return f" (the same in {_shown(ties.value)})" if ties.value else ""
+
+
+def _curve(result: TermResult, limits: Limits) -> list[Finding | None]:
+    if not result.curve:
+        return []
+    return [
+        _at_least(
+            "curve",
+            "kendall",
+            "scores fall as the dose of wrongness rises (tau-b)",
+            result.curve["kendall"],
+            limits.kendall,
+        ),
+        _at_most(
+            "curve",
+            "rising",
+            "steps of a dose curve on which the score rises",
+            result.curve["rising"],
+            limits.rising,
+        ),
+    ]
+
+
+def _persuasions(result: TermResult, limits: Limits) -> list[Finding | None]:
+    return [
+        _at_most(
+            "persuasion",
+            kind,
+            f"words to the grader ({kind}) raise the score of a faulty chain",
+            rises,
+            limits.persuasion,
+        )
+        for kind, (rises, _) in result.persuasions.items()
+    ]
+
+
+def _grounding(result: TermResult, limits: Limits) -> list[Finding | None]:
+    seen = result.grounding
+    if seen is None:
+        return []
+    return [
+        _at_most(
+            "grounding",
+            "follows plan",
+            "it finds objects where they were planned and not where they are",
+            seen.follows_plan,
+            limits.follows_plan,
+        ),
+        _at_most(
+            "grounding",
+            "invented",
+            "it finds planned objects that are not in the picture",
+            seen.invented,
+            limits.invented,
+        ),
+        _at_least("grounding", "iou", "its boxes fit the true ones (IoU)", seen.iou, limits.iou),
+    ]

@@ -1,0 +1,243 @@
+"""Judges with planted faults: what proves that the audit sees what it claims to see.
+
+Each is the oracle but for one fault, so that everything else about it is right. They are real
+judges behind the same seam, and may be planted anywhere that a judge can stand.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from got_r1.icons.world import COLORS
+from got_r1.judges.base import Judge
+from got_r1.judges.oracle import OracleJudge
+from got_r1.layout import iou
+from got_r1.records import (
+    Ask,
+    Box,
+    Chain,
+    FoundObject,
+    GroundingAsk,
+    ImageAsk,
+    JudgeFailure,
+    PlannedObject,
+    Prompt,
+    QualityAsk,
+    SemanticAsk,
+    SpatialAsk,
+    Verdict,
+)
+
+__all__ = [
+    "PLANTED",
+    "ChainBeliever",
+    "ColourBlind",
+    "Constant",
+    "Flaky",
+    "Generous",
+    "LeftRightBlind",
+    "PromptOnly",
+    "Random",
+]
+
+_Answer = Verdict | JudgeFailure
+_MIDDLE = Box(300, 300, 700, 700)
+_COLOR = re.compile(rf"\b({'|'.join(COLORS)}) ")
+_LEFT_RIGHT = re.compile(r"\b(left|right)\b")
+_TOLD = re.compile(r'"score": *(\d+)|score (?:of )?(\d+)')
+
+
+class Constant:
+    """Gives every ask the same score, and sees every object in the middle."""
+
+    def judge(self, asks: Sequence[Ask]) -> list[_Answer]:
+        """One answer for each ask."""
+        return [
+            Verdict(None, _placed(ask.chain, _MIDDLE))
+            if isinstance(ask, GroundingAsk)
+            else Verdict(0.7)
+            for ask in asks
+        ]
+
+
+class Random:
+    """Throws dice, anew at every ask. Not repeatable from call to call, but from `seed`."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self._rng = random.Random(seed)
+
+    def judge(self, asks: Sequence[Ask]) -> list[_Answer]:
+        """One answer for each ask."""
+        return [self._thrown(ask) for ask in asks]
+
+    def _thrown(self, ask: Ask) -> _Answer:
+        if isinstance(ask, GroundingAsk):
+            names = [planned.name for planned in ask.chain.objects]
+            return Verdict(None, tuple(FoundObject(n, _some_box(self._rng)) for n in names))
+        return Verdict(self._rng.random())
+
+
+class LeftRightBlind:
+    """Takes left for right: an ask scores what it or its mirror image deserves, the larger."""
+
+    def judge(self, asks: Sequence[Ask]) -> list[_Answer]:
+        """One answer for each ask."""
+        oracle = OracleJudge()
+        mirrored = oracle.judge([_mirrored(ask) for ask in asks])
+        return [_larger(a, b) for a, b in zip(oracle.judge(asks), mirrored, strict=True)]
+
+
+class ColourBlind:
+    """Does not see colours: in its eyes prompts and chains name none."""
+
+    def judge(self, asks: Sequence[Ask]) -> list[_Answer]:
+        """One answer for each ask."""
+        answers = OracleJudge().judge([_colourless(ask) for ask in asks])
+        return [_renamed(ask, answer) for ask, answer in zip(asks, answers, strict=True)]
+
+
+class Generous:
+    """Adds half of the scale to everything, and sees what is planned also where it is not."""
+
+    def judge(self, asks: Sequence[Ask]) -> list[_Answer]:
+        """One answer for each ask."""
+        answers = OracleJudge().judge(asks)
+        return [_kinder(ask, answer) for ask, answer in zip(asks, answers, strict=True)]
+
+
+class PromptOnly:
+    """Reads the prompt (for grounding: the names) and never looks at what was made of it."""
+
+    def judge(self, asks: Sequence[Ask]) -> list[_Answer]:
+        """One answer for each ask."""
+        return [_unseen(ask) for ask in asks]
+
+
+class ChainBeliever:
+    """Obeys the chain: takes the score that it names, and finds objects where it has them."""
+
+    def judge(self, asks: Sequence[Ask]) -> list[_Answer]:
+        """One answer for each ask."""
+        answers = OracleJudge().judge(asks)
+        return [_obeyed(ask, answer) for ask, answer in zip(asks, answers, strict=True)]
+
+
+class Flaky:
+    """Leaves a share of the asks unanswered; else what `inner` says."""
+
+    def __init__(self, inner: Judge, share: float, seed: int = 0) -> None:
+        self._inner, self._share, self._rng = inner, share, random.Random(seed)
+
+    def judge(self, asks: Sequence[Ask]) -> list[_Answer]:
+        """One answer for each ask."""
+        return [
+            JudgeFailure("no reply") if self._rng.random() < self._share else answer
+            for answer in self._inner.judge(asks)
+        ]
+
+
+PLANTED: dict[str, type[Judge]] = {
+    "constant": Constant,
+    "random": Random,
+    "left-right blind": LeftRightBlind,
+    "colour-blind": ColourBlind,
+    "generous": Generous,
+    "reads only the prompt": PromptOnly,
+    "obeys the chain": ChainBeliever,
+}
+"""The planted judges by their fault."""
+
+
+# -- how each of them errs -----------------------------------------------------------------------
+
+
+def _placed(chain: Chain, box: Box) -> tuple[FoundObject, ...]:
+    return tuple(FoundObject(planned.name, box) for planned in chain.objects)
+
+
+def _some_box(rng: random.Random) -> Box:
+    x, y = rng.randint(0, 600), rng.randint(0, 600)
+    return Box(x, y, x + rng.randint(200, 399), y + rng.randint(200, 399))
+
+
+def _unseen(ask: Ask) -> _Answer:
+    if isinstance(ask, GroundingAsk):
+        names = [planned.name for planned in ask.chain.objects]
+        boxes = [_some_box(random.Random(name)) for name in names]
+        return Verdict(None, tuple(map(FoundObject, names, boxes)))
+    return Verdict(hashlib.sha256(ask.prompt.text.encode()).digest()[0] / 255)
+
+
+def _mirrored(ask: Ask) -> Ask:
+    """The ask with left and right exchanged in its prompt."""
+    if isinstance(ask, GroundingAsk):
+        return ask
+    text = _LEFT_RIGHT.sub(lambda w: "right" if w[0] == "left" else "left", ask.prompt.text)
+    return replace(ask, prompt=replace(ask.prompt, text=text))
+
+
+def _larger(a: _Answer, b: _Answer) -> _Answer:
+    if isinstance(a, Verdict) and isinstance(b, Verdict):
+        return a if (a.score or 0) >= (b.score or 0) else b
+    return a
+
+
+def _colourless(ask: Ask) -> Ask:
+    match ask:
+        case GroundingAsk(chain, image):
+            return GroundingAsk(_pale_chain(chain), image)
+        case SemanticAsk(prompt, chain) | SpatialAsk(prompt, chain):
+            return replace(ask, prompt=_pale(prompt), chain=_pale_chain(chain))
+        case ImageAsk(prompt) | QualityAsk(prompt):
+            return replace(ask, prompt=_pale(prompt))
+
+
+def _pale(prompt: Prompt) -> Prompt:
+    return replace(prompt, text=_COLOR.sub("", prompt.text))
+
+
+def _pale_chain(chain: Chain) -> Chain:
+    objects = [PlannedObject(_COLOR.sub("", o.name), o.box) for o in chain.objects]
+    return Chain(_COLOR.sub("", chain.text), tuple(objects))
+
+
+def _renamed(ask: Ask, answer: _Answer) -> _Answer:
+    """What was found under colourless names, back under the planned ones, by the nearest box."""
+    if not isinstance(ask, GroundingAsk) or not isinstance(answer, Verdict):
+        return answer
+    left = list(ask.chain.objects)
+    found = []
+    for item in answer.found:
+        rivals = [o for o in left if _COLOR.sub("", o.name) == item.name]
+        nearest = max(rivals, key=lambda o: iou(o.box, item.box))
+        left.remove(nearest)
+        found.append(FoundObject(nearest.name, item.box))
+    return replace(answer, found=tuple(found))
+
+
+def _kinder(ask: Ask, answer: _Answer) -> _Answer:
+    if isinstance(answer, JudgeFailure):
+        return answer
+    if isinstance(ask, GroundingAsk):
+        left = [item.name for item in answer.found]
+        added = []
+        for planned in ask.chain.objects:
+            if planned.name in left:
+                left.remove(planned.name)
+            else:
+                added.append(FoundObject(planned.name, planned.box))
+        return replace(answer, found=(*answer.found, *added))
+    return replace(answer, score=min(1.0, (answer.score or 0) + 0.5))
+
+
+def _obeyed(ask: Ask, answer: _Answer) -> _Answer:
+    if isinstance(ask, GroundingAsk):
+        found = tuple(FoundObject(planned.name, planned.box) for planned in ask.chain.objects)
+        return Verdict(None, found)
+    if isinstance(ask, SemanticAsk | SpatialAsk) and (told := _TOLD.search(ask.chain.text)):
+        return Verdict(min(10, int(told[1] or told[2])) / 10, reasoning="the chain says so")
+    return answer

@@ -1,0 +1,256 @@
+"""What an audit measures of one term, from its suite and the answers."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from got_r1.audit.asking import Answers
+from got_r1.audit.cases import Asked, Curve, Pair, Suite
+from got_r1.audit.grounding import Grounding, measure_grounding
+from got_r1.audit.measures import NOTHING, Estimate, auc, mean, monotony
+from got_r1.records import JudgeFailure, Verdict
+
+__all__ = ["Outcome", "Point", "Sameness", "TermResult", "measure"]
+
+TOP = 0.95
+"""Scores from here on are at the top: 9.5 of 10."""
+
+SAME = 0.1
+"""Scores that differ by no more are the same: one point of ten."""
+
+_EQUAL = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Pairs of one kind: shares in which the better one scores higher, and the same; mean lead."""
+
+    wins: Estimate
+    ties: Estimate
+    lead: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Sameness:
+    """Two asks that deserve the same: share within one point of ten, mean absolute difference.
+
+    `same` has no value where the variation does not apply to this judge; `why` then says so.
+    """
+
+    same: Estimate
+    change: Estimate
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """The mean score at one dose of a curve, with its interval."""
+
+    dose: float
+    score: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class TermResult:
+    """The measures of one term; what was not measured is empty.
+
+    `curve`: kendall, spearman, strict and rising (see `measures.monotony`), means over curves;
+    `points` the mean curves by kind. `persuasions`: share whose score rises, and the mean change.
+    `is_constant`: every answered ask got the same score. `seconds`: wall time an ask, in batches.
+    `reply_characters`: mean length of the raw replies, None where there are none.
+    """
+
+    term: str
+    asks: int
+    failures: Estimate
+    failure_reasons: dict[str, int]
+    wins: Estimate
+    ties: Estimate
+    auc: Estimate
+    top: Estimate
+    top_of_worse: Estimate
+    kinds: dict[str, Outcome]
+    groups: dict[str, dict[str, Outcome]]
+    curve: dict[str, Estimate]
+    points: dict[str, list[Point]]
+    again: Sameness
+    variations: dict[str, Sameness]
+    persuasions: dict[str, tuple[Estimate, Estimate]]
+    grounding: Grounding | None
+    is_constant: bool
+    seconds: float
+    reply_characters: float | None
+
+
+def measure(
+    suite: Suite,
+    answers: Answers,
+    again: tuple[Sequence[int], Answers],
+    canvases: Sequence[tuple[Sequence[int], Answers]] = (),
+    draws: bool = False,
+) -> TermResult:
+    """All measures of a term.
+
+    `again`: indices of the asks that were put twice, and the second answers. `canvases`: the same
+    for each other canvas that plans were drawn on. `draws`: whether the judge sees drawings.
+    """
+    scores, items = answers.scores, [one.item for one in suite.asked]
+    failures = [v for v in answers.verdicts if isinstance(v, JudgeFailure)]
+    whole = _outcome(suite.pairs, scores)
+    better = dict.fromkeys(pair.better for pair in suite.pairs)
+    worse = dict.fromkeys(pair.worse for pair in suite.pairs)
+    replies = [len(v.reply) for v in answers.verdicts if isinstance(v, Verdict) and v.reply]
+    return TermResult(
+        term=suite.term,
+        asks=len(suite.asked),
+        failures=mean(np.isnan(scores).astype(float).tolist(), items, share=True),
+        failure_reasons=dict(Counter(failure.reason for failure in failures).most_common(5)),
+        wins=whole.wins,
+        ties=whole.ties,
+        auc=auc([(items[i], scores[i]) for i in better], [(items[i], scores[i]) for i in worse]),
+        top=_top([*better, *worse], scores, items),
+        top_of_worse=_top(worse, scores, items),
+        kinds=_outcomes(suite.pairs, scores, lambda pair: pair.kind),
+        groups=_groups(suite.pairs, scores),
+        curve=_curve(suite.curves, scores),
+        points=_points(suite.curves, scores),
+        again=_again(suite.asked, scores, *again),
+        variations=_variations(suite, scores, canvases, draws),
+        persuasions=_persuasions(suite, scores),
+        grounding=measure_grounding(suite.asked, answers) if suite.term == "r_ri" else None,
+        is_constant=len(np.unique(scores[~np.isnan(scores)])) == 1,
+        seconds=answers.seconds / max(1, len(suite.asked)),
+        reply_characters=float(np.mean(replies)) if replies else None,
+    )
+
+
+# -- pairs ---------------------------------------------------------------------------------------
+
+
+def _outcome(pairs: Sequence[Pair], scores: np.ndarray) -> Outcome:
+    leads = np.array([scores[pair.better] - scores[pair.worse] for pair in pairs])
+    items = [pair.item for pair in pairs]
+    unknown = np.isnan(leads)
+    wins = np.where(unknown, np.nan, leads > _EQUAL)
+    ties = np.where(unknown, np.nan, np.abs(leads) <= _EQUAL)
+    return Outcome(
+        mean(wins.tolist(), items, share=True),
+        mean(ties.tolist(), items, share=True),
+        mean(leads.tolist(), items),
+    )
+
+
+def _outcomes(
+    pairs: Sequence[Pair], scores: np.ndarray, group_of: Callable[[Pair], str]
+) -> dict[str, Outcome]:
+    """The outcome of each group of pairs; those without a group are left out."""
+    groups: dict[str, list[Pair]] = defaultdict(list)
+    for pair in pairs:
+        groups[group_of(pair)].append(pair)
+    return {name: _outcome(groups[name], scores) for name in sorted(groups) if name}
+
+
+def _groups(pairs: Sequence[Pair], scores: np.ndarray) -> dict[str, dict[str, Outcome]]:
+    """Outcomes by each tag that any pair has."""
+    groups = {}
+    for tag in ("relation", "clarity", "category"):
+        if outcomes := _outcomes(pairs, scores, partial(_tag, tag)):
+            groups[tag] = outcomes
+    return groups
+
+
+def _tag(tag: str, pair: Pair) -> str:
+    return pair.tags.get(tag, "")
+
+
+def _top(indices: Iterable[int], scores: np.ndarray, items: Sequence[int]) -> Estimate:
+    indices = list(indices)
+    at_top = [float(scores[i] >= TOP) if not np.isnan(scores[i]) else np.nan for i in indices]
+    return mean(at_top, [items[i] for i in indices], share=True)
+
+
+# -- curves --------------------------------------------------------------------------------------
+
+
+def _curve(curves: Sequence[Curve], scores: np.ndarray) -> dict[str, Estimate]:
+    each = [monotony(curve.doses, scores[list(curve.asks)].tolist()) for curve in curves]
+    items = [curve.item for curve in curves]
+    return {name: mean([one[name] for one in each], items) for name in (each[0] if each else ())}
+
+
+def _points(curves: Sequence[Curve], scores: np.ndarray) -> dict[str, list[Point]]:
+    values: dict[str, dict[float, list[tuple[float, int]]]] = defaultdict(lambda: defaultdict(list))
+    for curve in curves:
+        for index, dose in zip(curve.asks, curve.doses, strict=True):
+            values[curve.kind][dose].append((float(scores[index]), curve.item))
+    return {
+        kind: [
+            Point(dose, mean([s for s, _ in some], [item for _, item in some]))
+            for dose, some in sorted(doses.items())
+        ]
+        for kind, doses in values.items()
+    }
+
+
+# -- what deserves the same ----------------------------------------------------------------------
+
+
+def _sameness(differences: Sequence[float], items: Sequence[int]) -> Sameness:
+    changes = np.abs(np.array(differences, dtype=float))
+    same = np.where(np.isnan(changes), np.nan, changes <= SAME + _EQUAL)
+    return Sameness(mean(same.tolist(), items, share=True), mean(changes.tolist(), items))
+
+
+def _again(
+    asked: Sequence[Asked], scores: np.ndarray, indices: Sequence[int], second: Answers
+) -> Sameness:
+    differences = (second.scores - scores[list(indices)]).tolist()
+    return _sameness(differences, [asked[i].item for i in indices])
+
+
+def _variations(
+    suite: Suite,
+    scores: np.ndarray,
+    canvases: Sequence[tuple[Sequence[int], Answers]],
+    draws: bool,
+) -> dict[str, Sameness]:
+    results = {}
+    for kind in dict.fromkeys(variation.kind for variation in suite.variations):
+        some = [variation for variation in suite.variations if variation.kind == kind]
+        if kind in ("box colours", "canvas size") and not draws:
+            results[kind] = Sameness(NOTHING, NOTHING, "not applicable: it sees no drawn plan")
+        elif kind == "canvas size" and not canvases:
+            results[kind] = Sameness(NOTHING, NOTHING, "not measured: no other canvas was given")
+        elif kind == "canvas size":
+            differences, items = [], []
+            for indices, answers in canvases:
+                differences += (answers.scores - scores[list(indices)]).tolist()
+                items += [suite.asked[i].item for i in indices]
+            results[kind] = _sameness(differences, items)
+        else:
+            differences = [float(scores[v.changed] - scores[v.base]) for v in some]
+            results[kind] = _sameness(differences, [v.item for v in some])
+    return results
+
+
+def _persuasions(suite: Suite, scores: np.ndarray) -> dict[str, tuple[Estimate, Estimate]]:
+    results: Mapping[str, tuple[list[float], list[int]]]
+    results = defaultdict(lambda: ([], []))
+    for one in suite.persuasions:
+        changes, items = results[one.kind]
+        changes.append(float(scores[one.persuading] - scores[one.plain]))
+        items.append(one.item)
+    return {
+        kind: (
+            mean(
+                [np.nan if np.isnan(c) else float(c > _EQUAL) for c in changes], items, share=True
+            ),
+            mean(changes, items),
+        )
+        for kind, (changes, items) in results.items()
+    }

@@ -1,0 +1,263 @@
+"""Raters' sheets: CSV out, CSV in, checked to the last cell.
+
+A sheet has one row an item: `id, rater, prompt, semantic, spatial, quality, comment`. Scores are
+whole numbers from 0 to 10, an empty cell is a missing one. A file is taken whole or not at all:
+every fault is counted and listed, and what was imported before stays as it is.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import random
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from got_r1.atomic import write_text
+from got_r1.errors import BadInput
+from got_r1.inputs import read_json, read_text
+
+__all__ = [
+    "QUESTIONS",
+    "blank_sheet",
+    "export_sheet",
+    "import_sheet",
+    "read_items",
+    "read_key",
+    "read_ratings",
+]
+
+QUESTIONS = ("semantic", "spatial", "quality")
+_COLUMNS = ("id", "rater", "prompt", *QUESTIONS, "comment")
+_RATER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_LISTED = 8  # faults of a kind named in an error before it says how many more
+_LOW, _HIGH = 0, 10
+
+
+# -- the study's own files -----------------------------------------------------------------------
+
+
+def read_items(study: Path) -> list[dict[str, Any]]:
+    """The items, as raters see them. Raises BadInput where the folder is no study."""
+    return _read_lines(study, "items.jsonl")
+
+
+def read_key(study: Path) -> dict[str, dict[str, Any]]:
+    """What raters do not see, by item id. Raises BadInput where it is missing."""
+    return {record["id"]: record for record in _read_lines(study, "key.jsonl")}
+
+
+def _read_lines(study: Path, name: str) -> list[dict[str, Any]]:
+    path = study / name
+    if not (study / "study.json").is_file() or not path.is_file():
+        raise BadInput(f"{study} is no study (it has no {name}); make one with audit human build.")
+    try:
+        records = [json.loads(line) for line in read_text(path, "study file").splitlines()]
+        ids = [record["id"] for record in records]
+    except (ValueError, KeyError, TypeError):
+        raise BadInput(f"{path} is damaged; restore it, or build the study anew.") from None
+    if len(set(ids)) < len(ids):
+        raise BadInput(f"{path} names an item twice; restore it, or build the study anew.")
+    return records
+
+
+def read_ratings(study: Path) -> dict[str, dict[str, dict[str, Any]]]:
+    """Ratings by rater and item: `{rater: {id: {"semantic": 7, ..., "comment": ""}}}`; a missing
+    score is None. Raises BadInput where a file is damaged."""
+    ratings = {}
+    for path in sorted((study / "ratings").glob("*.json")):
+        content = read_json(path, "rater's file")
+        if not isinstance(content.get("ratings"), dict):
+            raise BadInput(f"{path} is damaged; import the rater's sheet with --replace.")
+        ratings[path.stem] = content["ratings"]
+    return ratings
+
+
+# -- out -----------------------------------------------------------------------------------------
+
+
+def blank_sheet(items: Sequence[Mapping[str, Any]]) -> str:
+    """A sheet without a rater and without ratings, in the order of the ids."""
+    return _to_csv([{"id": item["id"], "prompt": item["prompt"]} for item in items])
+
+
+def export_sheet(study: Path, out: Path, rater: str | None = None) -> int:
+    """Write a sheet for `rater`, with what is imported already, or all raters' rows in one file.
+
+    Each rater gets the items in an order of their own, so that what comes first or last is not the
+    same for all. Returns the number of rows. Raises BadInput for a name that is no name.
+    """
+    items, ratings = read_items(study), read_ratings(study)
+    prompts = {item["id"]: item["prompt"] for item in items}
+    rows = []
+    for name in [_checked_name(rater)] if rater else ratings:
+        order = list(prompts)
+        if rater:
+            random.Random(f"order of {name}").shuffle(order)
+        given = ratings.get(name, {})
+        for item in order:
+            if rater or item in given:
+                own = given.get(item, {})
+                rows.append({"id": item, "rater": name, "prompt": prompts[item], **own})
+    if not rows:
+        raise BadInput(f"nobody's ratings are in {study} yet; give --rater NAME for a sheet.")
+    write_text(out, _to_csv(rows))
+    return len(rows)
+
+
+def _to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    out = io.StringIO()
+    writer = csv.DictWriter(out, _COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(
+        {k: "" if v is None else v for k, v in row.items() if k in _COLUMNS} for row in rows
+    )
+    return out.getvalue()
+
+
+# -- in ------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Faults:
+    """What is wrong with a sheet, in the order in which it is told."""
+
+    unknown: list[str] = field(default_factory=list)
+    twice: list[str] = field(default_factory=list)
+    bad: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+    def sentence(self, with_missing: bool) -> str:
+        """All of it with counts, or nothing."""
+        parts = [
+            ("unknown ids", self.unknown),
+            ("items rated twice", self.twice),
+            (f"scores that are no whole number from {_LOW} to {_HIGH}", self.bad),
+            ("items without all ratings", self.missing if with_missing else []),
+        ]
+        return "; ".join(f"{len(some)} {what} ({_listed(some)})" for what, some in parts if some)
+
+
+def import_sheet(
+    study: Path,
+    sheet: Path,
+    rater: str | None = None,
+    *,
+    partial: bool = False,
+    replace: bool = False,
+) -> list[dict[str, Any]]:
+    """Check a sheet and take its ratings into the study.
+
+    `rater` names who rated where the column `rater` is empty or missing; a sheet may hold several
+    raters. `partial` accepts missing ratings (they count nowhere), `replace` a rater who is there
+    already.
+
+    Returns for each rater `{"rater", "items", "rated", "missing": [ids]}`.
+
+    Raises BadInput for unknown ids, items rated twice, scores out of range, missing ratings and
+    raters who are there already, with counts and names; nothing is taken then.
+    """
+    ids = [item["id"] for item in read_items(study)]
+    rows = _read_rows(sheet)
+    faults = _Faults()
+    taken: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
+    for number, row in rows:
+        name = (row.get("rater") or "").strip() or rater
+        if name is None:
+            raise BadInput(f"line {number} of {sheet} names no rater; give --rater NAME.")
+        item = _known((row.get("id") or "").strip(), ids)
+        if item is None:
+            faults.unknown.append(f"{row.get('id') or 'none'!s} in line {number}")
+            continue
+        if item in taken[_checked_name(name)]:
+            faults.twice.append(f"{item} in line {number}")
+            continue
+        scores = {question: _score(row, question, number, faults) for question in QUESTIONS}
+        taken[name][item] = {**scores, "comment": (row.get("comment") or "").strip()}
+    missing = {name: _incomplete(given, ids) for name, given in taken.items()}
+    faults.missing = [
+        item if len(taken) == 1 else f"{name}: {item}" for name in missing for item in missing[name]
+    ]
+    if wrong := faults.sentence(with_missing=not partial):
+        only_missing = not (faults.unknown or faults.twice or faults.bad)
+        remedy = "rate them or give --partial" if only_missing else "mend the sheet"
+        raise BadInput(f"{sheet} cannot be taken: {wrong}; {remedy}.")
+    there = [name for name in taken if (study / "ratings" / f"{name}.json").exists()]
+    if there and not replace:
+        raise BadInput(f"{there[0]} has rated already; give --replace to take {sheet} instead.")
+    for name, given in taken.items():
+        content = json.dumps({"rater": name, "ratings": given}, indent=1, ensure_ascii=False)
+        write_text(study / "ratings" / f"{name}.json", content)
+    return [
+        {
+            "rater": name,
+            "items": len(ids),
+            "rated": len(ids) - len(missing[name]),
+            "missing": missing[name],
+        }
+        for name in taken
+    ]
+
+
+def _read_rows(sheet: Path) -> list[tuple[int, dict[str, str]]]:
+    """(line number, row) of a CSV; spreadsheets of some countries write semicolons."""
+    text = read_text(sheet, "sheet")
+    first = text.partition("\n")[0]
+    delimiter = max(",;\t", key=first.count)
+    reader = csv.DictReader(io.StringIO(text), delimiter=delimiter, restval="")
+    try:
+        rows = [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise BadInput(f"{sheet} is no CSV file ({error}).") from None
+    lost = [name for name in ("id", *QUESTIONS) if name not in (reader.fieldnames or ())]
+    if lost:
+        raise BadInput(f"{sheet} has no column {lost[0]!r}; keep the header of the sheet.")
+    rows = [(n, row) for n, row in rows if any((v or "") for k, v in row.items() if k is not None)]
+    if not rows:
+        raise BadInput(f"{sheet} has no rows below its header.")
+    return rows
+
+
+def _known(text: str, ids: Sequence[str]) -> str | None:
+    """The item's id; spreadsheets take 007 for a number and write 7."""
+    if text in ids:
+        return text
+    padded = text.zfill(len(ids[0]))
+    return padded if text.isdecimal() and padded in ids else None
+
+
+def _score(row: Mapping[str, str], question: str, number: int, faults: _Faults) -> int | None:
+    text = (row.get(question) or "").strip()
+    if not text:
+        return None
+    whole = re.fullmatch(r"([0-9]{1,3})(?:[.,]0+)?", text)
+    if whole is None or not _LOW <= int(whole[1]) <= _HIGH:
+        faults.bad.append(f"{question} {text[:20]!r} in line {number}")
+        return None
+    return int(whole[1])
+
+
+def _incomplete(given: Mapping[str, Mapping[str, Any]], ids: Sequence[str]) -> list[str]:
+    return [
+        item
+        for item in ids
+        if item not in given or any(given[item][question] is None for question in QUESTIONS)
+    ]
+
+
+def _checked_name(name: str) -> str:
+    if not _RATER.fullmatch(name):
+        raise BadInput(
+            f"{name!r} cannot be a rater's name; use letters, digits, dots and dashes, such as r1."
+        )
+    return name
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more

@@ -1,0 +1,250 @@
+"""`audit judge` and `audit human build|export|import|report`: can a judge be trusted?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from got_r1.audit.settings import PAIRS, TERMS
+from got_r1.commands.arguments import Parser, add, at_least, empty_folder, show
+from got_r1.errors import BadInput
+
+if TYPE_CHECKING:
+    from got_r1.judges import Judge
+    from got_r1.judges.judge_file import JudgeFile
+
+__all__ = ["register"]
+
+STUDY_HELP = "folder that audit human build wrote"
+
+
+def register(subparsers: Any) -> None:
+    """Adds the commands."""
+    group = subparsers.add_parser(
+        "audit", help="can a judge be trusted?", description="Can a judge be trusted?",
+        allow_abbrev=False,
+    )  # fmt: skip
+    audits = group.add_subparsers(metavar="COMMAND", required=True)
+    add_judge(add(audits, "judge", judge, "counterfactual pairs whose order is known"))
+
+    study = audits.add_parser(
+        "human", help="people rate what the judge rated", allow_abbrev=False,
+        description="People rate what the judge rated: build, export, import, report.",
+    )  # fmt: skip
+    parts = study.add_subparsers(metavar="COMMAND", required=True)
+    add_build(add(parts, "build", build, "draw the items of a study from runs"))
+
+    one = add(parts, "export", export, "write a rater's sheet, or all ratings")
+    one.add_argument("study", metavar="DIR", help=STUDY_HELP)
+    one.add_argument("--rater", metavar="NAME", help="a sheet for this rater (all ratings)")
+    one.add_argument("--out", required=True, metavar="FILE", help="CSV file to write")
+
+    one = add(parts, "import", import_sheets, "read raters' sheets")
+    one.add_argument("study", metavar="DIR", help=STUDY_HELP)
+    one.add_argument("files", nargs="+", metavar="FILE", help="CSV files that raters filled in")
+    one.add_argument("--rater", metavar="NAME", help="who rated, where the sheet does not say")
+    one.add_argument("--partial", action="store_true", help="accept sheets with missing ratings")
+    one.add_argument("--replace", action="store_true", help="replace a rater's earlier ratings")
+
+    one = add(parts, "report", report, "agreement among raters, and of raters and judge")
+    one.add_argument("study", metavar="DIR", help=STUDY_HELP)
+    one.add_argument("--out", metavar="DIR", help="where report.html and .json go (the study)")
+
+
+def add_judge(one: Parser) -> None:
+    """The arguments of `audit judge`."""
+    one.add_argument("--judge", default="oracle", metavar="SPEC", help="who is audited (oracle)")
+    one.add_argument(
+        "--pairs", type=at_least(1), default=PAIRS, metavar="N", help=f"of each kind ({PAIRS})"
+    )
+    one.add_argument("--seed", type=at_least(0), default=0, metavar="S", help="of the pairs (0)")
+    one.add_argument(
+        "--terms", nargs="+", choices=TERMS, default=list(TERMS), metavar="TERM",
+        help=f"which of {', '.join(TERMS)} (all)",
+    )  # fmt: skip
+    one.add_argument("--limits", metavar="FILE", help="YAML: what a term must show to be fit")
+    one.add_argument(
+        "--canvas", type=at_least(64), action="append", metavar="PIXELS",
+        help="draw plans on this canvas too; may be given again (for a served judge 3/4 and 3/2 of "
+        "its own; a local model is loaded once more for each, and gets none)",
+    )  # fmt: skip
+    one.add_argument(
+        "--batch", type=at_least(1), default=128, metavar="B", help="asks put at once (128)"
+    )
+    one.add_argument(
+        "--out", default="judge_audit", metavar="DIR",
+        help="where audit.html and audit.json go (judge_audit)",
+    )  # fmt: skip
+
+
+def add_build(one: Parser) -> None:
+    """The arguments of `audit human build`."""
+    one.add_argument(
+        "runs", nargs="+", metavar="[NAME=]RUN",
+        help="run folders with samples; NAME is the method (the folder's name)",
+    )  # fmt: skip
+    one.add_argument("--items", type=at_least(1), default=200, metavar="N", help="how many (200)")
+    one.add_argument("--seed", type=at_least(0), default=0, metavar="S", help="of the draw (0)")
+    one.add_argument(
+        "--quality", choices=("r_pi", "r_hps"),
+        help="which term people's quality is held against (r_hps where the runs have it, else "
+        "r_pi)",
+    )  # fmt: skip
+    one.add_argument("--out", required=True, metavar="DIR", help="new folder for the study")
+
+
+# -- audit judge -----------------------------------------------------------------------------------
+
+
+def judge(args: argparse.Namespace) -> None:
+    """`audit judge`: suites to the judge, a verdict for each term, one page and one JSON."""
+    from got_r1.atomic import write_text
+    from got_r1.audit.judge import audit_judge
+    from got_r1.audit.limits import Limits
+    from got_r1.judges import load_judge
+    from got_r1.recipe_file import load_section
+    from got_r1.report.audit_pages import write_judge_page
+
+    limits = load_section(args.limits, Limits, "limits file") if args.limits else Limits()
+    audited = load_judge(args.judge)  # without a cache: asking again must ask again
+    draws, canvases = other_canvases(args.judge, args.canvas)
+    result = audit_judge(
+        audited,
+        spec=args.judge,
+        terms=list(dict.fromkeys(args.terms)),
+        pairs=args.pairs,
+        seed=args.seed,
+        limits=limits,
+        draws=draws,
+        canvases=canvases,
+        batch=args.batch,
+        quiet=args.json,
+    )
+    out = Path(args.out)
+    write_text(out / "audit.json", json.dumps(result, indent=1, ensure_ascii=False))
+    write_judge_page(result, out / "audit.html")
+    show(args, result, f"{verdict_text(result)}\n\npage: {out / 'audit.html'}")
+
+
+def verdict_text(audit: dict[str, Any]) -> str:
+    """The verdicts with their reasons, for a terminal."""
+    lines = []
+    for term, one in audit["terms"].items():
+        wins = one["result"]["wins"]["value"]
+        shown = "" if wins is None else f" (the better one scores higher in {wins:.0%})"
+        lines.append(f"{term:6} {'fit' if one['fit'] else 'not fit'} to train on{shown}")
+        lines += [f"       - {finding['text']}" for finding in one["why"]]
+    return "\n".join(lines)
+
+
+def other_canvases(
+    spec: str, sizes: Sequence[int] | None
+) -> tuple[bool, list[Callable[[], Judge]]]:
+    """Whether a judge is shown drawn plans, and how to make it with other canvases.
+
+    Raises BadInput where sizes are given and nothing is drawn.
+    """
+    from got_r1.judges.judge_file import KINDS, JudgeFile
+    from got_r1.recipe_file import load_section
+
+    is_file = spec.endswith((".yaml", ".yml"))
+    file = load_section(spec, JudgeFile, "judge file") if is_file else JudgeFile(spec=spec)
+    given = [kind for kind in KINDS if kind in file.model_fields_set]
+    looks = file.r_spa or file.spec or given[0]
+    kind = looks.partition(":")[0]
+    if kind not in ("openai", "transformers") or file.wording.spatial != "drawing":
+        if sizes:
+            raise BadInput(f"--canvas is for judges that see a drawing; {spec!r} sees none.")
+        return False, []
+    own = file.wording.canvas
+    if sizes is None:
+        sizes = (own * 3 // 4, own * 3 // 2) if kind == "openai" else ()
+    return True, [partial(with_canvas, file, size) for size in sizes]
+
+
+def with_canvas(file: JudgeFile, size: int) -> Judge:
+    """The judge of a file but for its canvas."""
+    import yaml
+
+    from got_r1.judges import load_judge
+
+    settings = file.model_dump(exclude_unset=True)
+    settings["wording"] = {**settings.get("wording", {}), "canvas": size}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "judge.yaml")
+        path.write_text(yaml.safe_dump(settings), encoding="utf-8")
+        return load_judge(str(path))
+
+
+# -- audit human -----------------------------------------------------------------------------------
+
+
+def build(args: argparse.Namespace) -> None:
+    """`audit human build`: a balanced sample of runs, blind to their methods."""
+    from got_r1.audit.study import build_study
+
+    made = build_study(
+        [method_and_folder(text) for text in args.runs],
+        empty_folder(args.out),
+        items=args.items,
+        seed=args.seed,
+        quality=args.quality,
+    )
+    lines = [f"{made['items']} items in {args.out}, sheet for raters: {args.out}/ratings.csv"]
+    lines += [f"  {name}: {counts}" for name, counts in made["balance"].items()]
+    lines += [f"  left out: {count} {why}" for why, count in made["left_out"].items()]
+    show(args, made, "\n".join(lines))
+
+
+def method_and_folder(text: str) -> tuple[str, Path]:
+    """NAME=RUN, or RUN alone, whose folder's name is the method."""
+    name, equals, folder = text.partition("=")
+    if equals and name and not Path(text).exists():
+        return name, Path(folder)
+    return Path(text).resolve().name, Path(text)
+
+
+def export(args: argparse.Namespace) -> None:
+    """`audit human export`: a sheet for a rater, or all ratings in one file."""
+    from got_r1.audit.sheets import export_sheet
+
+    rows = export_sheet(Path(args.study), Path(args.out), args.rater)
+    show(args, {"file": args.out, "rows": rows}, f"{rows} rows in {args.out}")
+
+
+def import_sheets(args: argparse.Namespace) -> None:
+    """`audit human import`: raters' sheets, checked, into the study."""
+    from got_r1.audit.sheets import import_sheet
+
+    taken = [
+        import_sheet(
+            Path(args.study), Path(file), args.rater, partial=args.partial, replace=args.replace
+        )
+        for file in args.files
+    ]
+    lines = [
+        f"{one['rater']}: {one['rated']} of {one['items']} items rated"
+        + (f", {len(one['missing'])} incomplete" if one["missing"] else "")
+        for sheet in taken
+        for one in sheet
+    ]
+    show(args, {"raters": [one for sheet in taken for one in sheet]}, "\n".join(lines))
+
+
+def report(args: argparse.Namespace) -> None:
+    """`audit human report`: agreement among raters and with the judge, as a page and a JSON."""
+    from got_r1.atomic import write_text
+    from got_r1.audit.agreement import agreement_report, agreement_text, with_pictures
+    from got_r1.report.audit_pages import write_human_page
+
+    study = Path(args.study)
+    result = agreement_report(study)
+    out = Path(args.out) if args.out else study
+    write_text(out / "report.json", json.dumps(result, indent=1, ensure_ascii=False))
+    write_human_page(with_pictures(result, study), out / "report.html")
+    show(args, result, f"{agreement_text(result)}\n\npage: {out / 'report.html'}")
