@@ -142,6 +142,6 @@ if __name__ == "__main__":
     parser.add_argument("table", choices=("seeds", "ablations"))
     parser.add_argument("overrides", nargs="*", metavar="section.key=value")
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side (1)")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     tables = {"seeds": seeds, "ablations": ablations}
     tables[arguments.table](arguments.overrides, arguments.jobs)
