@@ -62,8 +62,9 @@ class ExpertsJudge:
     """A `Judge` of any prompt and all five terms.
 
     Models are loaded when they are first asked, so that a judge of one term in a mixture takes the
-    memory of one model. Raises `BadInput` for a detector without an open vocabulary, and when first
-    asked for models that cannot be found.
+    memory of one model. To be asked by one thread at a time (`load_judge` sees to it). Raises
+    `BadInput` for a detector without an open vocabulary, and when first asked for models that
+    cannot be found.
     """
 
     def __init__(self, settings: ExpertsSettings) -> None:

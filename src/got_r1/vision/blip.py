@@ -81,9 +81,10 @@ class BlipVQA:
         same array) is looked at once a batch."""
         if len(images) != len(questions):
             raise ValueError(f"{len(images)} images and {len(questions)} questions")
-        encoded = self.tokenizer(
-            list(questions), truncation=True, max_length=QUESTION_TOKENS, verbose=False
-        )["input_ids"]
+        encoded = [
+            self.tokenizer(question, truncation=True, max_length=QUESTION_TOKENS)["input_ids"]
+            for question in questions
+        ]
         logits = np.zeros((len(questions), 2), dtype=np.float32)
         for indices in same_shape([len(ids) for ids in encoded], self.batch):
             ids = torch.tensor([encoded[index] for index in indices], device=self.model.device)

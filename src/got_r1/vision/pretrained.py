@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoTokenizer, PreTrainedConfig
 from transformers.utils import logging as transformers_logging
@@ -26,8 +27,6 @@ transformers_logging.disable_progress_bar()
 # A model may come without a few weights that it does not use (DPT: the residual unit of its first
 # fusion stage). One that lacks more than this share of its tensors is another model.
 _MISSING_SHARE = 0.1
-
-Loaded = TypeVar("Loaded")
 
 
 def pick_device(device: str) -> torch.device:
@@ -71,7 +70,7 @@ def load_model(
         loaded, info = model_class.from_pretrained(
             model, dtype=getattr(torch, dtype), output_loading_info=True
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise _not_found(what, model, error) from None
     _check_complete(loaded, sorted(info["missing_keys"]), what, model)
     # Fixed order: eval first, so that nothing on the device is ever in training mode.
@@ -86,10 +85,10 @@ def _check_complete(loaded: nn.Module, missing: list[str], what: str, model: str
         )
 
 
-def load_processor(processor_class: type[Loaded], model: str, *, what: str) -> Loaded:
+def load_processor(processor_class: Any, model: str, *, what: str) -> Any:
     """An image processor of the PIL backend, the one that needs no torchvision."""
     try:
-        return processor_class.from_pretrained(model)  # type: ignore[attr-defined, no-any-return]
+        return processor_class.from_pretrained(model)
     except (OSError, ValueError) as error:
         raise _not_found(f"image processor of the {what}", model, error) from None
 
