@@ -125,10 +125,10 @@ def cells(x: int, y: int, width: int, height: int) -> Box:
 
 def test_one_step_suffices_where_one_is_missing():
     # Four cells to the left and four up is no direction; four and three is, clearly, by one cell.
-    # Either box could move; of equal ways the first stays.
+    # Either box could move, and for "top" also down; of equal ways the first box stays.
     before = [cells(0, 0, 3, 3), cells(4, 4, 3, 3)]
     assert mend(before, (0, 1), "left", 10) == (cells(0, 0, 3, 3), cells(4, 3, 3, 3))
-    assert mend(before, (0, 1), "top", 10) == (cells(0, 0, 3, 3), cells(3, 4, 3, 3))
+    assert mend(before, (0, 1), "top", 10) == (cells(0, 0, 3, 3), cells(4, 5, 3, 3))
 
 
 def test_boxes_on_the_grid_stay_on_it_the_border_included():

@@ -1,13 +1,19 @@
-"""Plans scored, chosen and mended: by hand, and by what must always hold."""
+"""Plans scored, chosen, mended and drawn: by hand, and by what must always hold."""
 
+import json
 import random
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from got_r1 import chain as chains
+from got_r1.cli import main
+from got_r1.config import RolloutSection
 from got_r1.errors import RunFailed
 from got_r1.icons import prompts as icons
 from got_r1.icons.data import triples
@@ -23,8 +29,12 @@ from got_r1.planning import (
     score_by_judge,
     with_boxes,
 )
+from got_r1.policy import load_policy
+from got_r1.policy.janus import Policy
 from got_r1.reading import read
 from got_r1.records import Ask, Box, Chain, JudgeFailure, PlannedObject, Prompt, Verdict
+from got_r1.sample_files import SampleFiles
+from got_r1.sampling import Drawing, generate, sample
 
 LEFT = Prompt("a red heart on the left of a blue star", "spatial")
 HEART, STAR = Box(0, 300, 400, 700), Box(599, 300, 999, 700)
@@ -287,3 +297,165 @@ def test_meanings_that_ask_for_no_relation_are_scored_by_names():
         if len(objects) > 1:
             less = chains.parse(chains.format_chain(objects[1:]))
             assert score_by_geometry(asked, less).total < 1
+
+
+# -- drawing, by the shipped model ---------------------------------------------------------------
+
+ROLLOUT = RolloutSection(chain_limit=90, guidance=1.0, image_temperature=0.5)
+PROMPTS = [LEFT, Prompt("a green tree above a pink moon"), Prompt("two blue stars")]
+K = 3
+
+
+@pytest.fixture(scope="module")
+def policy() -> Policy:
+    return load_policy("icons")
+
+
+def draw(policy: Policy, **how: Any) -> list[Drawing]:
+    return list(generate(policy, PROMPTS, seed=4, rollout=ROLLOUT, **how))
+
+
+@pytest.fixture(scope="module")
+def plain(policy: Policy) -> list[Drawing]:
+    """Six ordinary samples of each prompt: the candidates of twice three plans."""
+    return draw(policy, n=2 * K)
+
+
+def assert_same_image(one: np.ndarray, other: np.ndarray) -> None:
+    np.testing.assert_allclose(one.astype(int), other, rtol=0, atol=1)
+
+
+def test_the_candidates_are_ordinary_chains_and_the_best_is_drawn(policy, plain):
+    """Sample s chooses among what `--n` would write as samples s*K to s*K + K - 1."""
+    drawn = draw(policy, n=2, planner=Planner(K, load_judge("oracle")))
+    assert [one.index for one in drawn] == list(range(6))
+    for one in drawn:
+        prompt, number = divmod(one.index, 2)
+        first = prompt * 2 * K + number * K
+        assert one.decision.plans == tuple(other.chain for other in plain[first : first + K])
+        totals = [score.total for score in one.decision.scores]
+        assert one.chain is not None
+        assert totals[one.decision.chosen] == max(totals)
+        assert one.chain == one.decision.plans[one.decision.chosen]
+        assert one.chain_tokens == sum(other.chain_tokens for other in plain[first : first + K])
+        # The image has the noise of its own sample, whichever plan was chosen.
+        if one.decision.chosen == 0 and number == 0:
+            assert_same_image(one.image, plain[first].image)
+        (given,) = generate(
+            policy, PROMPTS[prompt : prompt + 1], seed=4, rollout=ROLLOUT, chain_text=one.chain.text
+        )
+        if number == 0:
+            assert_same_image(one.image, given.image)
+
+
+def test_batches_do_not_change_what_is_chosen(policy):
+    planner = Planner(K, repair=True, grid=10)
+    for one, other in zip(
+        *(draw(policy, n=2, planner=planner, batch=batch) for batch in (2, 64)), strict=True
+    ):
+        assert (one.index, one.chain, one.decision) == (other.index, other.chain, other.decision)
+        assert_same_image(one.image, other.image)
+
+
+def test_a_plan_that_is_given_is_mended_and_drawn_as_mended(policy):
+    text = "A {heart} on the right of a {star}."
+    wrong = with_boxes(chain_of(text).text, {0: STAR, 1: HEART})
+    planner = Planner(repair=True, grid=10)
+    (one,) = generate(policy, [LEFT], seed=4, rollout=ROLLOUT, chain_text=wrong, planner=planner)
+    assert one.decision.is_mended
+    assert (one.chain, one.stop) == (one.decision.chain, "given")
+    assert one.chain_tokens == 0
+    (same,) = generate(policy, [LEFT], seed=4, rollout=ROLLOUT, chain_text=one.chain.text)
+    assert_same_image(one.image, same.image)
+
+
+def test_a_mended_chain_without_room_is_drawn_as_written(policy, monkeypatch):
+    text = chain_of("A {heart} right of a {star}.").text
+    wrong = with_boxes(text, {0: STAR, 1: HEART})
+    prompt = policy.encode_prompt(LEFT.text)
+    room = len(prompt) + len(policy.encode_chain(wrong)) + policy.image_tokens
+    monkeypatch.setattr(policy.model.config.text_config, "max_position_embeddings", room)
+    (one,) = generate(
+        policy, [LEFT], seed=4, rollout=ROLLOUT, chain_text=wrong, planner=Planner(repair=True)
+    )
+    assert one.chain.text == wrong
+    assert "too long" in one.decision.repair.reason
+
+
+def test_each_prompt_is_drawn_from_its_own_chain(policy):
+    texts = [RIGHT_PLAN.text, WRONG_PLAN.text, plan(blue_star=HEART).text]
+    drawn = draw(policy, n=2, chain_text=texts, batch=4)
+    assert [one.chain.text for one in drawn] == [text for text in texts for _ in range(2)]
+
+
+def test_only_what_is_missing_is_chosen_and_drawn_again(policy, tmp_path: Path):
+    files = SampleFiles(tmp_path)
+
+    def fill() -> int:
+        planner = Planner(K, load_judge("oracle"), repair=True, grid=10)
+        return sample(
+            policy, PROMPTS, n=2, seed=4, rollout=ROLLOUT, files=files, batch=4, planner=planner,
+            quiet=True,
+        ).drawn  # fmt: skip
+
+    def contents() -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for path in sorted(tmp_path.iterdir()):
+            found[path.name] = (
+                path.read_bytes() if path.suffix == ".png" else json.loads(path.read_text())
+            )
+            if path.suffix == ".json":
+                assert found[path.name].pop("seconds")
+        return found
+
+    assert fill() == 6
+    whole = contents()
+    record = whole["000.json"]
+    assert len(record["plans"]) == K
+    assert record["repair"]["written"] == record["plans"][record["drawn_plan"]]["chain"]
+    for name in ("001.json", "004.png"):
+        (tmp_path / name).unlink()
+    assert fill() == 2
+    assert contents() == whole
+
+
+# -- the command ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ("--plans 0", "--plans: must be a whole number of at least 1"),
+        ("--judge oracle", "say how many with --plans"),
+        ("--plans 2 --chain c", "leave out one"),
+        ("--plans 2 --judge nobody", "unknown judge 'nobody'"),
+    ],
+)
+def test_mistakes_are_refused(capsys, tmp_path, monkeypatch, options, told):
+    monkeypatch.chdir(tmp_path)
+    argv = ["sample", "--model", "icons", "--prompt", LEFT.text, "--out", "o", *options.split()]
+    assert main(argv) == 2
+    assert told in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_records_what_it_chose_from(capsys, tmp_path):
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text(f"{LEFT.text}\na nice day in the park\n")
+    out = tmp_path / "out"
+    argv = ["sample", "--model", "icons", "--prompts", str(prompts), "--out", str(out)]
+    argv += ["--plans", "2", "--repair", "--json"]
+    assert main(argv) == 0
+    output = capsys.readouterr()
+    assert json.loads(output.out)["unread_prompts"] == 1
+    assert "1 of 2 prompts could not be read" in output.err
+    assert "chosen by form and overlaps alone and not mended" in output.err
+    record = json.loads((out / "000.json").read_text())
+    assert {"plans", "drawn_plan", "repair"} <= record.keys()
+    assert [set(entry) for entry in record["plans"]] == [
+        {"chain", "problems", "score", "terms", "evidence"}
+    ] * 2
+    assert main([*argv, "--resume"]) == 0
+    capsys.readouterr()
+    assert main([word for word in argv if word != "--repair"] + ["--resume"]) == 2
+    assert "--repair True, now it is False" in capsys.readouterr().err

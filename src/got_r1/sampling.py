@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -24,6 +24,9 @@ from got_r1.policy.sampler import Sampler
 from got_r1.progress import TrainingProgress
 from got_r1.records import Chain, FoundObject, PlannedObject, Prompt, WrittenChains
 from got_r1.sample_files import SampleFiles
+
+if TYPE_CHECKING:
+    from got_r1.planning import Decision, Planner
 
 __all__ = ["Drawing", "Sampled", "chain_limit", "fingerprint", "generate", "named_box", "sample"]
 
@@ -41,6 +44,8 @@ class Drawing:
     chain_seconds: float
     image_seconds: float
     index: int  # among all samples of the call
+    chain_tokens: int = 0  # that the policy wrote for its chain, all plans together
+    decision: Decision | None = None  # where there was a planner
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +66,18 @@ def generate(
     n: int = 1,
     images_per_chain: int = 1,
     batch: int = 64,
-    chain_text: str | None = None,
+    chain_text: str | Sequence[str] | None = None,
+    planner: Planner | None = None,
 ) -> Iterator[Drawing]:
     """`n` chains for each prompt and `images_per_chain` images from each, in that order.
 
     `batch` is the number of images drawn at once (at least those of one chain). Noise belongs to
     the sample, so it changes nothing but rounding. With `chain_text` every image is drawn from
-    that chain instead of one the policy wrote.
+    that chain (of a sequence: every prompt's from its own) instead of one the policy wrote. A
+    `planner` chooses each chain among several, and may mend it.
     """
     for drawings in draw_batches(
-        policy, prompts, seed, rollout, n, images_per_chain, batch, chain_text, frozenset()
+        policy, prompts, seed, rollout, n, images_per_chain, batch, chain_text, planner, frozenset()
     ):
         yield from drawings
 
@@ -83,7 +90,8 @@ def draw_batches(
     n: int,
     images_per_chain: int,
     batch: int,
-    chain_text: str | None,
+    chain_text: str | Sequence[str] | None,
+    planner: Planner | None,
     finished: Collection[int],
 ) -> Iterator[list[Drawing]]:
     """`generate` by batches, without the samples that are `finished`.
@@ -92,8 +100,9 @@ def draw_batches(
     neighbours, and rounds the same, however often the work was interrupted.
     """
     sampler = Sampler(policy)
-    group = min(n, max(1, batch // images_per_chain))  # chains of one prompt written at once
+    group = min(n, max(1, batch // images_per_chain))  # chains of one prompt drawn at once
     prompts_at_once = max(1, batch // (group * images_per_chain))
+    texts = [chain_text] * len(prompts) if isinstance(chain_text, str) else chain_text
     for first_prompt, first_sample in product(
         range(0, len(prompts), prompts_at_once), range(0, n, group)
     ):
@@ -105,18 +114,24 @@ def draw_batches(
         if all(index in finished for index in indices):
             continue
         start = time.perf_counter()
-        if chain_text is None:
-            written = sampler.write_chains(
-                some,
-                count,
-                seed=seed,
-                limit=rollout.chain_limit,
-                temperature=rollout.chain_temperature,
-                first_sample=first_sample,
+        plans = planner.plans if planner is not None and texts is None else 1
+        if texts is None:
+            candidates = write(
+                sampler, some, count * plans, first_sample * plans, batch, seed, rollout
             )
         else:
-            each = [prompt for prompt in some for _ in range(count)]
-            written = sampler.given_chains(each, [chain_text] * len(each), seed=seed)
+            given = texts[first_prompt : first_prompt + prompts_at_once]
+            candidates = sampler.given_chains(
+                [prompt for prompt in some for _ in range(count)],
+                [text for text in given for _ in range(count)],
+                seed=seed,
+            )
+        spent = [int(mask.sum()) for mask in candidates.loss_mask]
+        tokens = [sum(spent[row : row + plans]) for row in range(0, len(spent), plans)]
+        decisions: list[Decision] | None = None
+        written = candidates
+        if planner is not None:
+            written, decisions = decide(sampler, planner, candidates, plans)
         middle = time.perf_counter()
         drawn = sampler.draw_images(
             repeat(written, rows, [index % (n * images_per_chain) for index in indices]),
@@ -134,21 +149,91 @@ def draw_batches(
                 (middle - start) / len(rows),
                 (end - middle) / len(rows),
                 index,
+                tokens[row],
+                decisions[row] if decisions is not None else None,
             )
             for index, row, image in zip(indices, rows, images, strict=True)
             if index not in finished
         ]
 
 
+def write(
+    sampler: Sampler,
+    prompts: Sequence[Prompt],
+    count: int,
+    first_sample: int,
+    batch: int,
+    seed: int,
+    rollout: RolloutSection,
+) -> WrittenChains:
+    """`count` chains for each prompt, prompt by prompt; about `batch` of them written at once."""
+    at_once = min(count, max(1, batch // len(prompts)))
+    parts = [
+        sampler.write_chains(
+            prompts,
+            min(at_once, count - first),
+            seed=seed,
+            limit=rollout.chain_limit,
+            temperature=rollout.chain_temperature,
+            first_sample=first_sample + first,
+        )
+        for first in range(0, count, at_once)
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    places = [(part, len(part.texts) // len(prompts)) for part in parts]
+    order = [
+        (part, prompt * size + sample)
+        for prompt in range(len(prompts))
+        for part, size in places
+        for sample in range(size)
+    ]
+    return gather(order, [part.sample_ids[row] for part, row in order])
+
+
+def decide(
+    sampler: Sampler, planner: Planner, candidates: WrittenChains, plans: int
+) -> tuple[WrittenChains, list[Decision]]:
+    """The chains to draw from, one of every `plans` candidates, and why those.
+
+    A mended chain goes the way of one that somebody wrote: no token of it is an action. One that
+    has grown too long for the model's context is drawn as it was written.
+    """
+    parsed = [chains.parse(text) for text in candidates.texts]
+    firsts = range(0, len(parsed), plans)
+    decisions = planner.decide(
+        [candidates.prompts[first] for first in firsts],
+        [parsed[first : first + plans] for first in firsts],
+    )
+    room = sampler.policy.context - sampler.policy.image_tokens
+    rows: list[tuple[WrittenChains, int]] = []
+    for place, (first, decision) in enumerate(zip(firsts, decisions, strict=True)):
+        row = first + decision.chosen
+        rows.append((candidates, row))
+        if not decision.is_mended:
+            continue
+        text = decision.chain.text
+        length = len(candidates.prompt_ids[row]) + len(sampler.policy.encode_chain(text))
+        if length > room:
+            decisions[place] = decision.without_repair("mended, it would be too long for the model")
+        else:
+            prompt = candidates.prompts[row]
+            rows[-1] = (sampler.given_chains([prompt], [text], seed=candidates.seed), 0)
+    return gather(rows, list(range(len(rows)))), decisions
+
+
 def repeat(written: WrittenChains, rows: Sequence[int], sample_ids: Sequence[int]) -> WrittenChains:
     """The chains of `rows`, each image with noise of its own: that of its sample id."""
-    columns = {f.name: getattr(written, f.name) for f in fields(written)}
-    picked: dict[str, Any] = {
-        name: tuple(column[row] for row in rows)
-        for name, column in columns.items()
-        if isinstance(column, tuple)
+    return gather([(written, row) for row in rows], sample_ids)
+
+
+def gather(rows: Sequence[tuple[WrittenChains, int]], sample_ids: Sequence[int]) -> WrittenChains:
+    """Rows of several, in order, under other sample ids."""
+    names = [f.name for f in fields(WrittenChains) if f.name not in ("seed", "sample_ids")]
+    columns: Mapping[str, Any] = {
+        name: tuple(getattr(written, name)[row] for written, row in rows) for name in names
     }
-    return replace(written, **picked | {"sample_ids": tuple(sample_ids)})
+    return replace(rows[0][0], **columns, sample_ids=tuple(sample_ids))
 
 
 def sample(
@@ -161,11 +246,13 @@ def sample(
     files: SampleFiles,
     images_per_chain: int = 1,
     batch: int = 64,
-    chain_text: str | None = None,
+    chain_text: str | Sequence[str] | None = None,
+    planner: Planner | None = None,
     quiet: bool = False,
 ) -> Sampled:
     """Draws as `generate` does and writes each sample as an image and a record: prompt, chain,
-    objects, settings, timings. What `files` holds already is kept and not drawn again.
+    objects, settings, timings, and what a `planner` chose from. What `files` holds already is kept
+    and not drawn again.
 
     Shows its progress on stderr unless `quiet`.
     """
@@ -174,7 +261,7 @@ def sample(
     finished = {i for i, prompt in enumerate(owners) if files.is_finished(i, prompt)}
     done, start = len(finished), time.perf_counter()
     batches = draw_batches(
-        policy, prompts, seed, rollout, n, images_per_chain, batch, chain_text, finished
+        policy, prompts, seed, rollout, n, images_per_chain, batch, chain_text, planner, finished
     )
     with TrainingProgress("sampling", total, done, unit="image", quiet=quiet) as progress:
         for drawings in batches:
@@ -196,6 +283,8 @@ def sample(
                     "guidance": rollout.guidance,
                     "seconds": {"chain": drawing.chain_seconds, "image": drawing.image_seconds},
                 }
+                if drawing.decision is not None:
+                    record |= drawing.decision.record()
                 files.write(drawing.index, drawing.prompt, png.getvalue(), record)
             done += len(drawings)
             seconds = time.perf_counter() - start

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
 from dataclasses import asdict
+from math import isqrt
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from got_r1.commands.arguments import MODEL_HELP, add, add_sampling, at_least, positive, show
 from got_r1.commands.models import load_sampling_policy, rollout_settings
 from got_r1.errors import BadInput
 from got_r1.sample_files import LAYOUTS
+
+if TYPE_CHECKING:
+    from got_r1.records import Prompt
 
 __all__ = ["register"]
 
@@ -37,6 +43,22 @@ def register(subparsers: Any) -> None:
         help="images drawn from each chain (1)",
     )
     one.add_argument("--chain", metavar="FILE", help="draw this plan: a chain, or a NNN.json")
+    one.add_argument(
+        "--plans",
+        type=at_least(1),
+        metavar="K",
+        help="write K chains for each and draw only the one with the best plan",
+    )
+    one.add_argument(
+        "--judge",
+        metavar="SPEC",
+        help="who scores the plans, by R_sem + R_spa (without: their geometry alone)",
+    )
+    one.add_argument(
+        "--repair",
+        action="store_true",
+        help="move the boxes of a plan that contradicts its prompt, as little as needed",
+    )
     add_sampling(one)
     one.add_argument(
         "--temperature",
@@ -93,6 +115,12 @@ def sample(args: argparse.Namespace) -> None:
         raise BadInput("--chain is the plan of one prompt: give it with --prompt, not --prompts.")
     else:
         prompts = read_prompts(args.prompts)
+    if args.chain and args.plans:
+        raise BadInput(
+            "--plans chooses among written chains, and --chain gives one: leave out one."
+        )
+    if args.judge and not args.plans:
+        raise BadInput("--judge scores the plans to choose from: say how many with --plans.")
     chain_text = read_plan(args.chain) if args.chain else None
     files = SampleFiles(Path(args.out), args.layout)
     files.check_prompts(prompts)
@@ -101,6 +129,11 @@ def sample(args: argparse.Namespace) -> None:
     from got_r1.sampling import fingerprint
     from got_r1.sampling import sample as draw
 
+    judge = None
+    if args.judge:  # before the model: a wrong name should not wait for gigabytes
+        from got_r1.judges import load_judge
+
+        judge = load_judge(args.judge)
     policy = load_sampling_policy(args)
     rollout = rollout_settings(policy, prompts, args, chain_text)
     arguments = {
@@ -116,6 +149,12 @@ def sample(args: argparse.Namespace) -> None:
         "chain": chain_text,
         "prompts": [asdict(prompt) for prompt in prompts],
     }
+    planner = None
+    if args.plans or args.repair:
+        from got_r1.planning import Planner
+
+        arguments |= {"plans": args.plans, "judge": args.judge, "repair": args.repair}
+        planner = Planner(args.plans or 1, judge, args.repair, isqrt(policy.image_tokens))
     files.begin(arguments)
     done = draw(
         policy,
@@ -127,9 +166,28 @@ def sample(args: argparse.Namespace) -> None:
         images_per_chain=args.images_per_chain,
         batch=args.batch,
         chain_text=chain_text,
+        planner=planner,
         quiet=args.json,
     )
     names = [str(image) for image in done.images]
     speed = done.drawn / done.seconds if done.drawn else None
     facts = {"drawn": done.drawn, "seconds": done.seconds, "images_per_second": speed}
+    if planner is not None:
+        facts |= {"unread_prompts": unread(prompts, args)}
     show(args, {"files": names, **facts}, "\n".join(names))
+
+
+def unread(prompts: Sequence[Prompt], args: argparse.Namespace) -> int:
+    """How many prompts geometry could not read, told where something depends on reading them."""
+    from got_r1.reading import read
+
+    count = sum(read(prompt.text) is None for prompt in prompts)
+    consequences = ["chosen by form and overlaps alone"] if args.plans and not args.judge else []
+    consequences += ["not mended"] if args.repair else []
+    if count and consequences:
+        print(  # noqa: T201
+            f"{count} of {len(prompts)} prompts could not be read as objects and a relation: their "
+            f"plans are {' and '.join(consequences)}.",
+            file=sys.stderr,
+        )
+    return count

@@ -1,0 +1,151 @@
+"""Which prompts the plan benchmark asks: relations in several phrasings, and lists of things.
+
+A *meaning* is one relation between two things, and often a third thing. It is asked in all forms of
+`reading.paraphrases`, so that a difference between forms is one of words alone. Lists of one to
+four things without a relation show how a plan fares as it grows.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast, get_args
+
+from got_r1.errors import BadInput
+from got_r1.icons.prompts import Category, draw_prompt, say
+from got_r1.icons.splits import Split
+from got_r1.icons.world import MAX_OBJECTS, Meaning
+from got_r1.layout import RELATIONS, Relation
+from got_r1.reading import Asked, paraphrases, read
+from got_r1.records import Prompt
+
+__all__ = ["AS_WRITTEN", "LIST", "Case", "file_cases", "icon_cases"]
+
+LIST = "list"
+"""The form of a prompt without a relation."""
+
+AS_WRITTEN = "as written"
+"""The form of a user's own sentence; other forms are its paraphrases."""
+
+_PATIENCE = 20_000  # draws without a new meaning: then the split is used up
+_LISTED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One prompt. `meaning` numbers what it says, `form` names the words that say it."""
+
+    prompt: Prompt
+    asked: Asked
+    meaning: int
+    form: str
+
+    @property
+    def objects(self) -> int:
+        """How many single things are asked for."""
+        return len(self.asked.singles)
+
+
+def icon_cases(split: str, meanings: int, seed: int = 0) -> list[Case]:
+    """`meanings` relations of the icon world in all forms, and as many lists without one.
+
+    The seven relations in turn, half of them between bare nouns (T2I-CompBench's "spatial"), half
+    of the category "complex"; lists of one to four things in turn. In `val`, half hold a
+    composition that training never shows.
+
+    Raises `BadInput` for an unknown split, or one that does not hold so many meanings.
+    """
+    if split not in get_args(Split):
+        raise BadInput(f"the icon world has no split {split!r}: use 'dev' or 'val'")
+    rng = random.Random(f"plans {split} {seed}")
+    draws = _Draws(rng, cast(Split, split))
+    cases: list[Case] = []
+    for number in range(meanings):
+        category: Category = "complex" if number // len(RELATIONS) % 2 else "spatial"
+        text = say(draws.with_relation(category, RELATIONS[number % len(RELATIONS)]))
+        cases += _in_all_forms(text, number, "plain")
+    for number in range(meanings):
+        categories: tuple[Category, ...] = ("numeracy", "color", "numeracy", "complex")
+        text = draws.of_size(categories, number % MAX_OBJECTS + 1)
+        cases.append(Case(Prompt(text, "no relation"), _read(text), meanings + number, LIST))
+    return cases
+
+
+class _Draws:
+    """Random meanings of a split, none of them twice."""
+
+    def __init__(self, rng: random.Random, split: Split) -> None:
+        self.rng = rng
+        self.split = split
+        self.seen: set[str] = set()
+
+    def with_relation(self, category: Category, relation: Relation) -> Meaning:
+        """A meaning that asks for the relation."""
+        for _ in range(_PATIENCE):
+            _prompt, meaning = draw_prompt(self.rng, category, self.split)
+            if meaning.relation == relation and self._is_new(say(meaning)):
+                return meaning
+        raise BadInput(
+            f"the icon world has only about {len(self.seen)} different meanings for this in "
+            f"{self.split}: ask for fewer"
+        )
+
+    def of_size(self, categories: Sequence[Category], size: int) -> str:
+        """A sentence that lists `size` things and asks for no relation."""
+        for _ in range(_PATIENCE):
+            prompt, meaning = draw_prompt(self.rng, self.rng.choice(categories), self.split)
+            fits = meaning.relation is None and sum(o.count for o in meaning.objects) == size
+            if fits and self._is_new(prompt.text):
+                return prompt.text
+        raise BadInput(
+            f"the icon world has too few different lists of {size} in {self.split}: ask for fewer"
+        )
+
+    def _is_new(self, text: str) -> bool:
+        new = text not in self.seen
+        self.seen.add(text)
+        return new
+
+
+def file_cases(prompts: Sequence[Prompt]) -> list[Case]:
+    """A user's own prompts: each with a relation in all forms, the first as it is written.
+
+    Raises `BadInput`, with their numbers, for prompts that `reading.read` cannot read: leaving them
+    out would make the accuracy one of easy sentences. The same prompt twice is refused as well.
+    """
+    faults, cases = [], []
+    texts = [prompt.text for prompt in prompts]
+    for number, text in enumerate(texts):
+        if read(text) is None:
+            faults.append(f"{number + 1} ({text[:60]!r})")
+        elif text in texts[:number]:
+            raise BadInput(f"prompt {number + 1}, {text[:60]!r}, is given twice; remove one.")
+        else:
+            cases += _in_all_forms(text, number, AS_WRITTEN)
+    if faults:
+        more = f" and {len(faults) - _LISTED} more" if len(faults) > _LISTED else ""
+        raise BadInput(
+            f"{len(faults)} of {len(prompts)} prompts cannot be read as things and a relation "
+            f"between two of them: {', '.join(faults[:_LISTED])}{more}; reword or remove them."
+        )
+    return cases
+
+
+def _in_all_forms(text: str, number: int, first: str) -> list[Case]:
+    """A sentence under the form `first`, and its other paraphrases where it says a relation."""
+    asked = _read(text)
+    if asked.relation is None:
+        return [Case(Prompt(text, "no relation"), asked, number, LIST)]
+    _plain, *others = paraphrases(asked).items()
+    forms = {first: text} | dict(others)
+    return [
+        Case(Prompt(said, asked.relation), _read(said), number, form)
+        for form, said in forms.items()
+    ]
+
+
+def _read(text: str) -> Asked:
+    asked = read(text)
+    assert asked is not None, f"a sentence of the grammar that it cannot read: {text!r}"
+    return asked

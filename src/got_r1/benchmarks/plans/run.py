@@ -1,0 +1,237 @@
+"""Running the plan benchmark: draw, look, exchange the boxes, draw again, look again.
+
+    DIR/samples/      every prompt's image and record, numbered
+    DIR/swapped/      the same for the chains with exchanged boxes
+    DIR/plans.json    all numbers, and what was seen of each sample
+
+Both sample folders resume as `got-r1 sample --resume` does.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from got_r1.atomic import write_text
+from got_r1.benchmarks.base import Sample
+from got_r1.benchmarks.plans.cases import Case
+from got_r1.benchmarks.plans.sight import Observer, Sight, direction
+from got_r1.benchmarks.plans.summary import Seen, outcome, summarise_plans, summarise_swap
+from got_r1.chain import parse
+from got_r1.errors import BadInput, RunFailed
+from got_r1.inputs import read_image, read_json
+from got_r1.planning import with_boxes
+from got_r1.records import Box, Chain, JudgeFailure, Prompt
+from got_r1.sample_files import SampleFiles
+
+if TYPE_CHECKING:
+    from got_r1.config import RolloutSection
+    from got_r1.policy.janus import Policy
+
+__all__ = ["RESULT", "Drawer", "run_plans", "swapped_chain"]
+
+RESULT = "plans.json"
+_LOOKED_AT_ONCE = 64  # images held in memory while a judge looks
+
+
+@dataclass(frozen=True, slots=True)
+class Drawer:
+    """How prompts become images: the policy, and what `sampling.sample` is told."""
+
+    policy: Policy
+    rollout: RolloutSection
+    seed: int
+    batch: int
+    quiet: bool
+    about: Mapping[str, Any]
+    """What a folder is drawn with beside its prompts; a resumed one must be drawn with the same."""
+
+    def draw(
+        self,
+        files: SampleFiles,
+        prompts: Sequence[Prompt],
+        chain_texts: Sequence[str] | None = None,
+    ) -> None:
+        """One sample a prompt into a folder, but for what is there already."""
+        from got_r1.sampling import sample
+
+        chain = {"chains": list(chain_texts)} if chain_texts is not None else {}
+        listed = {"prompts": [asdict(prompt) for prompt in prompts]}
+        files.begin({**self.about, **chain, **listed})
+        sample(
+            self.policy,
+            prompts,
+            n=1,
+            seed=self.seed,
+            rollout=self.rollout,
+            files=files,
+            batch=self.batch,
+            chain_text=chain_texts,
+            quiet=self.quiet,
+        )
+
+
+def run_plans(
+    drawer: Drawer,
+    cases: Sequence[Case],
+    observer: Observer,
+    folder: Path,
+    about: Mapping[str, Any],
+    *,
+    swap: bool = True,
+) -> dict[str, Any]:
+    """Draws and looks at everything, and writes `plans.json`, which is also returned.
+
+    `about` is who was measured on what, as the result's first entries. Raises RunFailed where the
+    judge could see no sample at all.
+    """
+    files = SampleFiles(folder / "samples")
+    drawer.draw(files, [case.prompt for case in cases])
+    sights = list(_look(files, [case.prompt for case in cases], observer))
+    samples = [
+        Seen(case, sight)
+        for case, (_, sight) in zip(cases, sights, strict=True)
+        if isinstance(sight, Sight)
+    ]
+    failures = [s.reason for _, s in sights if isinstance(s, JudgeFailure)]
+    if not samples:
+        raise RunFailed(
+            f"{observer.name} could see none of the {len(sights)} samples ({failures[0]}); mend it "
+            "and give the command again with --resume."
+        )
+    result: dict[str, Any] = {
+        **about,
+        "seen_by": observer.name,
+        "prompts": len(cases),
+        "meanings": len({case.meaning for case in cases}),
+        "unseen": {"samples": len(failures), "reasons": list(dict.fromkeys(failures))[:5]},
+        **summarise_plans(samples),
+    }
+    entries = [
+        _entry(files, index, case, chain, sight)
+        for index, (case, (chain, sight)) in enumerate(zip(cases, sights, strict=True))
+    ]
+    if swap:
+        result["swap"], result["swapped"] = _swap(drawer, cases, sights, observer, folder)
+    result["samples"] = entries
+    write_text(folder / RESULT, json.dumps(result, indent=1, ensure_ascii=False))
+    return result
+
+
+def _look(
+    files: SampleFiles, prompts: Sequence[Prompt], observer: Observer
+) -> Iterator[tuple[Chain, Sight | JudgeFailure]]:
+    """The chain of each sample and what was seen of it, read back from the folder."""
+    for first in range(0, len(prompts), _LOOKED_AT_ONCE):
+        some = range(first, min(first + _LOOKED_AT_ONCE, len(prompts)))
+        samples = [_read(files, index, prompts[index]) for index in some]
+        for sample, sight in zip(samples, observer.observe(samples), strict=True):
+            yield sample.chain, sight
+
+
+def _read(files: SampleFiles, index: int, prompt: Prompt) -> Sample:
+    record = read_json(files.record(index), "record")
+    if record.get("prompt") != prompt.text or not isinstance(record.get("chain"), str):
+        raise BadInput(
+            f"{files.record(index)} is not the record of {prompt.text[:60]!r}; draw all anew."
+        )
+    return Sample(prompt, parse(record["chain"]), read_image(files.image(index, prompt)))
+
+
+# -- the swap probe ------------------------------------------------------------------------------
+
+
+def swapped_chain(chain: Chain, sight: Sight) -> str | None:
+    """The chain with the boxes of its related two exchanged, nothing else changed. None where the
+    plan has no such two, or they lie in no direction that could be turned round."""
+    if sight.pair is None or sight.planned is None or direction(sight.planned) is None:
+        return None
+    (first, second), (one, two) = sight.pair, sight.planned
+    return with_boxes(chain.text, {first: two, second: one})
+
+
+def _swap(
+    drawer: Drawer,
+    cases: Sequence[Case],
+    sights: Sequence[tuple[Chain, Sight | JudgeFailure]],
+    observer: Observer,
+    folder: Path,
+) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+    """Redraws the first form of every meaning with its boxes exchanged; noise and words stay."""
+    probes: list[tuple[int, Seen, str]] = []
+    asked: set[int] = set()
+    for index, (case, (chain, sight)) in enumerate(zip(cases, sights, strict=True)):
+        if case.meaning in asked:
+            continue
+        asked.add(case.meaning)
+        if isinstance(sight, Sight) and (text := swapped_chain(chain, sight)) is not None:
+            probes.append((index, Seen(case, sight), text))
+    if not probes:
+        return None, []
+    files = SampleFiles(folder / "swapped")
+    prompts = [seen.case.prompt for _, seen, _ in probes]
+    drawer.draw(files, prompts, [text for _, _, text in probes])
+    seen_after, entries = [], []
+    for place, ((index, seen, _), (chain, after)) in enumerate(
+        zip(probes, _look(files, prompts, observer), strict=True)
+    ):
+        if isinstance(after, JudgeFailure):
+            continue
+        seen_after.append((seen, after))
+        assert seen.sight.planned is not None
+        entries.append(
+            {
+                "of": index,
+                "prompt": prompts[place].text,
+                "image": str(files.image(place, prompts[place]).relative_to(folder)),
+                "outcome": outcome(seen.sight.planned, after.found),
+                "objects": _named(chain),
+                "found": _found(chain, after),
+            }
+        )
+    return summarise_swap(seen_after), entries
+
+
+# -- records -------------------------------------------------------------------------------------
+
+
+def _entry(
+    files: SampleFiles, index: int, case: Case, chain: Chain, sight: Sight | JudgeFailure
+) -> dict[str, Any]:
+    """A sample as the page needs it."""
+    entry: dict[str, Any] = {
+        "prompt": case.prompt.text,
+        "form": case.form,
+        "meaning": case.meaning,
+        "relation": case.asked.relation,
+        "image": str(files.image(index, case.prompt).relative_to(files.folder.parent)),
+        "objects": _named(chain),
+    }
+    if isinstance(sight, JudgeFailure):
+        return entry | {"unseen": sight.reason}
+    return entry | {
+        "plan": sight.plan,
+        "image_right": sight.image,
+        "follows": Seen(case, sight).follows,
+        "found": _found(chain, sight),
+    }
+
+
+def _named(chain: Chain) -> list[dict[str, Any]]:
+    return [{"name": planned.name, "box": _corners(planned.box)} for planned in chain.objects]
+
+
+def _found(chain: Chain, sight: Sight) -> list[dict[str, Any]] | None:
+    """Where the two things of the relation are in the image, under their planned names."""
+    if sight.pair is None:
+        return None
+    names = [chain.objects[index].name for index in sight.pair]
+    boxes = [_corners(box) for box in sight.found or ()]
+    return [{"name": name, "box": box} for name, box in zip(names, boxes, strict=False)]
+
+
+def _corners(box: Box) -> list[int]:
+    return [box.x1, box.y1, box.x2, box.y2]

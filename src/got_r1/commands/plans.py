@@ -1,0 +1,134 @@
+"""`eval plans`: does the planner or the drawer make the mistakes?"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from got_r1.commands.arguments import (
+    MODEL_HELP,
+    add,
+    add_sampling,
+    at_least,
+    empty_folder,
+    show,
+)
+from got_r1.commands.models import load_sampling_policy, rollout_settings
+from got_r1.errors import BadInput
+
+if TYPE_CHECKING:
+    from got_r1.benchmarks.plans.cases import Case
+    from got_r1.benchmarks.plans.sight import Observer
+
+__all__ = ["register"]
+
+CASE_SEED = 0  # every model is asked the same prompts; --seed is for the sampling
+
+
+def register(evals: Any) -> None:
+    """Adds the command to the group `eval`."""
+    one = add(evals, "plans", plans, "does the planner or the drawer make the mistakes?")
+    one.add_argument("--model", required=True, metavar="DIR", help=MODEL_HELP)
+    one.add_argument(
+        "--prompts",
+        metavar="FILE",
+        help="your own, such as T2I-CompBench's spatial_val.txt (else the icon world's)",
+    )
+    one.add_argument(
+        "--meanings",
+        type=at_least(1),
+        metavar="N",
+        help="how many: relations, each asked in six phrasings (icons: 100, and as many lists "
+        "without a relation; of a file: all)",
+    )
+    one.add_argument(
+        "--split", choices=("dev", "val"), default="val", help="of the icon world (val)"
+    )
+    one.add_argument(
+        "--judge",
+        metavar="SPEC",
+        help="who finds things in the images (the icon world's detector; needed with --prompts)",
+    )
+    one.add_argument("--no-swap", action="store_true", help="leave out the swap probe")
+    one.add_argument("--name", metavar="NAME", help="name in tables (the folder's)")
+    add_sampling(one)
+    one.add_argument(
+        "--batch", type=at_least(1), default=64, metavar="B", help="images drawn at once (64)"
+    )
+    one.add_argument(
+        "--dtype",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="of the model's weights (float32)",
+    )
+    one.add_argument("--device", choices=("cpu", "cuda"), help="where (a GPU if there is one)")
+    one.add_argument(
+        "--resume", action="store_true", help="draw what is missing of an interrupted --out"
+    )
+    one.add_argument("--out", required=True, metavar="DIR", help="new folder")
+
+
+def plans(args: argparse.Namespace) -> None:
+    """`eval plans`: draws every prompt, looks at plan and image, and writes numbers and a page."""
+    from got_r1.benchmarks.plans.run import Drawer, run_plans
+    from got_r1.report.plans import build_plans_page, headline
+    from got_r1.sample_files import SampleFiles
+
+    cases, observer = questions(args)
+    folder = Path(args.out)
+    samples = SampleFiles(folder / "samples")
+    if not args.resume or not samples.folder.exists():
+        empty_folder(args.out)
+    samples.check_folder(args.resume)
+
+    from got_r1.sampling import fingerprint
+
+    policy = load_sampling_policy(args)
+    rollout = rollout_settings(policy, [case.prompt for case in cases], args)
+    drawn_with = {
+        "model": args.model,
+        "weights": fingerprint(policy),
+        "dtype": args.dtype,
+        "device": policy.device.type,
+        "seed": args.seed,
+        **rollout.model_dump(),
+    }
+    about = {
+        "name": args.name or folder.resolve().name,
+        "benchmark": "plans",
+        "split": args.split if args.prompts is None else Path(args.prompts).name,
+        "model": args.model,
+        "seed": args.seed,
+        "guidance": rollout.guidance,
+    }
+    drawer = Drawer(policy, rollout, args.seed, args.batch, args.json, drawn_with)
+    result = run_plans(drawer, cases, observer, folder, about, swap=not args.no_swap)
+    page = build_plans_page(folder)
+    brief = {key: value for key, value in result.items() if key not in ("samples", "swapped")}
+    text = f"{headline(result)}\n\nnumbers: {folder / 'plans.json'}\npage: {page}"
+    show(args, {**brief, "headline": headline(result), "page": str(page)}, text)
+
+
+def questions(args: argparse.Namespace) -> tuple[list[Case], Observer]:
+    """What is asked, and who looks at the answers."""
+    from got_r1.benchmarks.plans.cases import file_cases, icon_cases
+    from got_r1.benchmarks.plans.sight import IconObserver, JudgeObserver
+    from got_r1.inputs import read_prompts
+
+    if args.prompts is not None and not args.judge:
+        raise BadInput(
+            "--prompts are of any things: say with --judge who finds them in the images."
+        )
+    if args.prompts is not None:
+        from got_r1.benchmarks.base import spread
+
+        prompts = read_prompts(args.prompts)
+        cases = file_cases(spread(prompts, args.meanings) if args.meanings else prompts)
+    else:
+        cases = icon_cases(args.split, args.meanings or 100, CASE_SEED)
+    if not args.judge:
+        return cases, IconObserver()
+    from got_r1.judges import load_judge
+
+    return cases, JudgeObserver(load_judge(args.judge), args.judge)
