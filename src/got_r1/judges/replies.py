@@ -115,7 +115,8 @@ def _mark(value: Any) -> float:
         said = _MARK.fullmatch(value.strip())
         if said is None:
             raise Unreadable(f"its score {_short(value)} is no number")
-        if said["scale"] is not None and said["scale"].lower() not in ("10", "10.", "10.0", "ten"):
+        scale = said["scale"]
+        if scale is not None and scale.lower().rstrip(".") not in ("10", "10.0", "ten"):
             raise Unreadable(f"its score {_short(value)} is on another scale than 0 to 10")
         mark = said["mark"].lower()
         number = float(_WORDS.index(mark)) if mark in _WORDS else float(mark)

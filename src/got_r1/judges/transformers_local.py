@@ -1,0 +1,308 @@
+"""A multimodal language model in this process, through transformers and without torchvision.
+
+The wording and the reading of replies are `mllm`'s. What is here: a folder becomes a model and its
+inputs, questions become replies in batches, and replies that cannot be read are asked for again.
+
+- The first reply is greedy (unless the settings give a temperature); later ones are sampled, from
+  noise that belongs to the question and the attempt. So equal asks are answered equally, whatever
+  else is in the batch, and torch's global generator, which the training may be using in another
+  thread, is left alone.
+- Qwen-VL's processor classes insist on a video processor, and that on torchvision. Their work on
+  texts and images is small, and done here (`_QwenInputs`). Other models go through their own
+  processor (`_ProcessorInputs`): LLaVA's, for one, needs no torchvision.
+- A reply that was cut off at the token limit is not read, whatever it holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers import (
+    AutoImageProcessor,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    BatchFeature,
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+)
+
+from got_r1.errors import BadInput, RunFailed
+from got_r1.inputs import read_json
+from got_r1.judges.mllm import Question, question, verdict
+from got_r1.judges.replies import Unreadable
+from got_r1.judges.settings import MLLMSettings, TransformersSettings
+from got_r1.records import Ask, JudgeFailure, Verdict
+from got_r1.vision.pretrained import load_model, load_tokenizer
+
+__all__ = ["TransformersJudge"]
+
+_QWEN = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe")
+_WHAT = "judge's model"
+
+
+class TransformersJudge:
+    """A `Judge` with its own weights: all terms but R_HPS. Ask it from one thread at a time.
+
+    `wording` is the settings' as completed for the model, by its type and its processor.
+
+    Raises `BadInput` for a folder that holds no such model, or a setting that does not fit it.
+    """
+
+    def __init__(self, settings: TransformersSettings, wording: MLLMSettings) -> None:
+        folder = Path(settings.model)
+        model_type = str(
+            read_json(folder / "config.json", "judge model's config").get("model_type")
+        )
+        self.settings = settings
+        self.inputs: _Inputs
+        if model_type in _QWEN:
+            self.inputs = _QwenInputs(settings.model)
+            wording = _fit_patch(wording.suited_to(model_type), self.inputs.patch, settings.model)
+        else:
+            self.inputs = _ProcessorInputs(settings.model)
+        self.wording = wording
+        self.model = load_model(
+            AutoModelForImageTextToText,
+            settings.model,
+            what=_WHAT,
+            model_type=model_type,
+            device=settings.device,
+            dtype=settings.dtype,
+        )
+        self._ends, self._generation = _generation(self.model, self.inputs.tokenizer, wording)
+
+    def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
+        """One answer for each ask, in the same order.
+
+        Raises `RunFailed` where the device has too little memory for a batch.
+        """
+        questions = [question(ask, self.wording) for ask in asks]
+        answers = iter(self._answer([asked for one in questions for asked in one]))
+        return [
+            verdict(ask, [next(answers) for _ in asked])
+            for ask, asked in zip(asks, questions, strict=True)
+        ]
+
+    def _answer(self, questions: Sequence[Question]) -> list[Verdict | JudgeFailure]:
+        """Answers to questions; those whose replies cannot be read are asked again."""
+        answers: dict[int, Verdict | JudgeFailure] = {}
+        for attempt in range(self.wording.retries_unreadable + 1):
+            # Neighbours of similar length: little is padded.
+            open_ones = [
+                n for n in range(len(questions)) if not isinstance(answers.get(n), Verdict)
+            ]
+            open_ones.sort(
+                key=lambda n: (sum(i.size for i in questions[n].images), len(questions[n].text))
+            )
+            for start in range(0, len(open_ones), self.settings.batch):
+                some = open_ones[start : start + self.settings.batch]
+                replies = self._reply([questions[n] for n in some], attempt)
+                for n, (reply, ended) in zip(some, replies, strict=True):
+                    answers[n] = self._read(questions[n], reply, ended)
+        return [answers[n] for n in range(len(questions))]
+
+    def _read(self, asked: Question, reply: str, ended: bool) -> Verdict | JudgeFailure:
+        if not ended:
+            limit = self.wording.max_tokens
+            return JudgeFailure(f"the reply was cut off after {limit} tokens", reply)
+        try:
+            return asked.read(reply)
+        except Unreadable as error:
+            return JudgeFailure(f"the reply cannot be read: {error}", reply)
+
+    @torch.inference_mode()
+    def _reply(self, questions: Sequence[Question], attempt: int) -> list[tuple[str, bool]]:
+        """The reply to each question of one batch, and whether it came to its end."""
+        inputs = self.inputs.prepare(questions).to(self.model.device, self.model.dtype)
+        prompt = inputs["input_ids"].shape[1]
+        temperature = self.wording.temperature_at(attempt)
+        processors = LogitsProcessorList()
+        if temperature > 0:
+            seeds = [_seed(asked, attempt) for asked in questions]
+            processors.append(_Noise(seeds, temperature, self.model.device))
+        try:
+            rows = self.model.generate(
+                **inputs, generation_config=self._generation, logits_processor=processors
+            )
+        except torch.OutOfMemoryError:
+            raise RunFailed(
+                f"the judge has too little memory for {len(questions)} questions at once: lower "
+                f"transformers.batch (it is {self.settings.batch}) in the judge's file, or give it "
+                "a device of its own"
+            ) from None
+        return [self._decode(row) for row in rows[:, prompt:].tolist()]
+
+    def _decode(self, tokens: list[int]) -> tuple[str, bool]:
+        end = next((place for place, token in enumerate(tokens) if token in self._ends), None)
+        text = self.inputs.tokenizer.decode(tokens[:end], skip_special_tokens=True)
+        return text, end is not None
+
+
+def _fit_patch(wording: MLLMSettings, patch: int, folder: str) -> MLLMSettings:
+    if patch == wording.patch:
+        return wording
+    if "patch" in wording.model_fields_set:
+        raise BadInput(
+            f"wording.patch is {wording.patch}, but the model in {folder} has patches of {patch} "
+            "pixels: leave it out"
+        )
+    return MLLMSettings.model_validate({**wording.model_dump(exclude_unset=True), "patch": patch})
+
+
+def _generation(
+    model: Any, tokenizer: Any, wording: MLLMSettings
+) -> tuple[set[int], GenerationConfig]:
+    """The tokens that end a reply, and how replies are generated.
+
+    Nothing of the folder's own sampling settings stays (Qwen2.5-VL's has a repetition penalty,
+    which is no good to JSON): transformers would merge them in.
+    """
+    given = model.generation_config.eos_token_id
+    ends = {tokenizer.eos_token_id, *(given if isinstance(given, list) else [given])} - {None}
+    if not ends:
+        raise BadInput(
+            f"the {_WHAT} names no token that ends a reply: set eos_token_id in its "
+            "generation_config.json"
+        )
+    pad = tokenizer.pad_token_id
+    generation = GenerationConfig(
+        do_sample=False,
+        max_new_tokens=wording.max_tokens,
+        eos_token_id=sorted(ends),
+        pad_token_id=min(ends) if pad is None else pad,
+    )
+    model.generation_config = generation
+    return ends, generation
+
+
+# -- sampling --------------------------------------------------------------------------------------
+
+
+class _Noise(LogitsProcessor):
+    """The likeliest of logits / t + Gumbel noise is a sample of softmax(logits / t)."""
+
+    def __init__(self, seeds: Sequence[int], temperature: float, device: torch.device) -> None:
+        self.temperature = temperature
+        self.generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """`scores`: [batch, vocabulary]; a row's noise depends on its own seed alone."""
+        noise = torch.empty(scores.shape, dtype=torch.float32, device=scores.device)
+        for row, generator in zip(noise, self.generators, strict=True):
+            row.exponential_(generator=generator)
+        return scores.float() / self.temperature - noise.log()
+
+
+def _seed(asked: Question, attempt: int) -> int:
+    digest = hashlib.sha256(f"{attempt}\0{asked.system}\0{asked.text}".encode())
+    for image in asked.images:
+        digest.update(image.tobytes())
+    return int.from_bytes(digest.digest()[:7])
+
+
+# -- inputs ----------------------------------------------------------------------------------------
+
+
+class _Inputs(Protocol):
+    """Turns questions into a model's inputs, padded on the left."""
+
+    tokenizer: Any
+
+    def prepare(self, questions: Sequence[Question]) -> Any:
+        """A transformers `BatchFeature`."""
+        ...
+
+
+def _messages(asked: Question) -> list[dict[str, Any]]:
+    user: list[dict[str, Any]] = [{"type": "image"} for _ in asked.images]
+    user.append({"type": "text", "text": asked.text})
+    system = [{"type": "text", "text": asked.system}]
+    return [{"role": "system", "content": system}, {"role": "user", "content": user}]
+
+
+class _QwenInputs:
+    """What Qwen2-VL's, 2.5-VL's and 3-VL's processors do with texts and images."""
+
+    def __init__(self, folder: str) -> None:
+        self.tokenizer = load_tokenizer(folder, what=_WHAT)
+        self.tokenizer.padding_side = "left"
+        if self.tokenizer.chat_template is None:
+            raise _no_template(folder)
+        self.images = _load(AutoImageProcessor, folder, "image processor", backend="pil")
+        self.merged = self.images.merge_size**2  # patches that become one token
+        self.patch = self.images.patch_size * self.images.merge_size
+        self.placeholder = "<|image_pad|>"
+        self.placeholder_id = self.tokenizer.convert_tokens_to_ids(self.placeholder)
+
+    def prepare(self, questions: Sequence[Question]) -> Any:
+        """Chat template, one placeholder for each token of an image, patches."""
+        texts = [
+            self.tokenizer.apply_chat_template(
+                _messages(asked), tokenize=False, add_generation_prompt=True
+            )
+            for asked in questions
+        ]
+        images = [Image.fromarray(image) for asked in questions for image in asked.images]
+        if not images:
+            return BatchFeature({**self.tokenizer(texts, padding=True, return_tensors="pt")})
+        # Images come at a size that needs no other; see mllm.sent_size.
+        seen = self.images(images=images, do_resize=False, return_tensors="pt")
+        lengths = iter((seen["image_grid_thw"].prod(dim=1) // self.merged).tolist())
+        texts = [self._expand(text, lengths) for text in texts]
+        inputs = self.tokenizer(texts, padding=True, return_tensors="pt")
+        # 1 marks an image's tokens, for the positions.
+        inputs["mm_token_type_ids"] = (inputs["input_ids"] == self.placeholder_id).long()
+        return BatchFeature({**inputs, **seen})
+
+    def _expand(self, text: str, lengths: Any) -> str:
+        head, *rest = text.split(self.placeholder)
+        return head + "".join(self.placeholder * next(lengths) + part for part in rest)
+
+
+class _ProcessorInputs:
+    """Any other model's own processor."""
+
+    def __init__(self, folder: str) -> None:
+        self.processor = _load(AutoProcessor, folder, "processor")
+        self.tokenizer = self.processor.tokenizer
+        self.tokenizer.padding_side = "left"
+        if self.tokenizer.pad_token is None:
+            self.tokenizer.pad_token = self.tokenizer.eos_token
+        if self.processor.chat_template is None and self.tokenizer.chat_template is None:
+            raise _no_template(folder)
+
+    def prepare(self, questions: Sequence[Question]) -> Any:
+        """Chat template and processor."""
+        texts = [
+            self.processor.apply_chat_template(
+                _messages(asked), tokenize=False, add_generation_prompt=True
+            )
+            for asked in questions
+        ]
+        images = [Image.fromarray(image) for asked in questions for image in asked.images]
+        return self.processor(text=texts, images=images or None, padding=True, return_tensors="pt")
+
+
+def _load(kind: Any, folder: str, what: str, **options: Any) -> Any:
+    try:
+        return kind.from_pretrained(folder, **options)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise BadInput(
+            f"the {what} of the {_WHAT} in {folder} cannot be loaded ({reason.rstrip('.')}): "
+            "download the whole folder, or serve the model and use openai:MODEL@URL"
+        ) from None
+
+
+def _no_template(folder: str) -> BadInput:
+    return BadInput(
+        f"the {_WHAT} in {folder} has no chat template: give an instruction-tuned model, with its "
+        "chat_template.jinja or tokenizer_config.json"
+    )
