@@ -195,7 +195,6 @@ class JudgeSection(Section):
 
     spec: str = Field(
         "oracle",
-        min_length=1,
         description="'oracle' (the icon world's judge, right by construction), "
         "openai:MODEL@URL[,URL...], transformers:FOLDER, 'experts', or a YAML file of settings",
     )

@@ -27,6 +27,7 @@ __all__ = [
     "Action",
     "Drop",
     "Half",
+    "Held",
     "Raw",
     "Reply",
     "Request",
@@ -113,6 +114,14 @@ class Slow:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """Something, as soon as `until` says so."""
+
+    until: Callable[[], bool]
+    then: Action
+
+
+@dataclass(frozen=True, slots=True)
 class Drop:
     """The connection is closed without an answer; `reset` closes it by RST."""
 
@@ -126,7 +135,7 @@ class Half:
     text: str = '{"score": 7}'
 
 
-Action = Reply | Status | Raw | Slow | Drop | Half
+Action = Reply | Status | Raw | Slow | Held | Drop | Half
 Script = Callable[[Request], Action]
 
 
@@ -227,8 +236,12 @@ class ScriptedServer:
         self.most = max(self.most, self.open)
         try:
             action = self.script(request)
-            while isinstance(action, Slow):
-                await asyncio.sleep(action.seconds)
+            while isinstance(action, Slow | Held):
+                if isinstance(action, Slow):
+                    await asyncio.sleep(action.seconds)
+                elif not action.until():
+                    await asyncio.sleep(0.002)
+                    continue
                 action = action.then
         finally:
             self.open -= 1
@@ -254,7 +267,7 @@ async def _play(action: Action, request: Request, writer: asyncio.StreamWriter) 
             if reset:
                 writer.transport.abort()
             return False
-        case Slow():
+        case Slow() | Held():
             raise AssertionError("played before")
     await writer.drain()
     return True

@@ -6,7 +6,6 @@ import gc
 import json
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,7 +16,6 @@ from hypothesis import strategies as st
 
 from got_r1.chain import parse
 from got_r1.errors import BadInput
-from got_r1.judges import endpoints
 from got_r1.judges.openai_api import OpenAIJudge
 from got_r1.judges.settings import MLLMSettings, OpenAISettings
 from got_r1.records import (
@@ -34,6 +32,7 @@ from judges.scripted_server import (
     Action,
     Drop,
     Half,
+    Held,
     Raw,
     Reply,
     Request,
@@ -186,6 +185,7 @@ PASSING: dict[str, Action] = {
     "no JSON": Raw(b"{"),
     "wrong JSON": Raw(b'{"choices": []}'),
     "an error with status 200": Raw(b'{"error": {"message": "out of memory"}}'),
+    "cut off": Reply('{"score": 7}', finish="length"),
     "garbage": Reply("as an AI I see 7 of them"),
     "refusal": Reply("I'm sorry, I can't help with that."),
     "silence": Reply(""),
@@ -376,14 +376,21 @@ def test_nothing_asked_is_nothing_answered(build: Build) -> None:
 
 
 def test_the_load_goes_to_who_is_free(build: Build) -> None:
-    quick = ScriptedServer(lambda request: Slow(0.005, score(1)))
-    slow = ScriptedServer(lambda request: Slow(0.1, score(2)))
-    with quick, slow:
-        answers = build(quick, slow, concurrency=8).judge([numbered(n) for n in range(160)])
+    """One server answers at once, the other not before the first has been asked a hundred times."""
+    held_at_a_hundred: list[int] = []
+
+    def at_once(request: Request) -> Action:
+        if request.number == 100:
+            held_at_a_hundred.append(len(busy.requests))
+        return score(1)
+
+    free = ScriptedServer(at_once)
+    busy = ScriptedServer(lambda request: Held(lambda: bool(held_at_a_hundred), score(2)))
+    with free, busy:
+        answers = build(free, busy, concurrency=8).judge([numbered(n) for n in range(160)])
     assert all(isinstance(answer, Verdict) for answer in answers)
-    assert len(quick.requests) + len(slow.requests) == 160
-    assert len(slow.requests) >= 4
-    assert len(quick.requests) > 2 * len(slow.requests)
+    assert len(free.requests) + len(busy.requests) == 160
+    assert held_at_a_hundred[0] in (4, 5)  # half of the eight, and kept waiting no others
 
 
 @pytest.mark.parametrize("fault", [Status(500), Drop(), Raw(b"{"), Status(429)], ids=str)
@@ -415,20 +422,18 @@ def test_a_dead_endpoint_is_tried_again_and_comes_back(build: Build) -> None:
         assert dead.rests == 0
 
 
-def test_when_all_are_dead_only_the_first_asks_wait(
-    build: Build, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Three tries cost three rests, for one ask and for a thousand."""
+def test_when_all_are_dead_only_the_first_asks_wait(build: Build) -> None:
+    """What a thousand asks cost is a few rounds of tries, not a round for each."""
     with ScriptedServer(lambda request: score()) as server:
         url = server.url
-    monkeypatch.setattr(endpoints, "LONGEST_WAIT", 60.0)
-    judge = build(url, retries=2, concurrency=16, first_wait=0.1)
+    judge = build(url, retries=2, concurrency=16, first_wait=0.2)
     answers = judge.judge([numbered(n) for n in range(1000)])
-    assert all(isinstance(answer, JudgeFailure) for answer in answers)
-    assert judge.endpoints[0].rests == 3
-    told = Counter(answer.reason for answer in answers if isinstance(answer, JudgeFailure))
-    assert all("cannot be reached" in reason for reason in told)
-    assert judge.endpoints[0].asked <= 3 * 16
+    reasons = [answer.reason for answer in answers if isinstance(answer, JudgeFailure)]
+    assert len(reasons) == 1000
+    assert all(f"{url} cannot be reached" in reason for reason in reasons)
+    (dead,) = judge.endpoints
+    assert 3 <= dead.rests <= 10
+    assert dead.asked <= 16 * dead.rests
 
 
 def test_one_bad_ask_does_not_put_a_good_endpoint_to_rest(build: Build) -> None:

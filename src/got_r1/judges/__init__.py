@@ -115,27 +115,24 @@ def _openai(spec: str, rest: str, file: JudgeFile | None, cache: Path | str | No
 
 
 def _transformers(spec: str, rest: str, file: JudgeFile | None, cache: Path | str | None) -> Judge:
+    from got_r1.judges.settings import MLLMSettings, TransformersSettings
+
+    folder = rest or (file.transformers.model if file else "")
+    if not folder or not Path(folder).is_dir():
+        raise BadInput(
+            f"judge {spec!r}: there is no model folder at {folder!r}; download one, for example "
+            "with: hf download Qwen/Qwen2.5-VL-7B-Instruct --local-dir qwen2.5-vl-7b"
+        )
     from got_r1.judges.cache import CachedJudge, fingerprint
     from got_r1.judges.mixture import OneAtATime
     from got_r1.judges.mllm import wording_version
-    from got_r1.judges.settings import MLLMSettings, TransformersSettings
     from got_r1.judges.transformers_local import TransformersJudge
 
-    wording = file.wording if file else MLLMSettings()
-    settings = file.transformers if file and not rest else TransformersSettings(model=rest)
-    if not Path(settings.model).is_dir():
-        raise BadInput(
-            f"judge {spec!r}: there is no model folder at {settings.model!r}; download one, for "
-            "example with: hf download Qwen/Qwen2.5-VL-7B-Instruct --local-dir qwen2.5-vl-7b"
-        )
-    identity = [
-        "transformers",
-        settings.model_dump(),
-        fingerprint(settings.model),
-        wording_version(wording),
-    ]
-    judge = OneAtATime(TransformersJudge(settings, wording))
-    return CachedJudge(judge, cache, json.dumps(identity))
+    settings = file.transformers if file and not rest else TransformersSettings(model=folder)
+    judge = TransformersJudge(settings, file.wording if file else MLLMSettings())
+    # Not where it runs, nor how many questions at once.
+    identity = ["transformers", fingerprint(folder), settings.dtype, wording_version(judge.wording)]
+    return CachedJudge(OneAtATime(judge), cache, json.dumps(identity))
 
 
 def _experts(file: JudgeFile | None, cache: Path | str | None) -> Judge:

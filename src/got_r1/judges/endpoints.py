@@ -31,7 +31,7 @@ from urllib.parse import urlsplit
 
 import openai
 
-__all__ = ["Endpoint", "Endpoints", "Unanswered", "connect"]
+__all__ = ["Completion", "Endpoint", "Endpoints", "Unanswered", "connect"]
 
 IN_A_ROW = 3  # wrong answers without a good one between, after which an endpoint rests
 LONGEST_WAIT = 30.0  # seconds, of our own waiting
@@ -45,6 +45,14 @@ class Unanswered(Exception):
     def __init__(self, reason: str, reply: str = "") -> None:
         super().__init__(reason)
         self.reason, self.reply = reason, reply
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a model replied; `cut_off` where the limit of tokens ended it."""
+
+    text: str
+    cut_off: bool
 
 
 @dataclass(eq=False, slots=True)
@@ -100,8 +108,8 @@ class Endpoints:
     key_name: str  # the environment variable of the key, named in errors
     jitter: random.Random = field(default_factory=random.Random)
 
-    async def complete(self, request: dict[str, Any]) -> str:
-        """The text of a chat completion. Raises Unanswered."""
+    async def complete(self, request: dict[str, Any]) -> Completion:
+        """A chat completion. Raises Unanswered."""
         failed: Endpoint | None = None
         for attempt in range(self.retries + 1):
             endpoint = await self._next(failed)
@@ -110,14 +118,14 @@ class Endpoints:
             endpoint.asked += 1
             try:
                 async with asyncio.timeout(self.timeout):
-                    completion = await endpoint.client.chat.completions.create(**request)
-                text = _text(completion)
+                    answer = await endpoint.client.chat.completions.create(**request)
+                completion = _completion(answer)
             except (openai.APIError, TimeoutError, ValueError) as error:
                 reason, said = self._explain(endpoint, error, request), _said(error)
                 pause = self._note(endpoint, error, reason, began, attempt)
             else:
                 endpoint.answered()
-                return text
+                return completion
             finally:
                 endpoint.open -= 1
             failed = endpoint
@@ -182,16 +190,17 @@ class Endpoints:
         raise Unanswered(why, said)
 
 
-def _text(completion: Any) -> str:
-    """The text of the first choice. Raises ValueError where there is none, whatever came."""
+def _completion(answer: Any) -> Completion:
+    """The first choice. Raises ValueError where there is none: servers send all kinds of things."""
     try:
-        message = completion.choices[0].message
-        text = message.content or getattr(message, "refusal", None) or ""
-    except (AttributeError, IndexError, TypeError):
-        raise ValueError(str(completion)) from None
+        choice = answer.choices[0]
+        text = choice.message.content or getattr(choice.message, "refusal", None) or ""
+        cut_off = getattr(choice, "finish_reason", None) == "length"
+    except (AttributeError, IndexError, KeyError, TypeError):
+        raise ValueError(str(answer)) from None
     if not isinstance(text, str):
-        raise ValueError(str(completion))
-    return text
+        raise ValueError(str(answer))
+    return Completion(text, cut_off)
 
 
 def _said(error: Exception) -> str:

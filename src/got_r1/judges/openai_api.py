@@ -106,9 +106,13 @@ class OpenAIJudge:
             }
             async with self._requests:
                 try:
-                    reply = await self._endpoints.complete(request)
+                    completion = await self._endpoints.complete(request)
                 except Unanswered as error:
                     return JudgeFailure(error.reason, error.reply)
+            reply = completion.text
+            if completion.cut_off:
+                reason = f"it was cut off after {wording.max_tokens} tokens (wording.max_tokens)"
+                continue
             try:
                 return asked.read(reply)
             except Unreadable as error:

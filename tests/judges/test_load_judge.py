@@ -1,0 +1,318 @@
+"""`load_judge`: every spec, the YAML file, mixtures, and what is said where one cannot be used."""
+
+from __future__ import annotations
+
+import builtins
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from got_r1.chain import parse
+from got_r1.config import JudgeSection
+from got_r1.errors import BadInput, RunFailed
+from got_r1.judges import Judge, load_judge
+from got_r1.judges.cache import CachedJudge
+from got_r1.judges.mixture import Mixture, OneAtATime, term_of
+from got_r1.judges.openai_api import OpenAIJudge
+from got_r1.judges.oracle import OracleJudge
+from got_r1.recipe_file import load_recipe
+from got_r1.records import (
+    Ask,
+    GroundingAsk,
+    ImageAsk,
+    JudgeFailure,
+    Prompt,
+    QualityAsk,
+    SemanticAsk,
+    SpatialAsk,
+    Verdict,
+)
+from judges.scripted_server import Action, Reply, Request, ScriptedServer, score
+
+URL = "http://localhost:8000/v1"
+PROMPT = Prompt("a red heart", "attribute")
+CHAIN = parse("A <|obj_start|>red heart<|obj_end|> <|box_start|>(100,100),(400,400)<|box_end|>.")
+IMAGE = np.full((56, 56, 3), 200, dtype=np.uint8)
+KINDS: list[Ask] = [
+    SemanticAsk(PROMPT, CHAIN),
+    SpatialAsk(PROMPT, CHAIN),
+    GroundingAsk(CHAIN, IMAGE),
+    ImageAsk(PROMPT, IMAGE),
+    QualityAsk(PROMPT, IMAGE),
+]
+
+
+def served(judge: Judge) -> OpenAIJudge:
+    assert isinstance(judge, CachedJudge)
+    assert isinstance(judge.inner, OpenAIJudge)
+    return judge.inner
+
+
+def answer(request: Request) -> Action:
+    boxes = "bbox" in request.text
+    return Reply('[{"bbox_2d": [0, 0, 28, 28], "label": "x"}]') if boxes else score(8)
+
+
+# -- specs -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("spec", "model", "urls"),
+    [
+        (f"openai:qwen@{URL}", "qwen", [URL]),
+        ("openai:org/m@v2@https://h.example/api/v1", "org/m@v2", ["https://h.example/api/v1"]),
+        (f"openai:a:b@{URL},http://b:1/v1/", "a:b", [URL, "http://b:1/v1/"]),
+        (f"openai:a@{URL}, http://[::1]:2/v1", "a", [URL, "http://[::1]:2/v1"]),
+    ],
+)
+def test_a_served_model_is_named_with_its_urls(spec: str, model: str, urls: list[str]) -> None:
+    judge = served(load_judge(spec))
+    assert (judge.settings.model, judge.settings.urls) == (model, urls)
+    assert [one.url for one in judge.endpoints] == [url.rstrip("/") for url in urls]
+
+
+def test_the_wording_goes_by_the_models_name() -> None:
+    older = served(load_judge(f"openai:Qwen/Qwen2.5-VL-7B-Instruct@{URL}")).wording
+    newer = served(load_judge(f"openai:Qwen/Qwen3-VL-8B-Instruct@{URL}")).wording
+    assert (older.coordinates, older.patch) == ("pixels", 28)
+    assert (newer.coordinates, newer.patch) == ("thousand", 32)
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ("", "unknown judge ''"),
+        ("orakel", "unknown judge 'orakel': it must be 'oracle', openai:MODEL@URL"),
+        ("oracle:x", "unknown judge 'oracle:x'"),
+        ("openai", "unknown judge 'openai'"),
+        ("transformers", "unknown judge 'transformers'"),
+        ("experts:x", "unknown judge 'experts:x'"),
+        ("openai:", "must be openai:MODEL@URL"),
+        ("openai:qwen", "must be openai:MODEL@URL, such as openai:Qwen"),
+        ("openai:qwen@localhost:8000/v1", "must be openai:MODEL@URL"),
+        ("openai:@http://h/v1", "must be openai:MODEL@URL"),
+        ("openai:q@http://localhost:8000", "up to and including /v1, such as http://localhost:80"),
+        ("openai:q@http://h:1/v1/chat/completions", "such as http://h:1/v1$"),
+        (f"openai:q@{URL},", "URL '' is none"),
+        (f"openai:q@{URL},b/v1", "URL 'b/v1' is none"),
+        ("openai:q@http://h:port/v1", "is none"),
+        ("transformers:", "no model folder at ''"),
+        ("transformers:nowhere", "no model folder at 'nowhere'; download one"),
+        ("nowhere.yaml", r"there is no judge file at nowhere\.yaml"),
+    ],
+)
+def test_a_spec_that_cannot_be_used_is_told(spec: str, told: str) -> None:
+    with pytest.raises(BadInput, match=told):
+        load_judge(spec)
+
+
+def test_a_missing_client_is_told_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [n for n in sys.modules if n == "openai" or n.startswith("openai.")]:
+        monkeypatch.delitem(sys.modules, name)
+    for name in ("openai_api", "endpoints"):
+        monkeypatch.delitem(sys.modules, f"got_r1.judges.{name}", raising=False)
+    real = builtins.__import__
+
+    def without(name: str, *rest: Any) -> Any:
+        if name == "openai":
+            raise ModuleNotFoundError("No module named 'openai'", name="openai")
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(BadInput, match=r"pip install 'got-r1\[judge\]'"):
+        load_judge(f"openai:qwen@{URL}")
+
+
+# -- the YAML file ---------------------------------------------------------------------------------
+
+
+def write(folder: Path, text: str) -> str:
+    path = folder / "judge.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_a_file_sets_everything(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        """
+        openai:
+          model: Qwen/Qwen3-VL-8B-Instruct
+          urls: [http://a:1/v1, http://b:2/v1]
+          concurrency: 8
+          extra_body: {top_k: 1, chat_template_kwargs: {enable_thinking: false}}
+        wording: {coordinates: pixels, max_tokens: 300}
+        r_ri: oracle
+        """,
+    )
+    judge = load_judge(path)
+    assert isinstance(judge, Mixture)
+    assert isinstance(judge.judges["r_ri"], OracleJudge)
+    settings, wording = served(judge.otherwise).settings, served(judge.otherwise).wording
+    assert (settings.concurrency, settings.timeout) == (8, 120.0)
+    assert settings.extra_body == {"top_k": 1, "chat_template_kwargs": {"enable_thinking": False}}
+    # What the file says stands; what it leaves open goes by the model's name.
+    assert (wording.coordinates, wording.patch, wording.max_tokens) == ("pixels", 32, 300)
+
+
+def test_one_url_may_stand_alone(tmp_path: Path) -> None:
+    path = write(tmp_path, f"openai: {{model: m, urls: {URL}}}")
+    assert served(load_judge(path)).settings.urls == [URL]
+
+
+def test_of_two_judges_in_a_file_one_must_be_chosen(tmp_path: Path) -> None:
+    both = f"openai: {{model: m, urls: {URL}}}\nexperts: {{same_object: 0.4}}\n"
+    with pytest.raises(BadInput, match="sets up openai and experts: say which one judges, as spec"):
+        load_judge(write(tmp_path, both))
+    judge = load_judge(write(tmp_path, f"{both}spec: openai\nr_hps: experts\n"))
+    assert isinstance(judge, Mixture)
+    experts = judge.judges["r_hps"]
+    assert isinstance(experts, CachedJudge)
+    assert isinstance(experts.inner, OneAtATime)
+    assert experts.inner.inner.settings.same_object == 0.4  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "sets up no judge"),
+        (
+            "openai: {modell: m}",
+            r"unknown key 'openai\.modell' in .*judge\.yaml; the nearest is "
+            r"'openai\.model'\.$",
+        ),
+        ("opnai: {}", "the nearest is 'openai'"),
+        ("openai: {model: m}", "no openai.urls: give both"),
+        (f"openai: {{urls: {URL}}}", "no openai.model"),
+        ("openai: {model: '', urls: x}", r"openai\.model must be text"),
+        ("openai: {model: m, urls: x}", "the judge's URL 'x' is none"),
+        (f"openai: {{model: m, urls: {URL}, concurrency: 0}}", "a whole number, at least 1, not 0"),
+        (f"openai: {{model: m, urls: {URL}, timeout: yes}}", r"openai\.timeout must be a number"),
+        ("wording: {spatial: words}", "one of drawing, text"),
+        ("wording: {min_pixels: 400, max_pixels: 1000}", "wording in .*: max_pixels must be at"),
+        ("openai: http", r"openai must be a section of settings, not 'http'"),
+        ("- a", "the judge file .* must be sections of settings, not a list"),
+        ("a: [", "the judge file .* is not valid YAML"),
+        ("spec: other.yaml", "unknown judge 'other.yaml'"),
+        ("spec: oracle\nr_ri: nobody", "unknown judge 'nobody'"),
+        ("spec: openai", "no openai.model"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_told(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(BadInput, match=told):
+        load_judge(write(tmp_path, text))
+
+
+# -- mixtures --------------------------------------------------------------------------------------
+
+
+class Named:
+    """Says who it is."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.batches: list[list[str]] = []
+
+    def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
+        self.batches.append([term_of(ask) for ask in asks])
+        return [Verdict(0.5, reasoning=f"{self.name} {term_of(ask)}") for ask in asks]
+
+
+def test_asks_go_by_their_kind_and_come_back_in_order() -> None:
+    a, b, c = Named("a"), Named("b"), Named("c")
+    mixture = Mixture({"r_ri": a, "r_hps": a, "r_pi": b}, c)
+    said = [getattr(one, "reasoning", "") for one in mixture.judge([*KINDS, *KINDS[::-1]])]
+    once = ["c r_sem", "c r_spa", "a r_ri", "b r_pi", "a r_hps"]
+    assert said == [*once, *once[::-1]]
+    assert a.batches == [["r_ri", "r_hps", "r_hps", "r_ri"]]  # one batch for each judge
+    assert mixture.judge([]) == []
+
+
+def test_judges_of_a_mixture_work_at_the_same_time() -> None:
+    """Each waits for the other: one after the other would wait for ever."""
+    meeting = threading.Barrier(2, timeout=60)
+
+    class Meets(Named):
+        def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
+            meeting.wait()
+            return super().judge(asks)
+
+    assert len(Mixture({"r_sem": Meets("a")}, Meets("b")).judge(KINDS)) == len(KINDS)
+
+
+def test_a_mixture_names_the_judge_that_loses_an_answer() -> None:
+    class Forgetful(Named):
+        def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
+            return super().judge(asks)[1:]
+
+    with pytest.raises(RunFailed, match="Forgetful gave 0 answers to 1 asks"):
+        Mixture({"r_sem": Forgetful("a")}, Named("b")).judge(KINDS)
+
+
+def test_one_at_a_time_means_one_at_a_time() -> None:
+    inside, most = 0, 0
+    gate = threading.Semaphore(1)
+
+    class Counted(Named):
+        def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
+            nonlocal inside, most
+            with gate:
+                inside += 1
+                most = max(most, inside)
+            answers = super().judge(asks)
+            with gate:
+                inside -= 1
+            return answers
+
+    judge = OneAtATime(Counted("a"))
+    threads = [threading.Thread(target=judge.judge, args=(KINDS,)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
+
+
+def test_a_recipe_may_name_a_judge_for_a_term(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"judge: {{spec: 'openai:m@{URL}', r_ri: oracle, r_spa: oracle}}")
+    judge = load_judge(load_recipe(recipe, ["judge.r_hps=experts"]).judge)
+    assert isinstance(judge, Mixture)
+    assert judge.judges.keys() == {"r_ri", "r_spa", "r_hps"}
+    assert judge.judges["r_ri"] is judge.judges["r_spa"]
+    assert served(judge.otherwise).settings.model == "m"
+    # A term that names the judge of all is no mixture.
+    assert isinstance(load_judge(JudgeSection(spec="oracle", r_ri="oracle")), OracleJudge)
+
+
+# -- with a cache ----------------------------------------------------------------------------------
+
+
+def test_nothing_is_asked_twice_and_another_wording_asks_again(tmp_path: Path) -> None:
+    with ScriptedServer(answer) as server, ScriptedServer(answer) as elsewhere:
+
+        def asked(url: str, settings: str = "") -> int:
+            text = f"openai: {{model: m, urls: {url}}}\n{settings}"
+            before = len(server.requests) + len(elsewhere.requests)
+            answers = load_judge(write(tmp_path, text), tmp_path / "kept").judge(KINDS * 2)
+            assert isinstance(answers[4], JudgeFailure)  # R_HPS: not for a language model
+            assert all(isinstance(one, Verdict) for one in answers[:4])
+            return len(server.requests) + len(elsewhere.requests) - before
+
+        assert asked(server.url) == 4
+        assert asked(server.url) == 0
+        assert asked(elsewhere.url) == 0  # the same model in another place
+        assert asked(server.url, "wording: {max_tokens: 700}") == 4
+
+
+def test_without_a_cache_folder_only_a_batch_is_asked_once() -> None:
+    with ScriptedServer(answer) as server:
+        judge = load_judge(f"openai:m@{server.url}")
+        for asked in (4, 8):
+            judge.judge(KINDS * 3)
+            assert len(server.requests) == asked
