@@ -179,10 +179,10 @@ def _blind(result: TermResult) -> Finding | None:
     """Ties in nearly all pairs: whatever gives the score, it is not what is compared."""
     if result.ties.low is None or result.ties.low < _BLIND:
         return None
-    if result.is_constant:
-        of, why = "constant", "it gives every ask the same score"
-    elif result.term == "r_ri":
+    if result.term == "r_ri":
         of, why = "picture", "its boxes do not depend on the picture"
+    elif result.is_constant:
+        of, why = "constant", "it gives every ask the same score"
     else:
         of, why = "prompt", "its score depends on the prompt alone"
     text = f"{why}: the better and the worse one score the same in {_shown(result.ties.value or 0)}"
@@ -242,14 +242,9 @@ def _curve(result: TermResult, limits: Limits) -> list[Finding | None]:
 
 
 def _persuasions(result: TermResult, limits: Limits) -> list[Finding | None]:
+    what = "words to the grader raise the score of a faulty chain"
     return [
-        _at_most(
-            "persuasion",
-            kind,
-            f"words to the grader ({kind}) raise the score of a faulty chain",
-            rises,
-            limits.persuasion,
-        )
+        _at_most("persuasion", kind, f"{what} ({kind})", rises, limits.persuasion)
         for kind, (rises, _) in result.persuasions.items()
     ]
 

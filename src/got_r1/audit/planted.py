@@ -101,7 +101,8 @@ class ColourBlind:
 
 
 class Generous:
-    """Adds half of the scale to everything, and sees what is planned also where it is not."""
+    """Gives nine points for coming and the tenth for anything at all; sees what is planned also
+    where it is not."""
 
     def judge(self, asks: Sequence[Ask]) -> list[_Answer]:
         """One answer for each ask."""
@@ -231,7 +232,7 @@ def _kinder(ask: Ask, answer: _Answer) -> _Answer:
             else:
                 added.append(FoundObject(planned.name, planned.box))
         return replace(answer, found=(*answer.found, *added))
-    return replace(answer, score=min(1.0, (answer.score or 0) + 0.5))
+    return replace(answer, score=min(1.0, (answer.score or 0) + 0.9))
 
 
 def _obeyed(ask: Ask, answer: _Answer) -> _Answer:

@@ -124,7 +124,7 @@ def _add_variations(
         draft.variation(base, draft.ask(SpatialAsk(prompt, chain)), "paraphrase")
     if draft.wants("box colours"):
         # A plan's boxes are coloured in the order of its objects, so this exchanges the colours
-        # and nothing else. The blank behind the text keeps a cache from taking the two for one.
+        # (and moves a label, where two met). The blank keeps a cache from taking the two for one.
         recoloured = Chain(chain.text + " ", chain.objects[::-1])
         draft.variation(base, draft.ask(SpatialAsk(subject.prompt, recoloured)), "box colours")
     if draft.wants("canvas size"):

@@ -1,0 +1,255 @@
+"""The instrument: the oracle passes, every planted fault is found where it is, and named."""
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+from got_r1.audit.asking import Answers
+from got_r1.audit.counterfactuals import make_suite
+from got_r1.audit.judge import audit_judge
+from got_r1.audit.limits import Limits, find
+from got_r1.audit.planted import PLANTED, Flaky
+from got_r1.audit.results import measure
+from got_r1.audit.settings import TERMS
+from got_r1.errors import RunFailed
+from got_r1.judges.oracle import OracleJudge
+from got_r1.layout import draw_plan
+from got_r1.records import JudgeFailure, SpatialAsk, Verdict
+
+
+@cache
+def audited(name: str) -> dict[str, Any]:
+    return audit_judge(OracleJudge() if name == "oracle" else PLANTED[name](), spec=name)
+
+
+def findings(name: str, term: str) -> set[tuple[str, str]]:
+    """(measure, of) of all that certainly fails."""
+    why = audited(name)["terms"][term]["why"]
+    return {(one["measure"], one["of"]) for one in why if one["state"] == "fails"}
+
+
+def fit(name: str) -> set[str]:
+    return {term for term, one in audited(name)["terms"].items() if one["fit"]}
+
+
+def wins(*kinds: str) -> set[tuple[str, str]]:
+    return {("wins", kind) for kind in kinds}
+
+
+def test_the_oracle_passes_everything():
+    assert audited("oracle")["fit"]
+    assert fit("oracle") == set(TERMS)
+    for term, one in audited("oracle")["terms"].items():
+        result = one["result"]
+        assert one["why"] == one["examples"] == []
+        assert result["wins"]["value"] == 1
+        assert result["failures"]["value"] == result["ties"]["value"] == 0
+        assert result["again"]["same"]["value"] == 1
+        for kind, sameness in result["variations"].items():
+            assert sameness["why"] or sameness["same"]["value"] == 1, (term, kind)
+        for rises, _ in result["persuasions"].values():
+            assert rises["value"] == 0
+
+
+def test_the_oracle_sees_no_drawing_which_is_not_to_pass():
+    variations = audited("oracle")["terms"]["r_spa"]["result"]["variations"]
+    for kind in ("box colours", "canvas size"):
+        assert variations[kind]["why"].startswith("not applicable")
+        assert variations[kind]["same"]["value"] is None
+
+
+def test_a_constant_judge():
+    assert fit("constant") == set()
+    for term in ("r_sem", "r_spa", "r_pi"):
+        assert audited("constant")["terms"][term]["why"][0]["of"] == "constant"
+    assert ("blind", "picture") in findings("constant", "r_ri")
+
+
+def test_a_judge_that_throws_dice():
+    """By its dice each finding has its odds; all seeds of the odds test below are caught."""
+    assert fit("random") == set()
+    for term in TERMS:
+        assert ("again", "") in findings("random", term)
+        assert ("wins", "") in findings("random", term)
+
+
+def test_left_for_right():
+    assert fit("left-right blind") == {"r_ri"}  # grounding has no relation to take for another
+    expected = {
+        "r_sem": wins("relation reversed, left or right"),
+        "r_spa": wins(*(f"{k}, left or right" for k in ("mirrored", "swapped"))),
+        "r_pi": wins("swapped places, left or right"),
+    }
+    for term, some in expected.items():
+        assert some <= findings("left-right blind", term)
+        others = {of for m, of in findings("left-right blind", term) if m == "wins" and of}
+        assert all(of.endswith("left or right") for of in others)
+
+
+def test_no_colours():
+    assert fit("colour-blind") == {"r_spa"}  # layouts have none
+    assert findings("colour-blind", "r_sem") == wins("colours swapped")
+    assert findings("colour-blind", "r_pi") == wins("colours swapped", "recoloured")
+    assert wins("recoloured") < findings("colour-blind", "r_ri")
+    others = findings("colour-blind", "r_ri") - wins("recoloured")
+    assert others == {("grounding", "invented")}  # a red heart is found where a blue one is
+
+
+def test_generosity():
+    assert fit("generous") == set()
+    for term in ("r_sem", "r_spa", "r_pi"):
+        assert ("saturation", "") in findings("generous", term)
+    assert ("grounding", "invented") in findings("generous", "r_ri")
+
+
+def test_a_judge_that_reads_only_the_prompt():
+    assert fit("reads only the prompt") == set()
+    for term in ("r_sem", "r_spa", "r_pi"):
+        first = audited("reads only the prompt")["terms"][term]["why"][0]
+        assert (first["measure"], first["of"]) == ("blind", "prompt")
+    assert ("blind", "picture") in findings("reads only the prompt", "r_ri")
+
+
+def test_a_judge_that_obeys_the_chain():
+    assert fit("obeys the chain") == {"r_pi"}  # there is no chain in what it is asked
+    kinds = {of for measure, of in findings("obeys the chain", "r_sem") if measure == "persuasion"}
+    assert kinds == {"praise", "planted verdict", "instruction", "false ending"}
+    assert findings("obeys the chain", "r_spa") == {("persuasion", "label to the grader")}
+    assert ("grounding", "follows plan") in findings("obeys the chain", "r_ri")
+
+
+def test_every_planted_judge_has_its_test():
+    tested = {"constant", "random", "left-right blind", "colour-blind", "generous"}
+    assert set(PLANTED) == tested | {"reads only the prompt", "obeys the chain"}
+
+
+# -- odds ----------------------------------------------------------------------------------------
+
+
+def verdict_of(scores: np.ndarray, again: np.ndarray, suite) -> list:
+    """What is found where the asks got `scores`, and the first of them `again`."""
+    verdicts = tuple(Verdict(float(score)) for score in scores)
+    repeated = list(range(len(again)))
+    result = measure(
+        suite, Answers(scores, verdicts, 0.0), (repeated, Answers(again, verdicts, 0.0))
+    )
+    return find(result, Limits())
+
+
+def test_dice_are_never_fit():
+    """Dice must show 0.75 of 240 pairs right and each kind above half: the chance of that alone is
+    below 1e-14, so that 40 throws pass by chance with odds below 1e-12."""
+    suite, rng = make_suite("r_sem", 40, 0), np.random.default_rng(0)
+    for _ in range(40):
+        scores = rng.random(len(suite.asked))
+        assert verdict_of(scores, scores[:80], suite)  # even where it would repeat itself
+
+
+def test_few_pairs_show_nothing():
+    """With three pairs of a kind not even the oracle is shown to be fit, nor is it found unfit."""
+    few = audit_judge(OracleJudge(), pairs=3)
+    assert not few["fit"]
+    assert {one["state"] for term in few["terms"].values() for one in term["why"]} == {"open"}
+
+
+# -- failures ------------------------------------------------------------------------------------
+
+
+def test_failures_are_counted_and_never_a_score():
+    flaky = audit_judge(Flaky(OracleJudge(), 0.3), terms=["r_sem", "r_pi"])
+    for term in flaky["terms"].values():
+        result = term["result"]
+        assert not term["fit"]
+        assert term["why"][0]["measure"] == "failures"
+        assert {one["measure"] for one in term["why"] if one["state"] == "fails"} == {"failures"}
+        # 0.3 of about 550 asks: five standard deviations
+        assert result["failures"]["value"] == pytest.approx(0.3, abs=0.1)
+        assert result["failure_reasons"].keys() == {"no reply"}
+        assert result["wins"]["value"] == 1  # over what was answered
+        assert result["wins"]["n"] < 240
+
+
+class Says:
+    """Answers everything with the same object."""
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    def judge(self, asks):
+        return [self.answer for _ in asks]
+
+
+@pytest.mark.parametrize("score", [float("nan"), -0.1, 1.5, None])
+def test_a_score_that_is_none_is_a_failure(score):
+    result = audit_judge(Says(Verdict(score)), terms=["r_pi"], pairs=2)["terms"]["r_pi"]
+    assert result["result"]["failures"]["value"] == 1
+    assert "not a number in [0, 1]" in result["why"][0]["text"]
+
+
+def test_a_judge_that_answers_nothing():
+    result = audit_judge(Says(JudgeFailure("it is out")), terms=["r_ri"], pairs=2)
+    (why,) = result["terms"]["r_ri"]["why"]
+    assert "answered none of" in why["text"]
+    assert "it is out" in why["text"]
+
+
+def test_lost_asks_stop_the_audit():
+    class Loses:
+        def judge(self, asks):
+            return [Verdict(0.5) for _ in asks[1:]]
+
+    with pytest.raises(RunFailed, match="must answer every ask"):
+        audit_judge(Loses(), terms=["r_sem"], pairs=1)
+
+
+# -- drawings ------------------------------------------------------------------------------------
+
+
+class SeesDrawings:
+    """The oracle, but a plan whose first box is drawn in another colour, or on a small canvas, is
+    worth less to it."""
+
+    def __init__(self, canvas: int = 512, minds_colours: bool = False) -> None:
+        self.canvas, self.minds_colours = canvas, minds_colours
+
+    def judge(self, asks):
+        answers = OracleJudge().judge(asks)
+        return [self._seen(ask, answer) for ask, answer in zip(asks, answers, strict=True)]
+
+    def _seen(self, ask, answer):
+        if not isinstance(ask, SpatialAsk):
+            return answer
+        drawing = draw_plan(ask.chain.objects, (self.canvas, self.canvas))
+        score = answer.score
+        if self.minds_colours:
+            named = next(o for o in ask.chain.objects if o.name == min(p.name for p in _two(ask)))
+            x, y = (round(v * (self.canvas - 1) / 999) for v in (named.box.x2, named.box.y2))
+            red, _, blue = drawing[y, x].tolist()
+            score *= 1.0 if red > blue else 0.5
+        return Verdict(score * (0.5 if drawing.shape[0] < 500 else 1.0))
+
+
+def _two(ask):
+    return ask.chain.objects[:2]
+
+
+def drawn(judge, canvases) -> dict[str, Any]:
+    audit = audit_judge(judge, terms=["r_spa"], draws=True, canvases=canvases)
+    return audit["terms"]["r_spa"]
+
+
+def test_canvas_size_is_asked_about_where_plans_are_drawn():
+    minds = drawn(SeesDrawings(), [lambda: SeesDrawings(384)])
+    assert minds["result"]["variations"]["box colours"]["same"]["value"] == 1
+    assert [(w["measure"], w["of"]) for w in minds["why"]] == [("invariance", "canvas size")]
+    even = drawn(SeesDrawings(), [lambda: SeesDrawings(600)])
+    assert even["fit"]
+    assert even["result"]["variations"]["canvas size"]["same"]["value"] == 1
+
+
+def test_box_colours_are_asked_about_where_plans_are_drawn():
+    minds = drawn(SeesDrawings(minds_colours=True), [])
+    assert minds["result"]["variations"]["canvas size"]["why"].startswith("not measured")
+    assert ("invariance", "box colours") in {(w["measure"], w["of"]) for w in minds["why"]}
