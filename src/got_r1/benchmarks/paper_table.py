@@ -65,7 +65,8 @@ def paper_table(
         f"{'; '.join(deviations)}."
         for deviations in marked
     ]
-    return "\n".join([*table, "", *notes, *(about(one) for one in evaluations)])
+    told = [*notes, *(about(one) for one in evaluations)]
+    return "\n".join([*table, "", *told] if told else table)
 
 
 def table_columns(
@@ -127,7 +128,10 @@ def about(evaluation: Mapping[str, Any]) -> str:
     scorers = evaluation.get("scorers", {})
     made = "; ".join(f"{part}: {name}" for part, name in scorers.items()) or "scorers not recorded"
     images = evaluation["prompts"] * evaluation.get("images_per_prompt", 1)
-    drawn = f"{images} images of {evaluation['model']}"
-    if evaluation["guidance"]:  # 0 where they were made elsewhere
-        drawn += f", seed {evaluation['seed']}, guidance {evaluation['guidance']:g}"
+    drawn = f"{images} images made elsewhere"
+    if evaluation["guidance"]:  # 0 where nothing is known of it
+        drawn = (
+            f"{images} images of {evaluation['model']}, seed {evaluation['seed']}, "
+            f"guidance {evaluation['guidance']:g}"
+        )
     return f"{evaluation['name']}: {drawn}; {made}."

@@ -293,7 +293,8 @@ def score_folder(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         each,
         with_chains=benchmark.reads_chains,
     )
-    with TrainingProgress("scoring", len(samples), 0, unit="image", quiet=args.json) as progress:
+    quiet = args.json or benchmark.name == "icons"  # whose scores take no time
+    with TrainingProgress("scoring", len(samples), 0, unit="image", quiet=quiet) as progress:
         samples.on_read = lambda read: progress.update(read, {})
         rows = benchmark.score(samples)
     prompts = samples.prompts()
@@ -382,12 +383,15 @@ def side_by_side(evaluations: Sequence[Mapping[str, Any]], *, ablations: bool = 
     from got_r1.benchmarks.paper_table import paper_table
     from got_r1.benchmarks.published import PUBLISHED
 
-    tables = []
-    for name in dict.fromkeys(one.get("benchmark") for one in evaluations):
-        mine = [one for one in evaluations if one.get("benchmark") == name]
-        tables.append(
-            paper_table(name, mine, ablations=ablations)
-            if isinstance(name, str) and name in PUBLISHED
-            else comparison_table(mine)
+    named = [str(one.get("benchmark")) for one in evaluations]
+    tables = [
+        paper_table(
+            name,
+            [e for e, of in zip(evaluations, named, strict=True) if of == name],
+            ablations=ablations,
         )
-    return "\n\n".join(tables)
+        for name in dict.fromkeys(named)
+        if name in PUBLISHED
+    ]
+    others = [e for e, name in zip(evaluations, named, strict=True) if name not in PUBLISHED]
+    return "\n\n".join([*tables, *([comparison_table(others)] if others else [])])
