@@ -184,20 +184,27 @@ def _right(
 ) -> tuple[bool, bool]:
     """Whether the relation is right among the things, and whether everything is.
 
-    Names must hold every asked word; every single asked thing needs one of its own, and numbers
-    above one must be exact.
+    Names must hold every asked word; every single asked thing needs one of its own, and where the
+    prompt asks for a number above one, no thing may be there more often than asked. Where several
+    things fit the two of the relation, it must hold between all of them (as in `icons.truth`).
     """
     singles = asked.singles
     fitting = [[likeness(one, thing.name) == 1 for thing in things] for one in singles]
-    pairs = dict(assign(_matrix(fitting, len(things))))
-    whole = len(pairs) == len(singles)
-    for thing in asked.objects:
-        there = sum(likeness(thing.name, other.name) == 1 for other in things)
-        whole &= thing.count == 1 or there == thing.count
+    matrix = np.array(fitting, dtype=float).reshape(len(singles), len(things))
+    whole = len(assign(matrix)) == len(singles)
+    if _is_numbered(asked):
+        whole &= int(matrix.any(axis=0).sum()) == len(singles)
     if asked.relation is None:
         return whole, whole
-    both = {0, 1} <= pairs.keys()
-    right = both and relation_holds(asked.relation, things[pairs[0]].box, things[pairs[1]].box)
+    first, second = (np.flatnonzero(row).tolist() for row in matrix[:2])
+    held = [
+        relation_holds(asked.relation, things[i].box, things[j].box)
+        for i in first
+        for j in second
+        if i != j
+    ]
+    # "a star near a red star": a red star fits both, and is not meant to be near itself.
+    right = any(held) if set(first) & set(second) else bool(held) and all(held)
     return right, whole and right
 
 
@@ -210,19 +217,20 @@ def _asked(sample: Sample) -> Asked:
     return asked
 
 
+def _is_numbered(asked: Asked) -> bool:
+    return any(thing.count > 1 for thing in asked.objects)
+
+
 def _as_chain(asked: Asked) -> Chain:
-    """The asked things as something to look for, anywhere; where a number is asked, one more than
-    that, so that a surplus is seen. (Boxes differ only because no object may be there twice.)"""
+    """The asked things as something to look for, anywhere; where numbers are asked for, one more of
+    each, so that a surplus is seen. (Boxes differ only because no object may be there twice.)"""
+    more = 1 if _is_numbered(asked) else 0
     wanted = [
-        PlannedObject(thing.name, Box(0, 0, 999, 999 - more))
+        PlannedObject(thing.name, Box(0, 0, 999, 999 - place))
         for thing in asked.objects
-        for more in range(thing.count + 1 if thing.count > 1 else 1)
+        for place in range(thing.count + more)
     ]
     return Chain(format_chain(wanted), tuple(wanted))
-
-
-def _matrix(rows: Sequence[Sequence[bool]], columns: int) -> np.ndarray:
-    return np.array(rows, dtype=float).reshape(len(rows), columns)
 
 
 def _planned_pair(asked: Asked, chain: Chain) -> tuple[int, int] | None:
