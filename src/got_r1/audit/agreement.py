@@ -158,6 +158,30 @@ def alpha(ratings: np.ndarray) -> float | None:
 
     Raises BadInput where the library is not installed.
     """
+    return _alpha(*_counts(ratings))
+
+
+def alpha_estimate(ratings: np.ndarray) -> Estimate:
+    """`alpha` with its interval; empty for fewer than five items that two people rated."""
+    counts, values = _counts(ratings)
+    n = len(counts)
+    value = _alpha(counts, values) if n >= _FEWEST else None
+    if value is None:
+        return NOTHING
+    rng = np.random.default_rng(n)
+    draws = [_alpha(counts[rng.integers(0, n, n)], values) for _ in range(RESAMPLES)]
+    return _with_interval(value, [np.nan if one is None else one for one in draws], n)
+
+
+def _counts(ratings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How often each item got each value: int [items that two people rated, values], and the
+    values, ascending."""
+    pairable = ratings[:, (~np.isnan(ratings)).sum(axis=0) > 1]
+    values = np.unique(pairable[~np.isnan(pairable)])
+    return (pairable[:, :, None] == values).sum(axis=0), values
+
+
+def _alpha(counts: np.ndarray, values: np.ndarray) -> float | None:
     try:
         import krippendorff
     except ModuleNotFoundError:
@@ -165,22 +189,11 @@ def alpha(ratings: np.ndarray) -> float | None:
             "agreement among raters is computed by the library krippendorff, which is not "
             "installed: pip install 'got-r1[human]'"
         ) from None
-    pairable = ratings[:, (~np.isnan(ratings)).sum(axis=0) > 1]
-    if len(np.unique(pairable[~np.isnan(pairable)])) < 2:
+    if (counts.sum(axis=0) > 0).sum() < 2:
         return None
-    return float(krippendorff.alpha(pairable, level_of_measurement="ordinal"))
-
-
-def alpha_estimate(ratings: np.ndarray) -> Estimate:
-    """`alpha` with its interval; empty for fewer than five items that two people rated."""
-    pairable = ratings[:, (~np.isnan(ratings)).sum(axis=0) > 1]
-    n = pairable.shape[1]
-    value = alpha(pairable) if n >= _FEWEST else None
-    if value is None:
-        return NOTHING
-    rng = np.random.default_rng(n)
-    draws = [alpha(pairable[:, rng.integers(0, n, n)]) for _ in range(RESAMPLES)]
-    return _with_interval(value, [np.nan if one is None else one for one in draws], n)
+    return float(
+        krippendorff.alpha(value_counts=counts, value_domain=values, level_of_measurement="ordinal")
+    )
 
 
 # -- with the judge ------------------------------------------------------------------------------
