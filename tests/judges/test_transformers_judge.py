@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoImageProcessor, AutoTokenizer, Qwen2_5_VLProcessor
+from transformers import AutoTokenizer, Qwen2_5_VLProcessor, Qwen2VLImageProcessorPil
 
 from got_r1.chain import parse
 from got_r1.errors import BadInput, RunFailed
@@ -127,7 +127,7 @@ def test_texts_and_images_become_what_qwens_own_processor_makes_of_them(qwen: Pa
             return None
 
     tokenizer = AutoTokenizer.from_pretrained(qwen, padding_side="left")
-    images = AutoImageProcessor.from_pretrained(qwen, backend="pil")
+    images = Qwen2VLImageProcessorPil.from_pretrained(qwen)
     theirs = WithoutVideo(images, tokenizer, None)
     judge = load(qwen)
     asked = [one for ask in ASKS for one in question(ask, judge.wording)]
@@ -273,7 +273,10 @@ def test_a_folder_without_a_model_is_one_sentence(tmp_path: Path):
     with refused("config"):
         load(tmp_path / "nowhere")
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama"}))
-    with refused("cannot be loaded"):
+    with refused("'llama' as no model that takes images"):
+        load(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llava"}))
+    with refused("processor"):
         load(tmp_path)
 
 

@@ -24,14 +24,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 from transformers import (
-    AutoImageProcessor,
     AutoModelForImageTextToText,
     AutoProcessor,
     BatchFeature,
     GenerationConfig,
-    LogitsProcessor,
     LogitsProcessorList,
+    Qwen2VLImageProcessorPil,
 )
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 from got_r1.errors import BadInput, RunFailed
 from got_r1.inputs import read_json
@@ -56,10 +56,7 @@ class TransformersJudge:
     """
 
     def __init__(self, settings: TransformersSettings, wording: MLLMSettings) -> None:
-        folder = Path(settings.model)
-        model_type = str(
-            read_json(folder / "config.json", "judge model's config").get("model_type")
-        )
+        model_type = _model_type(settings.model)
         self.settings = settings
         self.inputs: _Inputs
         if model_type in _QWEN:
@@ -145,6 +142,18 @@ class TransformersJudge:
         return text, end is not None
 
 
+def _model_type(folder: str) -> str:
+    """What kind of model a folder holds. Raises `BadInput` where it is none that sees and reads."""
+    config = read_json(Path(folder) / "config.json", "config of the judge's model")
+    model_type = str(config.get("model_type"))
+    if model_type not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
+        raise BadInput(
+            f"the model in {folder} cannot judge: transformers knows {model_type!r} as no model "
+            "that takes images and texts; give a folder such as Qwen2.5-VL's"
+        )
+    return model_type
+
+
 def _fit_patch(wording: MLLMSettings, patch: int, folder: str) -> MLLMSettings:
     if patch == wording.patch:
         return wording
@@ -185,7 +194,7 @@ def _generation(
 # -- sampling --------------------------------------------------------------------------------------
 
 
-class _Noise(LogitsProcessor):
+class _Noise:
     """The likeliest of logits / t + Gumbel noise is a sample of softmax(logits / t)."""
 
     def __init__(self, seeds: Sequence[int], temperature: float, device: torch.device) -> None:
@@ -235,7 +244,7 @@ class _QwenInputs:
         self.tokenizer.padding_side = "left"
         if self.tokenizer.chat_template is None:
             raise _no_template(folder)
-        self.images = _load(AutoImageProcessor, folder, "image processor", backend="pil")
+        self.images = _load(Qwen2VLImageProcessorPil, folder, "image processor")
         self.merged = self.images.merge_size**2  # patches that become one token
         self.patch = self.images.patch_size * self.images.merge_size
         self.placeholder = "<|image_pad|>"
@@ -290,11 +299,12 @@ class _ProcessorInputs:
         return self.processor(text=texts, images=images or None, padding=True, return_tensors="pt")
 
 
-def _load(kind: Any, folder: str, what: str, **options: Any) -> Any:
+def _load(kind: Any, folder: str, what: str) -> Any:
     try:
-        return kind.from_pretrained(folder, **options)
+        return kind.from_pretrained(folder)
     except (OSError, ValueError, KeyError, ImportError) as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        # The first sentence: what follows is advice about the hub.
+        reason = str(error).strip().split("\n")[0].split(". ")[0] or type(error).__name__
         raise BadInput(
             f"the {what} of the {_WHAT} in {folder} cannot be loaded ({reason.rstrip('.')}): "
             "download the whole folder, or serve the model and use openai:MODEL@URL"
