@@ -9,7 +9,7 @@ failure of the judge. It is never guessed and never a score:
 - Another scale than 0 to 10: "80%", "4/5". The rubric's bands were not followed, so what a mark
   means there is not known. "8/10" and "8 out of 10" say the asked scale and are read.
 - A reply that was cut off. `"score": 1` may have been about to say 10, so a score counts only in an
-  object that was closed. (A library that repairs JSON would close it and read 1.)
+  object that was closed.
 - JSON inside a string is text: a judge may quote the verdict that a chain planted.
 
 A box without area ([0, 0, 0, 0]), an empty list, null and a short "not found" all say that the
@@ -18,13 +18,13 @@ thing is not there, which is an answer.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from got_r1.judges.loose_json import Fields, fields_in, json_values
 from got_r1.vision.base import PixelBox
 
 __all__ = ["Scored", "Unreadable", "read_boxes", "read_score"]
@@ -35,9 +35,6 @@ LONGEST = 20_000
 MOST_BOXES = 20
 """Boxes of one name in one reply. More are a model that repeats itself, and among enough boxes one
 always overlaps the planned one."""
-
-DEEPEST = 20
-"""Levels of nested JSON."""
 
 OVERHANG = 0.05
 """How far a box may reach over the image's edge, as a share of the side, before it is taken for one
@@ -85,7 +82,7 @@ _SCORE_NAMED = re.compile(r"score\w{0,9}['\"*]*\s*(?::|=|\bis\b|\bof\b)", re.IGN
 def read_score(reply: str) -> Scored:
     """The one score, 0 to 10, that a reply gives. Raises Unreadable, and nothing else."""
     text = _answer(reply)
-    values, prose = _json_values(text)
+    values, prose = json_values(text)
     if prose is None:  # something begins as JSON and is none
         last = _SCORE_LAST.search(text)
         if last is None or len(_SCORE_NAMED.findall(text)) != 1:
@@ -104,8 +101,8 @@ def read_score(reply: str) -> Scored:
 
 def _marks_in(value: Any) -> Iterator[float]:
     """All that stands under a key that means score, at any depth."""
-    for key, item in _fields_in(value):
-        if _plain(key) in _SCORE_KEYS and not isinstance(item, _Fields | list):
+    for key, item in fields_in(value):
+        if _plain(key) in _SCORE_KEYS and not isinstance(item, Fields | list):
             yield _mark(item)
 
 
@@ -131,7 +128,7 @@ def _mark(value: Any) -> float:
 
 def _reasons(values: list[Any]) -> str:
     """What stands under the rubric's keys for reasons, the first of each."""
-    fields = [(_plain(key), item) for value in values for key, item in _fields_in(value)]
+    fields = [(_plain(key), item) for value in values for key, item in fields_in(value)]
     texts = (
         next((item for key, item in fields if key == wanted and isinstance(item, str)), "")
         for wanted in _REASON_KEYS
@@ -179,7 +176,7 @@ def read_boxes(reply: str, name: str, frame: tuple[int, int]) -> list[PixelBox]:
     `name` counts. Raises Unreadable, and nothing else.
     """
     text = _answer(reply)
-    values, prose = _json_values(text)
+    values, prose = json_values(text)
     if prose is None:
         raise Unreadable("its JSON is cut off or malformed")
     reading = _Boxes()
@@ -210,7 +207,7 @@ class _Boxes:
 
     def read(self, value: Any, label: str = "") -> None:
         """Raises Unreadable for what stands in a box's place and is none."""
-        if isinstance(value, _Fields):
+        if isinstance(value, Fields):
             self._object(value, label)
         elif isinstance(value, list):
             self._list(value, label)
@@ -221,7 +218,7 @@ class _Boxes:
         else:
             raise Unreadable(f"{_short(value)} stands where a box should")
 
-    def _object(self, fields: _Fields, label: str) -> None:
+    def _object(self, fields: Fields, label: str) -> None:
         by_key = {_plain(key): item for key, item in fields}
         named = [item for key, item in by_key.items() if key in _LABEL_KEYS]
         label = next((item for item in named if isinstance(item, str)), label)
@@ -241,7 +238,7 @@ class _Boxes:
                 self.read(item, label)
             elif _plain(key) in _PRESENCE_KEYS and item is False:
                 self.absent = self.denied = True
-            elif isinstance(item, _Fields) or (isinstance(item, list) and _may_hold_boxes(item)):
+            elif isinstance(item, Fields) or (isinstance(item, list) and _may_hold_boxes(item)):
                 # {"red heart": [1, 2, 3, 4]}, {"objects": [{"bbox": ...}]}
                 self.read(item, label or key)
 
@@ -315,7 +312,7 @@ def _may_hold_boxes(items: list[Any]) -> bool:
     """Not a list of words, nor of numbers that cannot be a box ("colors": [1, 2])."""
     if all(_is_number(item) for item in items):
         return len(items) in (0, 4)
-    return all(isinstance(item, _Fields | list) for item in items)
+    return all(isinstance(item, Fields | list) for item in items)
 
 
 def _says_absent(text: str) -> bool:
@@ -323,25 +320,7 @@ def _says_absent(text: str) -> bool:
     return short and bool(_ABSENT.search(text)) and not _REFUSAL.search(text)
 
 
-# -- JSON ------------------------------------------------------------------------------------------
-
-
-class _Fields(tuple[tuple[str, Any], ...]):
-    """A JSON object as its pairs: a key that stands twice is not lost."""
-
-    __slots__ = ()
-
-
-_OPENING = re.compile(r"[{\[]")
-_STRICT = json.JSONDecoder(strict=False, object_pairs_hook=_Fields)
-_TOKEN = re.compile(
-    r"""\s*(?: (?P<string> "(?:[^"\\]|\\.)*" | '(?:[^'\\]|\\.)*' )
-             | (?P<mark> [{}\[\](),:] )
-             | (?P<word> [^\s{}\[\](),:"']+ ) )""",
-    re.VERBOSE | re.DOTALL,
-)
-_JSON_WORD = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?|NaN|-?Infinity")
-_PYTHON = {"true": "true", "false": "false", "null": "null", "none": "null", "nan": "NaN"}
+# -- what both begin with and use ------------------------------------------------------------------
 
 
 def _answer(reply: str) -> str:
@@ -354,93 +333,6 @@ def _answer(reply: str) -> str:
     if len(text) > LONGEST:
         raise Unreadable(f"it has {len(text)} characters")
     return text
-
-
-def _json_values(text: str) -> tuple[list[Any], str | None]:
-    """The objects and lists in a text, and the prose around them; None where one is broken.
-
-    What follows a broken one may be its inside, so nothing of it is read.
-    """
-    values: list[Any] = []
-    prose, end = "", 0
-    while opening := _OPENING.search(text, end):
-        prose += text[end : opening.start()]
-        try:
-            value, end = _value(text, opening.start())
-        except (ValueError, RecursionError):
-            return values, None
-        values.append(value)
-    return values, prose + text[end:]
-
-
-def _value(text: str, start: int) -> tuple[Any, int]:
-    """The JSON value that begins there, and where it ends. Raises ValueError, RecursionError."""
-    try:
-        value, end = _STRICT.raw_decode(text, start)
-    except ValueError:
-        strict, end = _as_strict(text, start)
-        value = _STRICT.decode(strict)
-    if _depth(value) > DEEPEST:
-        raise ValueError("nested too deep")
-    return value, end
-
-
-def _depth(value: Any) -> int:
-    """Levels of nested objects and lists."""
-    depth, level = 0, [value]
-    while level:
-        depth += 1
-        inner = [item for one in level if isinstance(one, list) for item in one]
-        inner += [item for one in level if isinstance(one, _Fields) for _, item in one]
-        level = [item for item in inner if isinstance(item, _Fields | list)]
-    return depth
-
-
-def _as_strict(text: str, start: int) -> tuple[str, int]:
-    """A value in the looser forms that models write, as strict JSON; and where it ends.
-
-    Nothing is invented: quotes are changed, words quoted, commas before an end left out. A value
-    that is not closed raises ValueError.
-    """
-    tokens: list[str] = []
-    open_marks = 0
-    end = start
-    while token := _TOKEN.match(text, end):
-        end = token.end()
-        if (mark := token["mark"]) is not None:
-            mark = {"(": "[", ")": "]"}.get(mark, mark)
-            open_marks += (mark in "{[") - (mark in "}]")
-            if mark in "}]" and tokens[-1] == ",":
-                tokens.pop()
-            tokens.append(mark)
-            if open_marks == 0:
-                return "".join(tokens), end
-        elif (string := token["string"]) is not None:
-            tokens.append(json.dumps(re.sub(r"\\(.)", _unescape, string[1:-1], flags=re.DOTALL)))
-        else:
-            word = token["word"]
-            tokens.append(
-                word
-                if _JSON_WORD.fullmatch(word)
-                else _PYTHON.get(word.lower()) or json.dumps(word)
-            )
-    raise ValueError("not closed")
-
-
-def _unescape(escaped: re.Match[str]) -> str:
-    return {"n": "\n", "t": "\t"}.get(escaped[1], escaped[1])
-
-
-def _fields_in(value: Any) -> Iterator[tuple[str, Any]]:
-    """All keys with what stands under them, at any depth, in the order of the text."""
-    waiting = [value]
-    while waiting:
-        match waiting.pop():
-            case _Fields() as fields:
-                yield from fields
-                waiting += [item for _, item in reversed(fields)]
-            case list() as items:
-                waiting += reversed(items)
 
 
 def _plain(text: str) -> str:
