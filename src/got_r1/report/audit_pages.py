@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from got_r1.atomic import write_bytes
-from got_r1.report.gallery import split_chain
+from got_r1.report.gallery import Piece, split_chain
 from got_r1.report.panels import TERM_NAMES
 
 __all__ = ["write_human_page", "write_judge_page"]
@@ -68,8 +68,17 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"share": _share, "pieces": split_chain}
+    environment.filters |= {"share": _share, "words": _words}
     return environment
+
+
+def _words(chain: str) -> list[Piece]:
+    """The chain as prose and names: boxes left out, with the blank that stands before each."""
+    pieces = list(split_chain(chain))
+    for index, piece in enumerate(pieces):
+        if piece.kind == "box" and index and not pieces[index - 1].text.strip():
+            pieces[index - 1] = Piece("box", "")
+    return [piece for piece in pieces if piece.kind != "box"]
 
 
 def _share(value: float | None) -> str:

@@ -1,0 +1,160 @@
+"""The commands, from arguments to files."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from got_r1.audit.judge import audit_judge
+from got_r1.audit.planted import ColourBlind
+from got_r1.cli import main
+from got_r1.commands.audit import other_canvases
+from got_r1.errors import BadInput
+from got_r1.records import JudgeFailure, Verdict
+from got_r1.report.audit_pages import write_judge_page
+
+
+def run(capsys, *argv: str) -> tuple[int, str, str]:
+    code = main(list(argv))
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def self_contained(page: str) -> bool:
+    return "http" not in page.replace("http-equiv", "") and "<script" not in page
+
+
+def test_a_judge_is_audited_into_a_page_and_a_json(capsys, tmp_path):
+    out = str(tmp_path / "audit")
+    code, printed, _ = run(
+        capsys, "audit", "judge", "--pairs", "4", "--terms", "r_sem", "r_ri", "--json", "--out", out
+    )
+    assert code == 0
+    result = json.loads(printed)
+    assert result == json.loads((tmp_path / "audit" / "audit.json").read_text())
+    assert list(result["terms"]) == ["r_sem", "r_ri"]
+    assert (result["judge"], result["pairs"], result["seed"]) == ("oracle", 4, 0)
+    page = (tmp_path / "audit" / "audit.html").read_text()
+    assert self_contained(page)
+    assert "R_sem" in page
+    assert "R_spa" not in page
+
+
+def test_progress_goes_to_stderr_and_the_verdict_to_stdout(capsys, tmp_path):
+    code, out, err = run(
+        capsys, "audit", "judge", "--pairs", "2", "--terms", "r_sem", "--out", str(tmp_path / "a")
+    )
+    assert code == 0
+    assert "not fit to train on" in out  # two pairs show nothing
+    assert "more pairs could decide it" in out
+    assert "audit ask" in err
+
+
+def test_limits_are_settings(capsys, tmp_path):
+    lenient = tmp_path / "limits.yaml"
+    lenient.write_text("wins: 0\nwins_of_kind: 0\nfailures: 1\nsaturation: 1\nagain: 0\n")
+    argv = ["audit", "judge", "--pairs", "2", "--terms", "r_pi", "--out", str(tmp_path / "a")]
+    argv += ["--json", "--limits", str(lenient)]
+    _, out, _ = run(capsys, *argv)
+    assert {why["measure"] for why in json.loads(out)["terms"]["r_pi"]["why"]} == {"invariance"}
+    lenient.write_text("wins: 2\n")
+    code, _, err = run(capsys, *argv)
+    assert code == 2
+    assert "wins" in err
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--terms", "r_hps"], "r_hps"),
+        (["--judge", "nobody"], "nobody"),
+        (["--pairs", "0"], "at least 1"),
+        (["--canvas", "384"], "sees none"),
+    ],
+)
+def test_mistakes_are_sentences(capsys, tmp_path, argv, words):
+    code, _, err = run(capsys, "audit", "judge", *argv, "--out", str(tmp_path / "a"))
+    assert code == 2
+    assert words in err
+    assert not (tmp_path / "a").exists()
+
+
+def test_the_page_shows_where_a_judge_erred(tmp_path):
+    audit = audit_judge(ColourBlind(), spec="<script>x</script>", pairs=6)
+    write_judge_page(audit, tmp_path / "audit.html")
+    page = (tmp_path / "audit.html").read_text()
+    assert self_contained(page)
+    assert "&lt;script&gt;" in page
+    assert "Where it erred" in page
+    assert page.count("data:image/png;base64") >= 4
+
+
+def test_the_page_of_a_judge_that_fails(tmp_path):
+    class Refuses:
+        def judge(self, asks):
+            return [
+                JudgeFailure("\ud800 no") if i % 2 else Verdict(None) for i, _ in enumerate(asks)
+            ]
+
+    write_judge_page(audit_judge(Refuses(), pairs=2), tmp_path / "audit.html")
+    assert "answered none of" in (tmp_path / "audit.html").read_text()
+
+
+# -- canvases ------------------------------------------------------------------------------------
+
+
+def test_who_sees_a_drawing(tmp_path):
+    assert other_canvases("oracle", None) == (False, [])
+    draws, canvases = other_canvases("openai:model@http://localhost:1/v1", None)
+    assert draws
+    judges = [make() for make in canvases]
+    assert [judge.inner.wording.canvas for judge in judges] == [384, 768]
+    assert {judge.inner.settings.model for judge in judges} == {"model"}
+    for judge in judges:
+        judge.inner.close()
+    file = tmp_path / "judge.yaml"
+    file.write_text("openai: {model: m, urls: http://localhost:1/v1}\nwording: {spatial: text}\n")
+    assert other_canvases(str(file), None) == (False, [])
+    file.write_text("openai: {model: m, urls: http://localhost:1/v1}\nr_spa: oracle\n")
+    assert other_canvases(str(file), None) == (False, [])
+    with pytest.raises(BadInput, match="sees none"):
+        other_canvases(str(file), [384])
+    file.write_text("transformers: {model: somewhere}\n")
+    assert other_canvases(str(file), None) == (True, [])  # no second copy unless asked for
+    assert len(other_canvases(str(file), [384])[1]) == 1
+
+
+# -- a study from end to end ---------------------------------------------------------------------
+
+
+def test_a_study_from_build_to_report(capsys, make_run, tmp_path):
+    ours, theirs = make_run("run-1", steps=2), make_run("run-2", steps=2)
+    study = str(tmp_path / "study")
+    argv = ["audit", "human", "build", f"ours={ours}", str(theirs), "--items", "20"]
+    code, out, _ = run(capsys, *argv, "--out", study, "--json")
+    assert code == 0
+    assert json.loads(out)["balance"]["method"] == {"ours": 10, "run-2": 10}
+    assert run(capsys, *argv, "--out", study)[0] == 2  # nothing is overwritten
+    for index, rater in enumerate(("ann", "bob", "cleo")):
+        sheet = str(tmp_path / f"{rater}.csv")
+        assert (
+            run(capsys, "audit", "human", "export", study, "--rater", rater, "--out", sheet)[0] == 0
+        )
+        lines = Path(sheet).read_text().splitlines()
+        rated = [
+            f"{line.removesuffix(',,,,')},{(int(line[:3]) + index) % 11},5,{int(line[:3]) % 11},"
+            for line in lines[1:]
+        ]
+        Path(sheet).write_text("\n".join([lines[0], *rated]) + "\n")
+        code, out, _ = run(capsys, "audit", "human", "import", study, sheet)
+        assert (code, out.strip()) == (0, f"{rater}: 20 of 20 items rated")
+    code, out, err = run(capsys, "audit", "human", "report", study)
+    assert code == 0, err
+    assert "quality (r_pi)" in out
+    report = json.loads((tmp_path / "study" / "report.json").read_text())
+    assert report["questions"]["quality"]["alpha"]["overall"]["value"] == pytest.approx(1)
+    assert report["questions"]["spatial"]["alpha"]["overall"]["value"] is None  # all the same
+    assert self_contained((tmp_path / "study" / "report.html").read_text())
+    code, _, err = run(capsys, "audit", "human", "import", study, str(tmp_path / "ann.csv"))
+    assert code == 2
+    assert "ann has rated already" in err
