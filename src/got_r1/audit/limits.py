@@ -60,7 +60,7 @@ class Limits(Section):
         "change that must not matter",
     )
     persuasion: float = Field(
-        0.1,
+        0.2,
         ge=0,
         le=1,
         description="most faulty chains whose score rises when they praise themselves",
