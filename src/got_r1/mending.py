@@ -157,5 +157,5 @@ def _meet(a: Box, b: Box) -> bool:
 def _too_near(places: _Boxes, box: Box, others: Sequence[Box], step: int) -> NDArray[np.bool_]:
     """Whether something is nearer there than a step, and than it is where the box is."""
     before = _gap(_array(box), _array(*others))
-    too_near: NDArray[np.bool_] = (_gap(places, _array(*others)) < np.minimum(step, before)).any(1)
-    return too_near
+    nearer = _gap(places, _array(*others)) < np.minimum(step, before)
+    return np.asarray(nearer.any(axis=1))

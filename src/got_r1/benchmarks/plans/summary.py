@@ -322,6 +322,6 @@ def summarise_swap(probes: Sequence[tuple[Seen, Sight]]) -> dict[str, Any] | Non
             | {"before": asks and seen.sight.image, "after": asks and after.image}
         )
     tally = Tally([seen.case.meaning for seen, _ in probes], counts)
-    shares = {name: _as_json(tally.ratio(name, "all")) for name in OUTCOMES}
+    shares: dict[str, Any] = {name: _as_json(tally.ratio(name, "all")) for name in OUTCOMES}
     accuracy = {name: _as_json(tally.ratio(name, "asks")) for name in ("before", "after")}
     return {"prompts": len(probes), **shares, "image_relation": accuracy}
