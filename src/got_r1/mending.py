@@ -158,4 +158,4 @@ def _too_near(places: _Boxes, box: Box, others: Sequence[Box], step: int) -> NDA
     """Whether something is nearer there than a step, and than it is where the box is."""
     before = _gap(_array(box), _array(*others))
     nearer = _gap(places, _array(*others)) < np.minimum(step, before)
-    return np.asarray(nearer.any(axis=1))
+    return np.asarray(nearer.any(axis=1), dtype=np.bool_)

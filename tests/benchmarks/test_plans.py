@@ -14,7 +14,7 @@ import pytest
 
 from got_r1 import chain as chains
 from got_r1.benchmarks.base import Sample, estimate
-from got_r1.benchmarks.plans.cases import AS_WRITTEN, LIST, Case, file_cases, icon_cases
+from got_r1.benchmarks.plans.cases import AS_WRITTEN, LIST, Case, both_ways, file_cases, icon_cases
 from got_r1.benchmarks.plans.run import swapped_chain
 from got_r1.benchmarks.plans.sight import IconObserver, JudgeObserver, Sight, direction, follows
 from got_r1.benchmarks.plans.summary import Seen, outcome, summarise_plans, summarise_swap
@@ -68,6 +68,20 @@ def test_icon_cases_are_the_same_every_time_and_of_their_split():
     assert 0.2 < share < 0.8  # a fair coin for 80 meanings: outside with odds below 1 in 10^7
     with pytest.raises(BadInput, match="no split 'train2'"):
         icon_cases("train2", 1)
+
+
+def test_a_split_is_used_as_far_as_it_goes():
+    """There are some six relations of bare nouns for each in dev, and few lists of one thing."""
+    cases = icon_cases("dev", 280)
+    plain = [parse(case.prompt.text) for case in cases if case.form == "plain"]
+    assert Counter(meaning.relation for meaning in plain) == dict.fromkeys(RELATIONS, 40)
+    said = {frozenset(both_ways(meaning)) for meaning in plain}
+    assert len(said) == 280, "the converse of a meaning is no other meaning"
+    bare = [m for m in plain if not any(o.color or o.fill for o in m.objects)]
+    assert 0 < len(bare) < 140
+    lists = Counter(case.objects for case in cases if case.form == LIST)
+    assert lists[1] < 70
+    assert lists[2] == 70
 
 
 def test_a_users_sentences_stay_as_written():

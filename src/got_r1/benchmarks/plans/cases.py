@@ -14,13 +14,13 @@ from typing import cast, get_args
 
 from got_r1.errors import BadInput
 from got_r1.icons.prompts import Category, draw_prompt, say
-from got_r1.icons.splits import Split
+from got_r1.icons.splits import CONVERSES, Split
 from got_r1.icons.world import MAX_OBJECTS, Meaning
 from got_r1.layout import RELATIONS, Relation
 from got_r1.reading import Asked, paraphrases, read
 from got_r1.records import Prompt
 
-__all__ = ["AS_WRITTEN", "LIST", "Case", "file_cases", "icon_cases"]
+__all__ = ["AS_WRITTEN", "LIST", "Case", "both_ways", "file_cases", "icon_cases"]
 
 LIST = "list"
 """The form of a prompt without a relation."""
@@ -28,7 +28,7 @@ LIST = "list"
 AS_WRITTEN = "as written"
 """The form of a user's own sentence; other forms are its paraphrases."""
 
-_PATIENCE = 20_000  # draws without a new meaning: then the split is used up
+_PATIENCE = 4_000  # draws without a new meaning: then there is none left
 _LISTED = 5
 
 
@@ -48,11 +48,11 @@ class Case:
 
 
 def icon_cases(split: str, meanings: int, seed: int = 0) -> list[Case]:
-    """`meanings` relations of the icon world in all forms, and as many lists without one.
+    """`meanings` relations of the icon world in all forms, and about as many lists without one.
 
-    The seven relations in turn, half of them between bare nouns (T2I-CompBench's "spatial"), half
-    of the category "complex"; lists of one to four things in turn. In `val`, half hold a
-    composition that training never shows.
+    The seven relations in turn, half of them between bare nouns (T2I-CompBench's "spatial") as long
+    as there are such, the others of the category "complex"; lists of one to four things in turn, as
+    long as there are such. In `val`, half hold a composition that training never shows.
 
     Raises `BadInput` for an unknown split, or one that does not hold so many meanings.
     """
@@ -62,13 +62,14 @@ def icon_cases(split: str, meanings: int, seed: int = 0) -> list[Case]:
     draws = _Draws(rng, cast(Split, split))
     cases: list[Case] = []
     for number in range(meanings):
-        category: Category = "complex" if number // len(RELATIONS) % 2 else "spatial"
-        text = say(draws.with_relation(category, RELATIONS[number % len(RELATIONS)]))
+        relation = RELATIONS[number % len(RELATIONS)]
+        text = say(draws.with_relation(relation, bare=number // len(RELATIONS) % 2 == 0))
         cases += _in_all_forms(text, number, "plain")
     for number in range(meanings):
         categories: tuple[Category, ...] = ("numeracy", "color", "numeracy", "complex")
-        text = draws.of_size(categories, number % MAX_OBJECTS + 1)
-        cases.append(Case(Prompt(text, "no relation"), _read(text), meanings + number, LIST))
+        if listed := draws.of_size(categories, number % MAX_OBJECTS + 1):
+            prompt = Prompt(listed, "no relation")
+            cases.append(Case(prompt, _read(listed), meanings + number, LIST))
     return cases
 
 
@@ -79,33 +80,47 @@ class _Draws:
         self.rng = rng
         self.split = split
         self.seen: set[str] = set()
+        self.used_up: set[tuple[Category, Relation] | int] = set()
 
-    def with_relation(self, category: Category, relation: Relation) -> Meaning:
-        """A meaning that asks for the relation."""
-        for _ in range(_PATIENCE):
-            _prompt, meaning = draw_prompt(self.rng, category, self.split)
-            if meaning.relation == relation and self._is_new(say(meaning)):
-                return meaning
+    def with_relation(self, relation: Relation, *, bare: bool) -> Meaning:
+        """A meaning that asks for the relation, `bare` of colours and fills if there is one."""
+        categories: tuple[Category, ...] = ("spatial", "complex") if bare else ("complex",)
+        for category in categories:
+            if (category, relation) in self.used_up:
+                continue
+            for _ in range(_PATIENCE):
+                _prompt, meaning = draw_prompt(self.rng, category, self.split)
+                if meaning.relation == relation and self._is_new(min(both_ways(meaning))):
+                    return meaning
+            self.used_up.add((category, relation))
         raise BadInput(
-            f"the icon world has only about {len(self.seen)} different meanings for this in "
-            f"{self.split}: ask for fewer"
+            f"the icon world has no more different meanings with {relation!r} in {self.split}: "
+            "ask for fewer"
         )
 
-    def of_size(self, categories: Sequence[Category], size: int) -> str:
-        """A sentence that lists `size` things and asks for no relation."""
+    def of_size(self, categories: Sequence[Category], size: int) -> str | None:
+        """A sentence that lists `size` things and no relation; None where there is no new one."""
+        if size in self.used_up:
+            return None
         for _ in range(_PATIENCE):
             prompt, meaning = draw_prompt(self.rng, self.rng.choice(categories), self.split)
             fits = meaning.relation is None and sum(o.count for o in meaning.objects) == size
             if fits and self._is_new(prompt.text):
                 return prompt.text
-        raise BadInput(
-            f"the icon world has too few different lists of {size} in {self.split}: ask for fewer"
-        )
+        self.used_up.add(size)
+        return None
 
     def _is_new(self, text: str) -> bool:
         new = text not in self.seen
         self.seen.add(text)
         return new
+
+
+def both_ways(meaning: Meaning) -> tuple[str, str]:
+    """ "a star near a heart" and "a heart near a star", which say the same."""
+    assert meaning.relation is not None
+    first, second, *others = meaning.objects
+    return say(meaning), say(Meaning((second, first, *others), CONVERSES[meaning.relation]))
 
 
 def file_cases(prompts: Sequence[Prompt]) -> list[Case]:
