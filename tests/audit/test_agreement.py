@@ -1,6 +1,7 @@
 """Agreement: published and hand-computed numbers, scipy, and raters whose agreement is known."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -232,3 +233,9 @@ def test_the_page_needs_nothing_else(study, tmp_path):
     assert "http" not in page.replace("http-equiv", "")
     assert "<script" not in page
     assert "&lt;script&gt;" in page
+
+
+def test_without_the_library_the_remedy_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "krippendorff", None)
+    with pytest.raises(BadInput, match=r"got-r1\[human\]"):
+        alpha(raters(0.5, 0))
