@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from got_r1.commands import plans
 from got_r1.commands.arguments import MODEL_HELP, Parser, add, add_sampling, at_least, show
 from got_r1.commands.models import load_sampling_policy, rollout_settings
 from got_r1.errors import BadInput
@@ -55,6 +56,8 @@ def register(subparsers: Any) -> None:
     add_generation(one)
     add_scoring(one)
     add_table(one)
+
+    plans.register(evals)
 
 
 def add_benchmark(parser: Parser) -> None:

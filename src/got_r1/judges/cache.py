@@ -59,7 +59,7 @@ def content_key(ask: Ask) -> bytes:
             parts += [_bytes(strip_boxes(ask.chain.text))]
             parts += [_bytes(planned.name) for planned in ask.chain.objects]
         case SpatialAsk() | GroundingAsk():
-            parts += [_bytes(ask.chain.text)]
+            parts += [_bytes(ask.chain.text), _bytes(repr(ask.chain.objects))]
     match ask:
         case GroundingAsk() | ImageAsk() | QualityAsk():
             pixels = np.ascontiguousarray(ask.image)
