@@ -109,7 +109,14 @@ def mean_depth(
     x1, y1, x2, y2 = map(int, box)
     pixels = torch.from_numpy(np.ascontiguousarray(depth))
     region = pixels[x1:x2, y1:y2] if quirks.depth_axes_swapped else pixels[y1:y2, x1:x2]
-    return region.mean().item() if region.numel() else None
+    if not region.numel():
+        return None
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # several threads add a large box in another order: other last digits
+    try:
+        return region.mean().item()
+    finally:
+        torch.set_num_threads(threads)
 
 
 def position_score(
