@@ -3,8 +3,9 @@
     python bench/judge_overlap.py                         the shipped icons, delays around drawing
     python bench/judge_overlap.py --delays 0.5 2 --rounds 5 --set rl.group=16
 
-A server on loopback answers every request after a fixed delay, through the client, the wording and
-the reading of a real run; the policy is the shipped one. For each delay, medians over the rounds of
+A server on loopback, a process of its own, answers every request after a fixed delay, through the
+client, the wording and the reading of a real run; the policy is the shipped one. For each delay,
+medians over the rounds of
 
     sampling   chains, images and pixels, with a judge that is not asked
     stage 1    R_sem and R_spa of the same samples, alone
@@ -17,12 +18,15 @@ and the ratio step / (max(sampling, stage 1) + stage 2), which is to be at most 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -42,9 +46,32 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 from judges.scripted_server import Action, Reply, Request, ScriptedServer, Slow, score  # noqa: E402
 
-BOX = '[{"bbox_2d": [60, 60, 300, 300], "label": "it"}]'
+BOX = '[{"bbox_2d": [60, 60, 200, 200], "label": "it"}]'
 COLUMNS = ("sampling", "stage 1", "stage 2", "step", "hidden", "waited", "ratio")
 GOAL = 1.1
+
+
+@contextmanager
+def server() -> Iterator[tuple[str, Any]]:
+    """A running server: its base URL, and the shared number of seconds that it waits."""
+    context = multiprocessing.get_context("spawn")
+    delay, (here, there) = context.Value("d", 0.0), context.Pipe()
+    process = context.Process(target=serve, args=(delay, there), daemon=True)
+    process.start()
+    yield here.recv(), delay
+    here.send("done")
+    process.join()
+
+
+def serve(delay: Any, pipe: Any) -> None:
+    """What the server's process does, until it is told to end."""
+
+    def answer(request: Request) -> Action:
+        return Slow(delay.value, Reply(BOX) if "bbox" in request.text else score(8))
+
+    with ScriptedServer(answer) as running:
+        pipe.send(running.url)
+        pipe.recv()
 
 
 def draw(policy: Policy, prompts: Sequence[Prompt], recipe: Recipe, seed: int) -> None:
@@ -96,13 +123,8 @@ def main() -> None:
     policy = load_policy(recipe.model.path, getattr(torch, recipe.model.dtype))
     policy.to(device)
     prompts = load_prompts(recipe.data, quiet=True).draw(recipe.rl.prompts, 0)
-    delay = 0.0
-
-    def answer(request: Request) -> Action:
-        return Slow(delay, Reply(BOX) if "bbox" in request.text else score(8))
-
-    with ScriptedServer(answer) as server:
-        settings = OpenAISettings(model="fixed", urls=[server.url], concurrency=args.concurrency)
+    with server() as (url, delay):
+        settings = OpenAISettings(model="fixed", urls=[url], concurrency=args.concurrency)
         judge = OpenAIJudge(settings, MLLMSettings())
         sampling = one_round(policy, judge, prompts, recipe, seed=0)[0]  # warms up
         sampling = one_round(policy, judge, prompts, recipe, seed=0)[0]
@@ -113,15 +135,17 @@ def main() -> None:
             f"{args.concurrency} requests at once, {device}, {torch.get_num_threads()} threads; "
             f"medians of {args.rounds} rounds, seconds\n"
         )
-        print(f"{'delay':>8}" + "".join(f"{name:>10}" for name in COLUMNS))
+        print(f"{'delay':>8}" + "".join(f"{name:>10}" for name in COLUMNS), flush=True)
         worst = 0.0
-        for delay in delays:
+        for delay.value in delays:
             rounds = [
                 one_round(policy, judge, prompts, recipe, seed)
                 for seed in range(1, 1 + args.rounds)
             ]
             medians = [statistics.median(column) for column in zip(*rounds, strict=True)]
-            print(f"{delay:8.2f}" + "".join(f"{value:10.2f}" for value in medians))
+            print(
+                f"{delay.value:8.2f}" + "".join(f"{value:10.2f}" for value in medians), flush=True
+            )
             worst = max(worst, medians[-1])
         judge.close()
     if worst > GOAL:

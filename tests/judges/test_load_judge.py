@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import re
 import sys
 import threading
 from collections.abc import Sequence
@@ -206,6 +207,15 @@ def test_of_two_judges_in_a_file_one_must_be_chosen(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_used_is_told(tmp_path: Path, text: str, told: str) -> None:
     with pytest.raises(BadInput, match=told):
         load_judge(write(tmp_path, text))
+
+
+def test_the_file_of_the_manual_is_one(tmp_path: Path) -> None:
+    manual = Path(__file__).parents[2] / "docs" / "judges.md"
+    (text,) = re.findall(r"```yaml\n(.*?)```", manual.read_text(encoding="utf-8"), re.DOTALL)
+    judge = load_judge(write(tmp_path, text))
+    assert isinstance(judge, Mixture)
+    assert judge.judges.keys() == {"r_hps"}
+    assert len(served(judge.otherwise).endpoints) == 2
 
 
 # -- mixtures --------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ Times and counts here are our choice.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Sequence
@@ -36,6 +37,7 @@ __all__ = ["Completion", "Endpoint", "Endpoints", "Unanswered", "connect"]
 IN_A_ROW = 3  # wrong answers without a good one between, after which an endpoint rests
 LONGEST_WAIT = 30.0  # seconds, of our own waiting
 LONGEST_TOLD = 300.0  # seconds, of a Retry-After
+POOL = 32  # connections a client: looking for a free one takes time with their number
 SHOWN = 200  # characters of a server's message in a sentence
 
 
@@ -60,7 +62,7 @@ class Endpoint:
     """One server, as its requests have found it."""
 
     url: str
-    client: openai.AsyncOpenAI
+    clients: Sequence[openai.AsyncOpenAI]
     open: int = 0  # requests under way
     asked: int = 0  # requests ever: of two idle endpoints the one less asked is next
     faults: int = 0  # wrong answers since the last good one
@@ -68,6 +70,18 @@ class Endpoint:
     rested_at: float = -1.0  # when the current or last rest began
     awake_at: float = 0.0
     trouble: str = ""  # what went wrong last
+
+    async def post(self, request: dict[str, Any]) -> object:
+        """What it answers, as JSON; `openai`'s errors where it does not."""
+        client = self.clients[self.asked % len(self.clients)]
+        # Not `chat.completions.create`: its checks of a request against the API's types are a
+        # quarter of all work, and the answer may be anything anyway.
+        return await client.post("/chat/completions", body=request, cast_to=object)
+
+    async def close(self) -> None:
+        """Closes its connections."""
+        for client in self.clients:
+            await client.close()
 
     def answered(self) -> None:
         """A good answer came: whatever was, is over."""
@@ -83,18 +97,22 @@ class Endpoint:
             self.rested_at, self.awake_at = now, now + rest
 
 
-def connect(url: str, key: str) -> Endpoint:
-    """An endpoint at a base URL, up to and including /v1."""
+def connect(url: str, key: str, connections: int) -> Endpoint:
+    """An endpoint at a base URL, up to and including /v1, for so many connections at once."""
     # What the environment says about proxies is about the world outside, not about this machine.
     here = urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
-    client = openai.AsyncOpenAI(
-        base_url=url,
-        api_key=key,
-        max_retries=0,  # we do it, over all endpoints
-        timeout=None,  # and this
-        http_client=openai.DefaultAsyncHttpxClient(trust_env=False) if here else None,
-    )
-    return Endpoint(url.rstrip("/"), client)
+
+    def client() -> openai.AsyncOpenAI:
+        return openai.AsyncOpenAI(
+            base_url=url,
+            api_key=key,
+            max_retries=0,  # we do it, over all endpoints
+            timeout=None,  # and this
+            http_client=openai.DefaultAsyncHttpxClient(trust_env=False) if here else None,
+        )
+
+    clients = [client() for _ in range(math.ceil(connections / POOL))]
+    return Endpoint(url.rstrip("/"), clients)
 
 
 @dataclass(eq=False)
@@ -118,7 +136,7 @@ class Endpoints:
             endpoint.asked += 1
             try:
                 async with asyncio.timeout(self.timeout):
-                    answer = await endpoint.client.chat.completions.create(**request)
+                    answer = await endpoint.post(request)
                 completion = _completion(answer)
             except (openai.APIError, TimeoutError, ValueError) as error:
                 reason, said = self._explain(endpoint, error, request), _said(error)
@@ -193,9 +211,10 @@ class Endpoints:
 def _completion(answer: Any) -> Completion:
     """The first choice. Raises ValueError where there is none: servers send all kinds of things."""
     try:
-        choice = answer.choices[0]
-        text = choice.message.content or getattr(choice.message, "refusal", None) or ""
-        cut_off = getattr(choice, "finish_reason", None) == "length"
+        choice = answer["choices"][0]
+        message = choice["message"]
+        text = message.get("content") or message.get("refusal") or ""
+        cut_off = choice.get("finish_reason") == "length"
     except (AttributeError, IndexError, KeyError, TypeError):
         raise ValueError(str(answer)) from None
     if not isinstance(text, str):

@@ -31,7 +31,8 @@ from got_r1.records import Ask, JudgeFailure, Verdict
 __all__ = ["OpenAIJudge"]
 
 T = TypeVar("T")
-PACKERS = 4  # threads that draw, resize and pack
+Messages = list[dict[str, Any]]
+PACKERS = 2  # threads that draw, resize and pack
 PLACEHOLDER = "none"  # the client insists on a key; an endpoint that needs none ignores it
 
 
@@ -53,13 +54,13 @@ class OpenAIJudge:
         self._endpoints = self._loop.run(self._connect(key))
         self._asks = asyncio.Semaphore(settings.concurrency)  # asks whose pictures are in memory
         self._requests = asyncio.Semaphore(settings.concurrency)
-        closing = [one.client.close for one in self._endpoints.endpoints]
+        closing = [one.close for one in self._endpoints.endpoints]
         self._end = weakref.finalize(self, self._loop.stop, closing)
 
     async def _connect(self, key: str) -> Endpoints:
         settings = self.settings
         return Endpoints(
-            [connect(url, key) for url in settings.urls],
+            [connect(url, key, settings.concurrency) for url in settings.urls],
             timeout=settings.timeout,
             retries=settings.retries,
             first_wait=settings.first_wait,
@@ -87,13 +88,12 @@ class OpenAIJudge:
     async def _answer(self, ask: Ask) -> Verdict | JudgeFailure:
         async with self._asks:
             # Drawing, resizing and packing in other threads: the loop stays free for the network.
-            questions = await asyncio.to_thread(question, ask, self.wording)
-            answers = await asyncio.gather(*map(self._reply, questions))
+            packed = await asyncio.to_thread(pack, ask, self.wording)
+            answers = await asyncio.gather(*(self._reply(*one) for one in packed))
         return verdict(ask, answers)
 
-    async def _reply(self, asked: Question) -> Verdict | JudgeFailure:
+    async def _reply(self, asked: Question, messages: Messages) -> Verdict | JudgeFailure:
         """The answer to one question; what cannot be read is asked again with another seed."""
-        messages = await asyncio.to_thread(_messages, asked)
         wording, reply, reason = self.wording, "", ""
         for attempt in range(wording.retries_unreadable + 1):
             request = {
@@ -102,7 +102,7 @@ class OpenAIJudge:
                 "max_tokens": wording.max_tokens,
                 "temperature": wording.temperature_at(attempt),
                 "seed": attempt,
-                "extra_body": self.settings.extra_body,
+                **self.settings.extra_body,
             }
             async with self._requests:
                 try:
@@ -137,13 +137,20 @@ def api_key(settings: OpenAISettings) -> str:
     return PLACEHOLDER
 
 
-def _messages(asked: Question) -> list[dict[str, Any]]:
-    parts: list[dict[str, Any]] = [
-        {"type": "image_url", "image_url": {"url": data_url(image)}} for image in asked.images
-    ]
-    parts.append({"type": "text", "text": asked.text})
-    user: dict[str, Any] = {"role": "user", "content": parts if asked.images else asked.text}
-    return [{"role": "system", "content": asked.system}, user] if asked.system else [user]
+def pack(ask: Ask, wording: MLLMSettings) -> list[tuple[Question, Messages]]:
+    """The questions of an ask with the messages that put them; an image is packed once."""
+    questions = question(ask, wording)
+    images = {id(image): image for asked in questions for image in asked.images}
+    urls = {key: data_url(image) for key, image in images.items()}
+    packed = []
+    for asked in questions:
+        parts: list[dict[str, Any]] = [
+            {"type": "image_url", "image_url": {"url": urls[id(image)]}} for image in asked.images
+        ]
+        parts.append({"type": "text", "text": asked.text})
+        user: dict[str, Any] = {"role": "user", "content": parts if asked.images else asked.text}
+        packed.append((asked, [{"role": "system", "content": asked.system}, user]))
+    return packed
 
 
 def data_url(image: np.ndarray) -> str:
