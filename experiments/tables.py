@@ -4,20 +4,22 @@
     .venv/bin/python experiments/tables.py ablations   the paper's ablations at this scale
 
 Runs go to runs/tables/; a finished run is not repeated and an interrupted one is resumed, so the
-command can be stopped and given again. `--jobs N` trains N runs side by side. Further arguments
-are overrides for every run.
+command can be stopped and given again. `--jobs N` trains N runs side by side, which share the
+cores. Further arguments are overrides for every run.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 
 RECIPE = "recipes/icons.yaml"
@@ -81,21 +83,27 @@ PAPER_SFT = ".634 .446 .562 .214 .307 .349"
 Result = dict[str, dict[str, float]]
 
 
-def run(name: str, overrides: Sequence[str]) -> Result:
+def run(name: str, overrides: Sequence[str], threads: int) -> Result:
     """Trains one run unless it is finished; returns metric means before (sft) and after (rl)."""
     folder = RUNS / name
     if not (folder / "report.html").exists():
         command = [sys.executable, "-m", "got_r1", "train", "rl", RECIPE, f"run.dir={folder}"]
         resume = ["--resume"] if folder.exists() else []
         print(f"# {name}", file=sys.stderr, flush=True)
-        subprocess.run([*command, *overrides, *resume], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [*command, *overrides, *resume],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            env=os.environ | {"OMP_NUM_THREADS": str(threads)},
+        )
     return {stage: means(folder / "evals" / f"{stage}.json") for stage in ("sft", "rl")}
 
 
 def run_all(settings: Mapping[str, Sequence[str]], jobs: int) -> list[Result]:
     """The results of the runs, in order."""
+    threads = max(1, (os.cpu_count() or 1) // jobs)
     with ThreadPoolExecutor(jobs) as pool:
-        return list(pool.map(run, settings, settings.values()))
+        return list(pool.map(run, settings, settings.values(), repeat(threads)))
 
 
 def means(path: Path) -> dict[str, float]:

@@ -37,6 +37,17 @@ def test_sft_learns_both_chain_and_image(make_recipe: MakeRecipe) -> None:
     assert np.mean(image[-5:]) < 0.95 * np.mean(image[:3])  # the codes of a random VQ are noise
 
 
+def test_a_run_uses_the_threads_that_it_is_given(make_recipe: MakeRecipe) -> None:
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            section = {"dir": make_recipe(f"run {threads}").run.dir, "threads": threads}
+            sft.train(make_recipe("", run=section, sft={"steps": 1}), quiet=True)
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_icons_are_encoded_once_into_the_run(make_recipe: MakeRecipe) -> None:
     recipe = make_recipe("run")
     sft.train(recipe, quiet=True)

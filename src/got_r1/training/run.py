@@ -83,9 +83,13 @@ class Run:
     ) -> Self:
         """Creates the run folder, or continues from its newest checkpoint with `resume`.
 
+        From here on torch has the recipe's number of CPU threads.
+
         Raises BadInput where the folder exists and `resume` was not asked for, or where the
         recipe differs from the one that the run was started with.
         """
+        if recipe.run.threads:
+            torch.set_num_threads(recipe.run.threads)
         folder = Path(recipe.run.dir)
         going_on = resume and (folder / "config.yaml").is_file()
 
