@@ -1,13 +1,16 @@
 """Puts a trained icon policy into the package as the shipped checkpoint.
 
     .venv/bin/python experiments/ship.py runs/icons-vq runs/icons-sft runs/icons-sft2
+    .venv/bin/python experiments/ship.py --further runs/icons-sft2
 
-The last run's model is shipped. Weights are stored in half precision; beside them lie the recipes,
-seeds and last metrics of the runs that made it, in `made_by.json`.
+The last run's model is shipped; `--further` where the first run went on from the checkpoint that is
+shipped now. Weights are stored in half precision; beside them lie the recipes, seeds and last
+metrics of all the runs that made it, in `made_by.json`.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -21,6 +24,7 @@ from got_r1.policy import SHIPPED, load_policy
 from got_r1.recipe_file import load_recipe
 
 LIMIT = 8_000_000  # bytes
+MADE_BY = "made_by.json"
 
 
 def provenance(run: Path) -> dict[str, Any]:
@@ -34,20 +38,28 @@ def provenance(run: Path) -> dict[str, Any]:
     }
 
 
-def main(vq: Path, *sft: Path) -> None:
+def main(runs: list[Path], further: bool) -> None:
     """Casts, writes and weighs the checkpoint."""
-    policy = load_policy(sft[-1] / "checkpoints" / "final")
+    shipped = SHIPPED["icons"]
+    made_by = json.loads((shipped / MADE_BY).read_text(encoding="utf-8")) if further else {}
+    for run in runs:
+        made_by[f"sft-{len(made_by)}" if made_by else "vq"] = provenance(run)
+    policy = load_policy(runs[-1] / "checkpoints" / "final")
     policy.carry_sampling(load_recipe("recipes/icons.yaml").rollout)
-    with replace_folder(SHIPPED["icons"]) as folder:
+    with replace_folder(shipped) as folder:
         policy.save(folder, dtype=torch.float16)
-        made_by = {"vq": provenance(vq)}
-        made_by |= {f"sft-{n}": provenance(run) for n, run in enumerate(sft, start=1)}
-        (folder / "made_by.json").write_text(json.dumps(made_by, indent=1), encoding="utf-8")
-    size = sum(file.stat().st_size for file in SHIPPED["icons"].rglob("*"))
-    print(f"{SHIPPED['icons']}: {size / 1e6:.2f} MB")
+        (folder / MADE_BY).write_text(json.dumps(made_by, indent=1), encoding="utf-8")
+    size = sum(file.stat().st_size for file in shipped.rglob("*"))
+    print(f"{shipped}: {size / 1e6:.2f} MB")
     if size > LIMIT:
         sys.exit(f"the checkpoint is larger than {LIMIT / 1e6:g} MB")
 
 
 if __name__ == "__main__":
-    main(*(Path(run) for run in sys.argv[1:]))
+    parser = argparse.ArgumentParser(description="Ships a trained icon policy.")
+    parser.add_argument("runs", nargs="+", type=Path, help="run folders: VQ, then each SFT round")
+    parser.add_argument(
+        "--further", action="store_true", help="the first run went on from the shipped checkpoint"
+    )
+    arguments = parser.parse_args()
+    main(arguments.runs, arguments.further)
