@@ -88,7 +88,7 @@ def step_and_resume(
         prompts, settings = prompt_list("train", recipe.rl.prompts, 0), recipe.rollout
         meter.watch(policy, optimizer)
         with meter.phase("chains"):
-            sampler = Sampler(policy)
+            sampler = Sampler(policy, at_once=recipe.scale.rollout_batch)
             written = sampler.write_chains(
                 prompts, recipe.rl.group, seed=seed, limit=settings.chain_limit
             )

@@ -325,6 +325,12 @@ class ScaleSection(Section):
         description="longest forward pass in tokens, padding included; 0: rl.micro_batch samples, "
         "in SFT the whole batch",
     )
+    rollout_batch: int = Field(
+        0,
+        ge=0,
+        description="RL: samples that a process writes and draws at once, each with its cache of "
+        "keys and values; 0: all of its step",
+    )
     checkpoint_activations: bool = Field(
         False, description="make activations again in the backward pass: less memory, more time"
     )

@@ -14,8 +14,9 @@ from got_r1.errors import BadInput
 from got_r1.policy import decoder, janus
 from got_r1.policy import sampler as sampler_module
 from got_r1.policy.decoder import Cache, Linear
+from got_r1.policy.draws import draw, invert
 from got_r1.policy.janus import Policy, TokenBatch, effective_weight
-from got_r1.policy.sampler import Pace, Sampler, draw, invert, smaller
+from got_r1.policy.sampler import Pace, Sampler, smaller
 from got_r1.records import Prompt, Rollout
 
 PROMPTS = [
@@ -227,6 +228,36 @@ def test_the_pace_and_the_prefills_parts_change_nothing(
     torch.testing.assert_close(
         found.image_logprobs, expected.image_logprobs, atol=TOLERANCE, rtol=0
     )
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3, 4, 7, 100])
+def test_parts_change_nothing_and_stay_small(
+    policy: Policy, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    # 9 samples, 3 of a prompt: parts of a group, of one group, of two. Odds of a false alarm as
+    # above: below 1 in 1,000.
+    whole = roll_out(policy, 2.0)
+    rows: list[int] = []
+    empty = Cache.empty.__func__  # type: ignore[attr-defined]
+
+    def counted(cls: type[Cache], *args: object, **options: object) -> Cache:
+        cache: Cache = empty(cls, *args, **options)
+        rows.append(cache.rows)
+        return cache
+
+    monkeypatch.setattr(Cache, "empty", classmethod(counted))
+    sampler = Sampler(policy, at_once=at_once)
+    chains = sampler.write_chains(PROMPTS, 3, seed=3, limit=24, temperature=0.9)
+    found = sampler.draw_images(chains, guidance=2.0, temperature=1.1)
+    assert max(rows) <= at_once
+    assert chains.sample_ids == whole.chains.sample_ids
+    assert (chains.stops, chains.texts) == (whole.chains.stops, whole.chains.texts)
+    for a, b in zip(chains.token_ids, whole.chains.token_ids, strict=True):
+        assert torch.equal(a, b)
+    torch.testing.assert_close(padded(chains.logprobs), padded(whole.chains.logprobs))
+    assert torch.equal(found.image_ids, whole.image_ids)
+    torch.testing.assert_close(found.image_logprobs, whole.image_logprobs)
+    assert largest_gap(policy, found, "guided") < TOLERANCE
 
 
 def test_no_weight_is_copied(policy: Policy) -> None:

@@ -5,7 +5,8 @@ prefilled once per group; finished chains leave the batch; image tokens are draw
 classifier-free guidance, or without the doubled batch when guidance is 1.
 
 A sample's noise is a function of (seed, prompt, sample id) alone, so it does not depend on its
-neighbours in the batch, on their number or on their order.
+neighbours in the batch, on their number or on their order. So samples may also be drawn in parts,
+where the caches of all would not fit.
 
 Everything that a step changes is a preallocated tensor on the model's device. What the host needs
 (which chains have stopped) it asks for every few steps, and results cross over once a stage:
@@ -14,17 +15,17 @@ records hold tensors in host memory.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from got_r1.errors import BadInput
 from got_r1.policy.decoder import Cache, Decoder
+from got_r1.policy.draws import draw, uniforms
 from got_r1.policy.janus import Policy
 from got_r1.records import Prompt, Rollout, StopReason, WrittenChains
 
@@ -59,13 +60,16 @@ class Sampler:
     """Samples from a policy as it is now, adapters included.
 
     Make a new one after every update. `pace` is chosen by the policy's device unless given.
+    `at_once` bounds how many samples hold a cache at the same time (0: all of a call); the others
+    wait for their turn.
 
     A temperature of 0 is greedy: the likeliest token, whatever the seed, with its log-probability
     at temperature 1. What is sampled so is no rollout to train on.
     """
 
-    def __init__(self, policy: Policy, pace: Pace | None = None) -> None:
+    def __init__(self, policy: Policy, pace: Pace | None = None, *, at_once: int = 0) -> None:
         self.policy = policy
+        self.at_once = at_once
         self.decoder = Decoder(policy)
         self.pace = pace or (CUDA_PACE if self.decoder.device.type == "cuda" else CPU_PACE)
 
@@ -87,12 +91,30 @@ class Sampler:
         loss mask is False and its log-probability 0. Raises BadInput for an empty prompt or one
         that does not fit into the context beside its chain and image.
         """
-        policy, decoder, pace, device = self.policy, self.decoder, self.pace, self.decoder.device
         heads = [self._encode(prompt, limit) for prompt in prompts]
         rows = [prompt for prompt in prompts for _ in range(group)]
         samples = [first_sample + i for _ in prompts for i in range(group)]
-        noise = uniforms(seed, rows, samples, "chain", limit).to(device)
+        noise = uniforms(seed, rows, samples, "chain", limit)
+        # Whole groups together, or as much of one as may be.
+        at_once = self.at_once or len(rows)
+        owners, members = max(1, at_once // group), min(group, at_once)
+        parts = []
+        for owner, member in product(range(0, len(heads), owners), range(0, group, members)):
+            some, repeat = heads[owner : owner + owners], min(members, group - member)
+            first = owner * group + member
+            drawn_by = noise[first : first + len(some) * repeat]
+            parts.append(self._write(some, repeat, drawn_by, limit, temperature))
+        written, logprobs = (torch.cat(part) for part in zip(*parts, strict=True))
+        return self._finish(rows, samples, heads, group, written, logprobs, seed)
 
+    def _write(
+        self, heads: list[Tensor], group: int, noise: Tensor, limit: int, temperature: float
+    ) -> tuple[Tensor, Tensor]:
+        """`group` chains behind each of `heads`, all at once, by noise [rows, limit]: token ids,
+        int64, and log-probabilities, float32, [rows, limit]. What is behind a row's stop token
+        means nothing."""
+        policy, decoder, pace, device = self.policy, self.decoder, self.pace, self.decoder.device
+        noise, rows = noise.to(device), len(heads) * group
         # The prompt without its last token is prefilled; the last token is the first step's input.
         cache = Cache.prefill(
             decoder,
@@ -105,11 +127,11 @@ class Sampler:
         tokens = tokens.repeat_interleave(group)
         positions = torch.tensor([len(ids) - 1 for ids in heads], device=device)
         positions = positions.repeat_interleave(group)
-        order = torch.arange(len(rows), device=device)  # which row stands in which place
-        stopped = torch.zeros(len(rows), dtype=torch.bool, device=device)
+        order = torch.arange(rows, device=device)  # which row stands in which place
+        stopped = torch.zeros(rows, dtype=torch.bool, device=device)
         place = torch.zeros(1, dtype=torch.long, device=device)
-        written = torch.full((len(rows), limit), policy.pad_id, device=device)
-        logprobs = torch.zeros(len(rows), limit, device=device)
+        written = torch.full((rows, limit), policy.pad_id, device=device)
+        logprobs = torch.zeros(rows, limit, device=device)
 
         def advance(count: int, span: int) -> None:
             """One token for the first `count` places. What a stopped row writes is cut off."""
@@ -125,7 +147,7 @@ class Sampler:
             positions[:count].add_(1)
             place.add_(1)
 
-        steps, count = Steps(advance, pace.graphs), len(rows)
+        steps, count = Steps(advance, pace.graphs), rows
         for step in range(1, limit + 1):
             steps(count, pace.round_up(step))
             if step % pace.look:
@@ -140,7 +162,7 @@ class Sampler:
                     tensor[:left] = tensor[kept]
                 count = left
 
-        return self._finish(rows, samples, heads, group, written.cpu(), logprobs.cpu(), seed)
+        return written.cpu(), logprobs.cpu()
 
     def _finish(
         self,
@@ -216,16 +238,29 @@ class Sampler:
         Guided logits are `uncond + guidance * (cond - uncond)` of the image head. The recorded
         log-probabilities are those of the distribution that acted.
         """
-        policy, decoder, pace, device = self.policy, self.decoder, self.pace, self.decoder.device
-        count, places, guided = len(chains.texts), policy.image_tokens, guidance != 1.0
+        places = self.policy.image_tokens
         noise = uniforms(chains.seed, chains.prompts, chains.sample_ids, "image", places)
-
         # Everything but <begin_of_image> is prefilled; it is the first step's input. Rows stand in
         # order of length, so that few of them carry the padding of much longer ones.
         pairs = zip(chains.prompt_ids, chains.token_ids, strict=True)
         texts = [torch.cat(pair)[:-1] for pair in pairs]
         order = torch.tensor([len(ids) for ids in texts]).argsort()
-        texts, noise = [texts[row] for row in order], noise[order].to(device)
+        image_ids = torch.empty(len(texts), places, dtype=torch.long)
+        logprobs = torch.empty(len(texts), places)
+        for rows in order.split(self.at_once or len(texts)):
+            some = [texts[row] for row in rows]
+            drawn = self._draw(some, noise[rows], guidance, temperature)
+            image_ids[rows], logprobs[rows] = drawn
+        return Rollout(chains, image_ids, logprobs, guidance)
+
+    def _draw(
+        self, texts: list[Tensor], noise: Tensor, guidance: float, temperature: float
+    ) -> tuple[Tensor, Tensor]:
+        """An image behind each of `texts`, sorted by length, all at once, by noise [rows, I]:
+        token ids, int64, and log-probabilities, float32, [rows, I]."""
+        policy, decoder, pace, device = self.policy, self.decoder, self.pace, self.decoder.device
+        count, places, guided = len(texts), policy.image_tokens, guidance != 1.0
+        noise = noise.to(device)
         prefilled = torch.tensor([len(ids) for ids in texts])
         room, multiple = pace.round_up(places), min(pace.span, 8)
         caches = [
@@ -263,8 +298,7 @@ class Sampler:
         steps = Steps(advance, pace.graphs)
         for step in range(1, places + 1):
             steps(count, pace.round_up(step))
-        back = order.argsort()
-        return Rollout(chains, image_ids.cpu()[back], logprobs.cpu()[back], guidance)
+        return image_ids.cpu(), logprobs.cpu()
 
     def _encode(self, prompt: Prompt, limit: int) -> Tensor:
         if not prompt.text.strip():
@@ -321,54 +355,3 @@ def smaller(rows: int, alive: int, halve: bool) -> int:
     while (rows + 1) // 2 >= alive and rows > 1:
         rows = (rows + 1) // 2
     return rows
-
-
-def uniforms(
-    seed: int, prompts: Sequence[Prompt], samples: Sequence[int], stage: str, steps: int
-) -> Tensor:
-    """Noise in [0, 1), float64 [rows, steps], each row keyed by (seed, prompt, sample, stage)."""
-    rows = []
-    for prompt, sample in zip(prompts, samples, strict=True):
-        key = hashlib.blake2b(f"{seed}/{sample}/{stage}/{prompt.text}".encode(), digest_size=16)
-        generator = np.random.Generator(np.random.Philox(key=int.from_bytes(key.digest())))
-        rows.append(generator.random(steps))
-    return torch.from_numpy(np.stack(rows))
-
-
-def draw(logits: Tensor, noise: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
-    """One token a row by inverting the cumulative distribution at `noise`.
-
-    logits float32 [B, V]; noise float64 [B] in [0, 1). Returns ids int64 [B] and their
-    log-probabilities float32 [B]. Temperature 0 takes the likeliest token, and its log-probability
-    at temperature 1.
-    """
-    if temperature not in (0, 1):
-        logits = logits / temperature
-    logits = logits - logits.amax(dim=-1, keepdim=True)
-    # Clamped, because numbers below float32's normal range are slow on a CPU. Nothing is lost:
-    # noise of 53 bits does not meet e^-80.
-    mass = logits.clamp_min(-80).exp_()
-    greedy = temperature == 0
-    ids = logits.argmax(dim=-1, keepdim=True) if greedy else invert(mass, noise[:, None])
-    logprobs = logits.gather(1, ids) - mass.sum(dim=-1, keepdim=True).log()
-    return ids.squeeze(1), logprobs.squeeze(1)
-
-
-def invert(mass: Tensor, noise: Tensor) -> Tensor:
-    """Where the cumulative sum of mass (float32 [B, V]) passes `noise` (float64 [B, 1]) of its
-    total: int64 [B, 1].
-
-    In two levels of about sqrt(V), so that a large vocabulary is summed once and never scanned in
-    double precision: first the block, then the place in it.
-    """
-    size = 1 << (mass.shape[1].bit_length() // 2)
-    blocks = F.pad(mass, (0, -mass.shape[1] % size)).view(len(mass), -1, size)
-    sums = blocks.sum(dim=-1, dtype=torch.float64)
-    passed = sums.cumsum(-1)
-    target = noise * passed[:, -1:]
-    block = torch.searchsorted(passed, target, right=True).clamp_max(sums.shape[1] - 1)
-    target = target - (passed - sums).gather(1, block)
-    inside = blocks.gather(1, block[..., None].expand(-1, -1, size)).squeeze(1).double().cumsum(-1)
-    # Rounding may lift the rest to the block's total, behind which there are only empty places.
-    target = torch.minimum(target, inside[:, -1:] * (1 - 1e-15))
-    return block * size + torch.searchsorted(inside, target, right=True)

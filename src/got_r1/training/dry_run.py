@@ -79,8 +79,10 @@ def remedies(estimate: Estimate, *, batch: bool = True) -> str:
             ways.append("scale.micro_tokens")
             ways.append("scale.checkpoint_activations=true")
     elif batch and estimate.peak.name != "optimizer":
-        ways.append("fewer rl.prompts or a smaller rl.group")
-        if estimate.peak.name != "pixels":
+        if estimate.peak.name == "pixels":
+            ways.append("fewer rl.prompts or a smaller rl.group")
+        else:
+            ways.append("fewer samples at once (scale.rollout_batch)")
             ways.append("a lower rollout.chain_limit")
     if full and estimate.stage != "vq":
         ways.append("LoRA (model.lora.rank=32)")

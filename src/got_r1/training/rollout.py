@@ -100,10 +100,12 @@ def roll_out(
 
     The chain is complete before the first image token: the judge reads the chains while the
     images are drawn, and looks at the images as soon as they are there, though it may still be
-    reading. So a step costs its sampling and the judging that is not hidden behind it.
+    reading. So a step costs its sampling and the judging that is not hidden behind it. With
+    `scale.rollout_batch` all chains are written, part by part, before the first image is drawn, so
+    that the judge reads behind all the drawing there is.
     """
     settings, group = recipe.rollout, recipe.rl.group
-    sampler = Sampler(policy)
+    sampler = Sampler(policy, at_once=recipe.scale.rollout_batch)
     start = time.perf_counter()
     written = sampler.write_chains(
         prompts,
