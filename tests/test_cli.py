@@ -316,6 +316,16 @@ def test_a_folder_resumes_with_its_own_arguments_only(model, printed, refused, t
     assert "prompt 1 was" in refused([*argv, "--resume"])
 
 
+def test_prompts_that_stand_twice_are_told(model, capsys, tmp_path):
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("a red star\ntwo towers\na red star\n")
+    argv = ["sample", "--model", model, "--prompts", prompts, "--out", tmp_path / "out"]
+    assert main([str(word) for word in [*argv, "--chain-limit", 5, "--json"]]) == 0
+    assert "1 of 3 prompts stand in the file before" in capsys.readouterr().err
+    first, other, again = ((tmp_path / "out" / f"00{i}.png").read_bytes() for i in range(3))
+    assert first == again != other
+
+
 def test_a_chain_that_is_no_plan_is_refused(refused, tmp_path):
     (tmp_path / "chain.txt").write_text("A <|obj_start|>star<|obj_end|> shines.")
     sentence = refused(sample_argv("m", tmp_path / "out", "--chain", tmp_path / "chain.txt"))
@@ -334,7 +344,9 @@ def test_the_speed_is_told_beside_the_result(model, capsys, tmp_path):
     assert re.match(r"sampling image 1/1  ETA 0:00  images/s [\d.]+\n$", capsys.readouterr().err)
 
 
-@pytest.mark.parametrize("setting", [{"guidance_scale": 0.5}, {"temperature": -1.0}])
+@pytest.mark.parametrize(
+    "setting", [{"guidance_scale": 0.5}, {"temperature": -1.0}, {"max_new_tokens": 0.5}]
+)
 def test_a_models_own_settings_must_make_sense(model, refused, tmp_path, setting):
     own = tmp_path / "model"
     shutil.copytree(model, own)

@@ -151,6 +151,11 @@ def test_a_chain_has_the_official_room_or_what_the_context_leaves(
     monkeypatch.setattr(config, "max_position_embeddings", 16384)
     assert chain_limit(policy, PROMPTS, None) == 600
     assert chain_limit(policy, PROMPTS, 7) == 7
+    own = policy.model.generation_config
+    monkeypatch.setattr(own, "max_new_tokens", 30)  # a model may carry the limit of its training
+    assert chain_limit(policy, PROMPTS, None) == 30
+    assert chain_limit(policy, PROMPTS, 50) == 50
+    monkeypatch.setattr(own, "max_new_tokens", 50)
     prompt = max(len(policy.encode_prompt(prompt.text)) for prompt in PROMPTS)
     monkeypatch.setattr(config, "max_position_embeddings", prompt + policy.image_tokens + 41)
     assert chain_limit(policy, PROMPTS, None) == 40

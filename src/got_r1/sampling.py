@@ -299,8 +299,8 @@ def sample(
 def chain_limit(
     policy: Policy, prompts: Sequence[Prompt], asked: int | None, chain_text: str | None = None
 ) -> int:
-    """The longest chain in tokens: what was asked for, else the official 600 or, in a small model,
-    what its context leaves beside the longest prompt and the image.
+    """The longest chain in tokens: what was asked for; else the model's own limit, else the
+    official 600, and no more than its context leaves beside the longest prompt and the image.
 
     Raises BadInput where the model has no room for prompt and chain.
     """
@@ -315,7 +315,8 @@ def chain_limit(
             f"the prompt {longest[:60]!r} leaves {max(0, room)} tokens of the model's context for "
             f"a chain of {needed}; shorten the prompt or the chain (--chain-limit)."
         )
-    return asked or min(OFFICIAL_CHAIN_LIMIT, max(1, room - 1))
+    usual = policy.model.generation_config.max_new_tokens or OFFICIAL_CHAIN_LIMIT
+    return asked or min(usual, max(1, room - 1))
 
 
 def fingerprint(policy: Policy) -> str:

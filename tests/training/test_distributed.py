@@ -32,6 +32,7 @@ from got_r1.training.distributed import (
     ALONE,
     Ranks,
     check_division,
+    load_share,
     processes,
     spread,
     whole_weights,
@@ -51,7 +52,7 @@ SEED = 1
 
 def ready(recipe: Recipe, ranks: Ranks) -> Policy:
     """The recipe's policy as `train` makes it."""
-    policy = load_policy(recipe.model.path, getattr(torch, recipe.model.dtype))
+    policy = load_share(recipe.model, recipe.scale, ranks)
     torch.manual_seed(0)
     policy.prepare_training(recipe.model.lora)
     for name, parameter in policy.trainable().items():
@@ -132,8 +133,10 @@ def main(folder: Path) -> None:
     with processes(cases["lora"].scale) as ranks:
         batch = sft_batch(load_policy(cases["lora"].model.path))
         for name, recipe in cases.items():
+            loaded = load_share(recipe.model, recipe.scale, ranks)
+            read = ranks.gather(loaded.model.lm_head.weight.device.type)
             samples, metrics, policy = rl_step(recipe, ranks)
-            found: dict[str, Any] = {"engine": type(policy.engine).__name__}
+            found: dict[str, Any] = {"engine": type(policy.engine).__name__, "read": read}
             found |= {"rl": weights(policy), "rl metrics": metrics}
             if samples:
                 rollout = Samples.join(samples).rollout
@@ -213,6 +216,8 @@ def test_two_processes_learn_what_one_learns(
 ) -> None:
     found = torch.load(two / f"{case}.pt", weights_only=False)
     assert found["engine"] == engine
+    # Weights that will be divided are read by one process.
+    assert found["read"] == ["cpu", "cpu" if case == "lora" else "meta"]
     start = weights(ready(cases[case], ALONE))
 
     samples, metrics, policy = rl_step(cases[case], ALONE)

@@ -30,7 +30,8 @@ def register(subparsers: Any) -> None:
     what.add_argument(
         "--prompts",
         metavar="FILE",
-        help="UTF-8 text, a prompt a line, or .jsonl with a column 'prompt'",
+        help="UTF-8 text, a prompt a line, or .jsonl with a column 'prompt'; a prompt that stands "
+        "twice gets the same images twice",
     )
     one.add_argument(
         "--n", type=at_least(1), default=1, metavar="N", help="chains for each prompt (1)"
@@ -73,7 +74,7 @@ def register(subparsers: Any) -> None:
         "--chain-limit",
         type=at_least(1),
         metavar="TOKENS",
-        help="longest chain (600, or what a small model's context leaves)",
+        help="longest chain (the model's own, else 600; no more than its context leaves)",
     )
     one.add_argument(
         "--batch",
@@ -169,12 +170,24 @@ def sample(args: argparse.Namespace) -> None:
         planner=planner,
         quiet=args.json,
     )
+    tell_repeats(prompts)
     names = [str(image) for image in done.images]
     speed = done.drawn / done.seconds if done.drawn else None
     facts = {"drawn": done.drawn, "seconds": done.seconds, "images_per_second": speed}
     if planner is not None:
         facts |= {"unread_prompts": unread(prompts, args)}
     show(args, {"files": names, **facts}, "\n".join(names))
+
+
+def tell_repeats(prompts: Sequence[Prompt]) -> None:
+    """Says on stderr where prompts stand twice: a sample's noise knows its prompt, not its line."""
+    repeats = len(prompts) - len({prompt.text for prompt in prompts})
+    if repeats:
+        print(  # noqa: T201
+            f"{repeats} of {len(prompts)} prompts stand in the file before, and got the same "
+            "images again; several images of a prompt come with --n.",
+            file=sys.stderr,
+        )
 
 
 def unread(prompts: Sequence[Prompt], args: argparse.Namespace) -> int:

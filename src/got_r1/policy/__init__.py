@@ -36,20 +36,19 @@ def load_policy(path: str | Path, dtype: torch.dtype | None = None) -> Policy:
         model = JanusForConditionalGeneration.from_pretrained(
             folder,
             dtype=dtype or torch.float32,
-            # The CPU's fused attention is slow in its backward pass (0.44 s against 0.58 s for a
-            # whole SFT step of 16 short sequences).
-            attn_implementation="sdpa" if torch.cuda.is_available() else "eager",
+            attn_implementation=attention(),
             local_files_only=True,
         )
         processor = JanusProcessor.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
         raise BadInput(cannot_load(folder, error)) from error
     unit_codebook(model.model.vqmodel)
     return Policy(model.eval(), processor)
 
 
-def load_encoder(path: str | Path) -> Policy:
-    """Loads what turns triples into tokens: the processor and the VQ, in float32.
+def load_encoder(path: str | Path, dtype: torch.dtype | None = None) -> Policy:
+    """Loads a policy's processor and VQ alone, as `dtype` (float32 unless given): what turns
+    triples into tokens, and what a process needs of a file whose weights others give it.
 
     All other weights stay on the meta device, so a 7B model takes no more memory than a 1B one.
     Raises BadInput as `load_policy` does.
@@ -62,24 +61,33 @@ def load_encoder(path: str | Path) -> Policy:
 
     from got_r1.policy.janus import Policy
 
-    prefix = "model.vqmodel."
+    prefix, dtype = "model.vqmodel.", dtype or torch.float32
     try:
         with torch.device("meta"):
             model = JanusForConditionalGeneration(
                 JanusConfig.from_pretrained(folder, local_files_only=True)
             )
+        model.to(dtype).set_attn_implementation(attention())
         processor = JanusProcessor.from_pretrained(folder, local_files_only=True)
         state = {}
         for file in sorted(folder.glob("model*.safetensors")):
             with safe_open(file, "pt") as tensors:
                 for name in tensors.keys():  # noqa: SIM118 (it is no mapping)
                     if name.startswith(prefix):
-                        state[name.removeprefix(prefix)] = tensors.get_tensor(name).float()
+                        state[name.removeprefix(prefix)] = tensors.get_tensor(name).to(dtype)
         model.model.vqmodel.load_state_dict(state, assign=True)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
         raise BadInput(cannot_load(folder, error)) from error
     unit_codebook(model.model.vqmodel)
     return Policy(model.eval(), processor)
+
+
+def attention() -> str:
+    """The library's attention to use here: the CPU's fused one is slow in its backward pass (0.44 s
+    against 0.58 s for a whole SFT step of 16 short sequences)."""
+    import torch
+
+    return "sdpa" if torch.cuda.is_available() else "eager"
 
 
 def unit_codebook(vq: JanusVQVAE) -> None:

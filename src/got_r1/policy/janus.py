@@ -301,6 +301,7 @@ class Policy:
         settings = self.model.generation_config
         settings.guidance_scale = rollout.guidance
         settings.temperature = rollout.image_temperature
+        settings.max_new_tokens = rollout.chain_limit  # the library's name for a text's limit
         settings.do_sample = True
 
     def save(self, folder: Path, dtype: torch.dtype | None = None) -> None:

@@ -29,10 +29,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor import distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from got_r1.config import ModelSection, ScaleSection
 from got_r1.errors import BadInput, GotR1Error, RunFailed
+from got_r1.policy import load_encoder, load_policy
 from got_r1.policy.janus import Policy, Replay, TokenBatch, acting_parts
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "Ranks",
     "check_division",
     "gradients_together",
+    "load_share",
     "processes",
     "spread",
     "whole_weights",
@@ -214,6 +217,27 @@ class Replayer(nn.Module):
         return Replay(*(part.clone() for part in replay))  # FSDP2 warns of views
 
 
+def sharding(model: ModelSection, scale: ScaleSection) -> str:
+    """'ddp' or 'fsdp': how several processes hold the weights."""
+    if scale.sharding != "auto":
+        return scale.sharding
+    return "ddp" if model.lora.rank else "fsdp"
+
+
+def load_share(model: ModelSection, scale: ScaleSection, ranks: Ranks) -> Policy:
+    """The policy of `model.path`, as far as this rank has to read it itself.
+
+    Where weights will be divided, the first rank alone reads them, so that a machine's memory holds
+    them once. The others have shapes and the VQ until `spread` gives them their shards.
+    """
+    dtype = getattr(torch, model.dtype)
+    if ranks.size == 1 or sharding(model, scale) == "ddp":
+        return load_policy(model.path, dtype)
+    read: list[Policy] = []
+    ranks.first(lambda: read.append(load_policy(model.path, dtype)))
+    return read[0] if read else load_encoder(model.path, dtype)
+
+
 def spread(
     policy: Policy, model: ModelSection, scale: ScaleSection, ranks: Ranks, *, autocast: bool
 ) -> None:
@@ -223,11 +247,8 @@ def spread(
     """
     if scale.checkpoint_activations:
         checkpoint_activations(policy)
-    kind = scale.sharding
-    if kind == "auto":
-        kind = "ddp" if policy.adapter is not None else "fsdp"
     policies = [one for one in (policy, policy.frozen_reference) if one is not None]
-    if dist.is_initialized() and kind == "fsdp":
+    if dist.is_initialized() and sharding(model, scale) == "fsdp":
         for one in policies:
             one.engine = shard(one, ranks, autocast or model.dtype == "bfloat16")
             for part in one.pixel_parts():
@@ -241,20 +262,41 @@ def spread(
 
 def shard(policy: Policy, ranks: Ranks, low_precision: bool) -> nn.Module:
     """FSDP2: each decoder layer a unit, all else that acts the root. With `low_precision` weights
-    are gathered and multiplied in bfloat16; shards and the sums of gradients keep float32."""
+    are gathered and multiplied in bfloat16; shards and the sums of gradients keep float32.
+
+    The weights are those of the first rank, whatever the others hold (`load_share`)."""
     mesh = init_device_mesh(ranks.device.type, (ranks.size,))
     precision = MixedPrecisionPolicy()
     if low_precision:
         precision = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
     replayer = Replayer(policy)
+    read = {name: p.detach() for name, p in replayer.named_parameters()} if ranks.main else {}
     for layer in policy.model.model.language_model.layers:
         fully_shard(layer, mesh=mesh, mp_policy=precision)
     root = fully_shard(replayer, mesh=mesh, mp_policy=precision)
+    if ranks.size > 1:
+        give_out(read, root, ranks)
     # FSDP2 takes the first module that is called for the root, and sampling calls layers alone. The
     # root stays gathered after a call, but the optimizer has to find shards.
     replayer(None)
     root.reshard()
     return replayer
+
+
+@torch.no_grad()
+def give_out(read: dict[str, Tensor], root: nn.Module, ranks: Ranks) -> None:
+    """Fills the shards of all ranks with what the first one `read`, a tensor at a time."""
+    if not ranks.main:
+        root.to_empty(device=ranks.device)
+    for name, parameter in root.named_parameters():
+        # To the others it only says the shape.
+        tensor = read[name] if ranks.main else torch.empty(parameter.shape, dtype=parameter.dtype)
+        given = distribute_tensor(
+            tensor.to(ranks.device), parameter.device_mesh, parameter.placements
+        )
+        parameter.to_local().copy_(given.to_local())
+    for buffer in root.buffers():
+        dist.broadcast(buffer, 0)
 
 
 def checkpoint_activations(policy: Policy) -> None:

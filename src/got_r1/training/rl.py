@@ -20,7 +20,6 @@ from got_r1.benchmarks.base import Sample, evaluate, load_benchmark
 from got_r1.config import Recipe, RLSection
 from got_r1.errors import RunFailed
 from got_r1.judges import load_judge
-from got_r1.policy import load_policy
 from got_r1.policy.janus import Policy, Replay, TokenBatch
 from got_r1.records import JudgeFailure, Rollout, Verdict
 from got_r1.report.build import build_report
@@ -31,6 +30,7 @@ from got_r1.training.distributed import (
     Ranks,
     check_division,
     gradients_together,
+    load_share,
     processes,
     spread,
     whole_weights,
@@ -56,7 +56,7 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
         judge = load_judge(recipe.judge, cache_folder(recipe))
         rewards.check_judge(judge, recipe.reward)
         prompts = load_prompts(recipe.data, quiet or not ranks.main)
-        policy = load_policy(recipe.model.path, getattr(torch, recipe.model.dtype))
+        policy = load_share(recipe.model, recipe.scale, ranks)
         seed_step(recipe.run.seed, 0)  # adapters begin at random
         policy.prepare_training(recipe.model.lora)
         policy.freeze_reference()

@@ -11,12 +11,13 @@ from got_r1.data import open_data
 from got_r1.data.base import Source
 from got_r1.data.prepare import prepare
 from got_r1.data.tokens import Tokens
-from got_r1.policy import load_encoder, load_policy
+from got_r1.policy import load_encoder
 from got_r1.policy.janus import Policy, TokenBatch
 from got_r1.training.distributed import (
     ALONE,
     Ranks,
     gradients_together,
+    load_share,
     processes,
     spread,
 )
@@ -33,7 +34,7 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
     """Trains `model.path` by `recipe.sft`; returns a summary with the folder of the model."""
     section = recipe.sft
     with processes(recipe.scale) as ranks:
-        policy = load_policy(recipe.model.path, getattr(torch, recipe.model.dtype))
+        policy = load_share(recipe.model, recipe.scale, ranks)
         data = open_data(policy, recipe)
         seed_step(recipe.run.seed, 0)  # adapters begin at random
         policy.prepare_training(recipe.model.lora)
