@@ -105,11 +105,12 @@ def main() -> None:
             f"{statistics.median(peaks[name]) / 2**20:>10.0f}"
         )
     for name in ("alone", "batched"):
-        ratios = [a / b for a, b in zip(rates["ours"], rates[name], strict=True)]
-        print(
-            f"ours is {statistics.median(ratios):.2f} x {name} "
-            f"({min(ratios):.2f} .. {max(ratios):.2f} in {args.rounds} rounds)"
-        )
+        for what, found in (("images/s", rates), ("peak memory", peaks)):
+            ratios = [a / max(b, 1) for a, b in zip(found["ours"], found[name], strict=True)]
+            print(
+                f"ours has {statistics.median(ratios):.2f} x the {what} of {name} "
+                f"({min(ratios):.2f} .. {max(ratios):.2f} in {args.rounds} rounds)"
+            )
     report_bound(policy, rows, settings, args.rounds, clock)
 
 

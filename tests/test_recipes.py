@@ -85,6 +85,7 @@ def test_sizes_differ_in_nothing_but_names_and_memory() -> None:
     small, large = (load_recipe(RECIPES / f"janus_{size}.yaml").model_dump() for size in SIZES)
     large["run"]["dir"], large["model"]["path"] = small["run"]["dir"], small["model"]["path"]
     large["rl"]["micro_batch"] = small["rl"]["micro_batch"]
+    large["scale"]["rollout_batch"] = small["scale"]["rollout_batch"]
     assert small == large
 
 

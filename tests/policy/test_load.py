@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 import torch
 
 from got_r1.chain import TAGS
+from got_r1.commands.models import rollout_settings
+from got_r1.config import RolloutSection
 from got_r1.errors import BadInput
 from got_r1.policy import SHIPPED, load_policy
 from got_r1.policy.janus import Policy, TokenBatch
+from got_r1.records import Prompt
 
 
 def batch_of(policy: Policy) -> TokenBatch:
@@ -46,6 +50,16 @@ def test_adapters_are_merged_into_what_is_saved(lora_policy: Policy, tmp_path: P
     torch.testing.assert_close(image_logprobs(load_policy(tmp_path)), after, atol=1e-4, rtol=0)
     with lora_policy.reference() as reference:
         torch.testing.assert_close(image_logprobs(reference), before)
+
+
+def test_a_saved_policy_carries_how_it_was_trained_to_be_sampled(
+    own_policy: Policy, tmp_path: Path
+) -> None:
+    trained = RolloutSection(chain_limit=33, image_temperature=0.5, guidance=2.0)
+    own_policy.carry_sampling(trained)
+    own_policy.save(tmp_path)
+    args = Namespace(model=tmp_path, guidance=None)
+    assert rollout_settings(load_policy(tmp_path), [Prompt("two towers")], args) == trained
 
 
 def test_the_frozen_copy_stays_what_it_was(own_policy: Policy) -> None:

@@ -21,6 +21,7 @@ from got_r1.policy import load_policy
 from got_r1.policy.janus import Policy, TokenBatch
 from got_r1.policy.official_sizes import official_sizes
 from got_r1.policy.sampler import Sampler
+from got_r1.recipe_file import load_recipe
 from got_r1.records import Prompt
 from got_r1.training import memory
 from got_r1.training.distributed import checkpoint_activations
@@ -261,8 +262,9 @@ def live_bytes(monkeypatch: pytest.MonkeyPatch) -> Any:
     return LiveBytes
 
 
+@pytest.mark.parametrize("at_once", [0, 4])
 def test_the_phases_of_a_step_against_living_tensors(
-    make_recipe: MakeRecipe, model_folder: Path, live_bytes: Any
+    make_recipe: MakeRecipe, model_folder: Path, live_bytes: Any, at_once: int
 ) -> None:
     """Peaks of the phases: every tensor alive is counted at every operation."""
     recipe = make_recipe(
@@ -270,6 +272,7 @@ def test_the_phases_of_a_step_against_living_tensors(
         model={"lora": {"rank": 4}},
         rl={"prompts": 4, "group": 4, "micro_batch": 4},
         data={"prompts": ""},
+        scale={"rollout_batch": at_once},
     )
     found = {phase.name: phase for phase in estimate(recipe, "rl", gpu=False).phases}
     policy = load_policy(model_folder)
@@ -288,7 +291,7 @@ def test_the_phases_of_a_step_against_living_tensors(
             peaks[name] = live.peak
             live.reset_peak()
 
-        sampler = Sampler(policy)
+        sampler = Sampler(policy, at_once=at_once)
         limit = recipe.rollout.chain_limit
         prompts = [Prompt(f"a photo of a red star, number {i}, and nothing else") for i in range(4)]
         written = sampler.write_chains(prompts, 4, seed=0, limit=limit)
@@ -392,6 +395,35 @@ def test_the_cache_of_a_rollout() -> None:
     )
     alone = estimate(unguided, "rl", gpu=True)
     assert sum_of(alone, "images", "key-value cache") == token * 128 * (672 + 576)
+
+
+def test_parts_of_a_rollout_hold_their_own_cache_alone() -> None:
+    recipes = [
+        official("janus-pro-1b", model={"dtype": "bfloat16"}, scale={"rollout_batch": at_once})
+        for at_once in (0, 48, 1000)
+    ]
+    whole, parts, more = (estimate(recipe, "rl", gpu=True) for recipe in recipes)
+    token = 24 * 2 * 2048 * 2
+    slots = 48 * (672 + 576) + 48 * 576 + 665
+    assert sum_of(parts, "images", "key-value cache") == token * slots
+    assert 128 * sum_of(parts, "chains", "key-value cache") == 48 * sum_of(
+        whole, "chains", "key-value cache"
+    )
+    for phase in ("pixels", "update", "optimizer"):
+        assert held(parts, phase) == held(whole, phase)
+    assert parts.work == whole.work
+    assert more.phases == whole.phases, "no more are drawn than there are"
+
+
+def test_the_7b_recipe_is_for_one_gpu_of_80_gb() -> None:
+    recipe = Path(RECIPE).with_name("janus_7b.yaml")
+    settings = ["model.path=janus-pro-7b", "data.prompts=icons", "data.held_out="]
+    card = 80 * 10**9
+    found = estimate(load_recipe(recipe, settings), "rl", gpu=True)
+    assert found.peak.total < card
+    together = estimate(load_recipe(recipe, [*settings, "scale.rollout_batch=0"]), "rl", gpu=True)
+    assert together.peak.total > 1.5 * card
+    assert "fewer samples at once (scale.rollout_batch)" in verdict(together, card)
 
 
 # -- too little room -------------------------------------------------------------------------------
