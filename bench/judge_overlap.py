@@ -32,8 +32,8 @@ import torch
 
 from got_r1 import rewards
 from got_r1.config import Recipe
-from got_r1.judges.openai_api import OpenAIJudge
 from got_r1.judges.settings import MLLMSettings, OpenAISettings
+from got_r1.judges.worker import WorkerJudge
 from got_r1.policy import load_policy
 from got_r1.policy.janus import Policy
 from got_r1.policy.sampler import Sampler
@@ -91,7 +91,7 @@ def draw(policy: Policy, prompts: Sequence[Prompt], recipe: Recipe, seed: int) -
 
 
 def one_round(
-    policy: Policy, judge: OpenAIJudge, prompts: Sequence[Prompt], recipe: Recipe, seed: int
+    policy: Policy, judge: WorkerJudge, prompts: Sequence[Prompt], recipe: Recipe, seed: int
 ) -> tuple[float, ...]:
     """Seconds in the order of `COLUMNS`, and the ratio."""
     samples = roll_out(policy, judge, prompts, recipe, seed)
@@ -125,7 +125,7 @@ def main() -> None:
     prompts = load_prompts(recipe.data, quiet=True).draw(recipe.rl.prompts, 0)
     with server() as (url, delay):
         settings = OpenAISettings(model="fixed", urls=[url], concurrency=args.concurrency)
-        judge = OpenAIJudge(settings, MLLMSettings())
+        judge = WorkerJudge(settings, MLLMSettings())
         sampling = one_round(policy, judge, prompts, recipe, seed=0)[0]  # warms up
         sampling = one_round(policy, judge, prompts, recipe, seed=0)[0]
         # Short against drawing, on the edge, as long as all sampling, and too long to hide.

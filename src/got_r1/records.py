@@ -138,21 +138,27 @@ class Verdict:
 
     `score` in [0, 1]; for a grounding ask it is None and `found` holds the located boxes (the
     rewards turn them into an IoU). `reasoning` is the evidence shown to people, `reply` the raw
-    answer where there is one.
+    answer where there is one. `tokens`: how many the judge wrote for this ask, unreadable replies
+    included; None where it writes none, or does not say. A cached answer tells what it took once.
     """
 
     score: float | None
     found: tuple[FoundObject, ...] = ()
     reasoning: str = ""
     reply: str = ""
+    tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class JudgeFailure:
-    """The judge could not answer. Never a score: the sample leaves its group and is counted."""
+    """The judge could not answer. Never a score: the sample leaves its group and is counted.
+
+    `reply` is the last one that could not be read, `tokens` as a `Verdict`'s.
+    """
 
     reason: str
     reply: str = ""
+    tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

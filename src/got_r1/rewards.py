@@ -195,7 +195,8 @@ def _checked(ask: Ask, answer: Verdict | JudgeFailure) -> Verdict | JudgeFailure
     if isinstance(answer, JudgeFailure) or isinstance(ask, GroundingAsk):
         return answer
     if answer.score is None or not 0 <= answer.score <= 1:
-        return JudgeFailure(f"score {answer.score} is not a number in [0, 1]", answer.reply)
+        reason = f"score {answer.score} is not a number in [0, 1]"
+        return JudgeFailure(reason, answer.reply, answer.tokens)
     return answer
 
 

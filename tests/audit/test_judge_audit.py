@@ -195,6 +195,19 @@ def test_a_judge_that_answers_nothing():
     assert "it is out" in why["text"]
 
 
+def test_tokens_are_a_mean_over_those_that_tell_them_failures_too():
+    class Tells:
+        def judge(self, asks):
+            told = (Verdict(0.5, tokens=10), JudgeFailure("no", tokens=20), Verdict(0.5))
+            return [told[number % 3] for number, _ in enumerate(asks)]
+
+    audit = audit_judge(Tells(), terms=["r_pi"], pairs=3, batch=3)
+    result = audit["terms"]["r_pi"]["result"]
+    told = [(10, 20)[n % 3] for n in range(result["asks"]) if n % 3 < 2]
+    assert result["tokens"] == pytest.approx(np.mean(told))
+    assert audited("oracle")["terms"]["r_pi"]["result"]["tokens"] is None  # it writes none
+
+
 def test_lost_asks_stop_the_audit():
     class Loses:
         def judge(self, asks):

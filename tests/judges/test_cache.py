@@ -60,7 +60,9 @@ class Counting:
             elif "fail" in ask.prompt.text:
                 answers.append(JudgeFailure("as told"))
             else:
-                answers.append(Verdict(len(self.asked) / 1e9, reasoning="é\ud800", reply="{}"))
+                answers.append(
+                    Verdict(len(self.asked) / 1e9, reasoning="é\ud800", reply="{}", tokens=9)
+                )
         return answers
 
 

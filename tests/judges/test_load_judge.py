@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import builtins
+import importlib.util
 import re
-import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
+from got_r1 import judges
 from got_r1.chain import parse
 from got_r1.config import JudgeSection
 from got_r1.errors import BadInput, RunFailed
 from got_r1.judges import Judge, load_judge
 from got_r1.judges.cache import CachedJudge
 from got_r1.judges.mixture import Mixture, OneAtATime, term_of
-from got_r1.judges.openai_api import OpenAIJudge
 from got_r1.judges.oracle import OracleJudge
+from got_r1.judges.worker import WorkerJudge
 from got_r1.recipe_file import load_recipe
 from got_r1.records import (
     Ask,
@@ -48,9 +47,9 @@ KINDS: list[Ask] = [
 ]
 
 
-def served(judge: Judge) -> OpenAIJudge:
+def served(judge: Judge) -> WorkerJudge:
     assert isinstance(judge, CachedJudge)
-    assert isinstance(judge.inner, OpenAIJudge)
+    assert isinstance(judge.inner, WorkerJudge)
     return judge.inner
 
 
@@ -74,7 +73,6 @@ def answer(request: Request) -> Action:
 def test_a_served_model_is_named_with_its_urls(spec: str, model: str, urls: list[str]) -> None:
     judge = served(load_judge(spec))
     assert (judge.settings.model, judge.settings.urls) == (model, urls)
-    assert [one.url for one in judge.endpoints] == [url.rstrip("/") for url in urls]
 
 
 def test_the_wording_goes_by_the_models_name() -> None:
@@ -113,20 +111,16 @@ def test_a_spec_that_cannot_be_used_is_told(spec: str, told: str) -> None:
 
 
 def test_a_missing_client_is_told_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [n for n in sys.modules if n == "openai" or n.startswith("openai.")]:
-        monkeypatch.delitem(sys.modules, name)
-    for name in ("openai_api", "endpoints"):
-        monkeypatch.delitem(sys.modules, f"got_r1.judges.{name}", raising=False)
-    real = builtins.__import__
-
-    def without(name: str, *rest: Any) -> Any:
-        if name == "openai":
-            raise ModuleNotFoundError("No module named 'openai'", name="openai")
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    real = importlib.util.find_spec
+    monkeypatch.setattr(judges, "find_spec", lambda name: None if name == "openai" else real(name))
     with pytest.raises(BadInput, match=r"pip install 'got-r1\[judge\]'"):
         load_judge(f"openai:qwen@{URL}")
+
+
+def test_a_missing_key_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MY_KEY", raising=False)
+    with pytest.raises(BadInput, match="export MY_KEY="):
+        load_judge(write(tmp_path, f"openai: {{model: m, urls: {URL}, api_key_env: MY_KEY}}"))
 
 
 # -- the YAML file ---------------------------------------------------------------------------------
@@ -215,7 +209,7 @@ def test_the_file_of_the_manual_is_one(tmp_path: Path) -> None:
     judge = load_judge(write(tmp_path, text))
     assert isinstance(judge, Mixture)
     assert judge.judges.keys() == {"r_hps"}
-    assert len(served(judge.otherwise).endpoints) == 2
+    assert len(served(judge.otherwise).settings.urls) == 2
 
 
 # -- mixtures --------------------------------------------------------------------------------------

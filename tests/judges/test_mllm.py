@@ -188,18 +188,23 @@ def test_a_grounding_verdict_joins_what_was_found():
     heart, star = (FoundObject(name, Box(0, 0, 9, 9)) for name in ("heart", "star"))
     ask = GroundingAsk(TWO_HEARTS, IMAGE)
     both = verdict(
-        ask, [Verdict(None, (heart, heart), reply="a"), Verdict(None, (star,), reply="b")]
+        ask,
+        [
+            Verdict(None, (heart, heart), reply="a", tokens=5),
+            Verdict(None, (star,), reply="b", tokens=7),
+        ],
     )
-    assert both == Verdict(None, (heart, heart, star), "every planned object was found", "a\nb")
+    assert both == Verdict(None, (heart, heart, star), "every planned object was found", "a\nb", 12)
     none = verdict(ask, [Verdict(None), Verdict(None)])
-    assert none.found == ()
+    assert (none.found, none.tokens) == ((), None)
     assert none.reasoning == "not found: heart, star"
 
 
 def test_one_failure_fails_the_ask():
-    failure = JudgeFailure("cut off", "[")
-    assert verdict(GroundingAsk(TWO_HEARTS, IMAGE), [Verdict(None), failure]) is failure
-    assert verdict(SemanticAsk(PROMPT, CHAIN), [failure]) is failure
+    failure = JudgeFailure("cut off", "[", tokens=9)
+    assert verdict(SemanticAsk(PROMPT, CHAIN), [failure]) == failure
+    both = verdict(GroundingAsk(TWO_HEARTS, IMAGE), [Verdict(None, tokens=5), failure])
+    assert both == JudgeFailure("cut off", "[", tokens=14)  # what the ask took
 
 
 def test_r_hps_is_not_for_language_models():

@@ -238,6 +238,27 @@ def test_unreadable_replies_are_asked_again_with_another_seed_and_some_temperatu
     assert sent == [(0, 0.0), (1, 0.7), (2, 0.7)]
 
 
+def test_tokens_are_all_that_were_written_for_the_ask(build: Build) -> None:
+    """The scripted server says 10 a completion."""
+    with ScriptedServer(in_turn([Reply("?"), Status(500), score(3)])) as server:
+        assert only(build(server).judge([SEMANTIC])).tokens == 20
+    with ScriptedServer(lambda request: Reply("?")) as server:
+        failed = only(build(server, wording=MLLMSettings(retries_unreadable=2)).judge([SEMANTIC]))
+        assert isinstance(failed, JudgeFailure)
+        assert failed.tokens == 30
+    with ScriptedServer(lambda request: Reply("[]")) as server:
+        assert only(build(server).judge([GroundingAsk(CHAIN, IMAGE)])).tokens == 20  # two names
+
+
+@pytest.mark.parametrize("usage", [{}, None, [], {"completion_tokens": True}, "many"])
+def test_a_server_may_keep_its_count_to_itself(build: Build, usage: object) -> None:
+    body = {"choices": [{"message": {"content": '{"score": 7}'}}], "usage": usage}
+    with ScriptedServer(lambda request: Raw(json.dumps(body).encode())) as server:
+        answer = only(build(server).judge([SEMANTIC]))
+    assert isinstance(answer, Verdict)
+    assert answer.tokens is None
+
+
 def test_a_name_that_cannot_be_located_fails_the_ask(build: Build) -> None:
     def script(request: Request) -> Action:
         if "clock" in request.text:

@@ -99,8 +99,11 @@ def test_the_wording_suits_itself_to_the_model(qwen: Path, tmp_path: Path):
 def test_a_retry_is_another_reply_and_repeats_itself(qwen: Path):
     replies = []
     for retries in (0, 1, 2, 2):
-        (answer,) = load(qwen, retries_unreadable=retries).judge(ASKS[:1])
+        judge = load(qwen, retries_unreadable=retries)
+        (answer,) = judge.judge(ASKS[:1])
         assert isinstance(answer, JudgeFailure)
+        assert answer.tokens is not None
+        assert 1 + retries <= answer.tokens <= (1 + retries) * judge.wording.max_tokens
         replies.append(answer.reply)
     assert len(set(replies)) == 3
     assert replies[2] == replies[3]
@@ -227,6 +230,8 @@ def test_learned_replies_become_scores_and_boxes(taught: Path):
         assert isinstance(answer, Verdict), answer
         assert (answer.score, answer.found) == (expected.score, expected.found)
         assert answer.reply == "\n".join(replies)
+        tokenizer = judge.inputs.tokenizer
+        assert answer.tokens == sum(len(tokenizer(reply)["input_ids"]) + 1 for reply in replies)
         if expected.reasoning:
             assert answer.reasoning == expected.reasoning
 

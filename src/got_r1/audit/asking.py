@@ -80,5 +80,5 @@ def _scored(ask: Ask, answer: Verdict | JudgeFailure) -> tuple[float, Verdict | 
         return mean_iou(ask.chain, answer.found), answer
     if answer.score is None or not 0 <= answer.score <= 1:
         why = f"score {answer.score} is not a number in [0, 1]"
-        return float("nan"), JudgeFailure(why, answer.reply)
+        return float("nan"), JudgeFailure(why, answer.reply, answer.tokens)
     return answer.score, answer

@@ -13,7 +13,7 @@ from got_r1.audit.asking import Answers
 from got_r1.audit.cases import Asked, Curve, Pair, Suite
 from got_r1.audit.grounding import Grounding, measure_grounding
 from got_r1.audit.measures import NOTHING, Estimate, auc, mean, monotony
-from got_r1.records import JudgeFailure, Verdict
+from got_r1.records import JudgeFailure
 
 __all__ = ["Outcome", "Point", "Sameness", "TermResult", "measure"]
 
@@ -62,7 +62,7 @@ class TermResult:
     `curve`: kendall, spearman, strict and rising (see `measures.monotony`), means over curves;
     `points` the mean curves by kind. `persuasions`: share whose score rises, and the mean change.
     `is_constant`: every answered ask got the same score. `seconds`: wall time an ask, in batches.
-    `reply_characters`: mean length of the raw replies, None where there are none.
+    `tokens`: mean that the judge wrote for an ask, None where it tells none.
     """
 
     term: str
@@ -84,7 +84,7 @@ class TermResult:
     grounding: Grounding | None
     is_constant: bool
     seconds: float
-    reply_characters: float | None
+    tokens: float | None
 
 
 def measure(
@@ -104,7 +104,7 @@ def measure(
     whole = _outcome(suite.pairs, scores)
     better = dict.fromkeys(pair.better for pair in suite.pairs)
     worse = dict.fromkeys(pair.worse for pair in suite.pairs)
-    replies = [len(v.reply) for v in answers.verdicts if isinstance(v, Verdict) and v.reply]
+    tokens = [v.tokens for v in answers.verdicts if v.tokens is not None]
     return TermResult(
         term=suite.term,
         asks=len(suite.asked),
@@ -125,7 +125,7 @@ def measure(
         grounding=measure_grounding(suite.asked, answers) if suite.term == "r_ri" else None,
         is_constant=len(np.unique(scores[~np.isnan(scores)])) == 1,
         seconds=answers.seconds / max(1, len(suite.asked)),
-        reply_characters=float(np.mean(replies)) if replies else None,
+        tokens=float(np.mean(tokens)) if tokens else None,
     )
 
 

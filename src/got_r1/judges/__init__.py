@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from functools import cache as remembered
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -96,22 +97,20 @@ def _openai(spec: str, rest: str, file: JudgeFile | None, cache: Path | str | No
             raise BadInput("the judge file sets no openai.model or no openai.urls: give both")
     for url in settings.urls:
         _check_url(url)
-    try:
-        from got_r1.judges.openai_api import OpenAIJudge
-    except ModuleNotFoundError as error:
-        if error.name != "openai":
-            raise
+    if find_spec("openai") is None:
         raise BadInput(
             f"judge {spec!r} needs the client of OpenAI-compatible servers: "
             "pip install 'got-r1[judge]'"
-        ) from None
+        )
     from got_r1.judges.cache import CachedJudge
     from got_r1.judges.mllm import wording_version
+    from got_r1.judges.worker import WorkerJudge
 
+    settings.key()  # one that is missing is told here, not from another process
     wording = wording.suited_to(settings.model)
     # A model is known by its name, wherever it is served and however patiently it is asked.
     identity = ["openai", settings.model, settings.extra_body, wording_version(wording)]
-    return CachedJudge(OpenAIJudge(settings, wording), cache, json.dumps(identity))
+    return CachedJudge(WorkerJudge(settings, wording), cache, json.dumps(identity))
 
 
 def _transformers(spec: str, rest: str, file: JudgeFile | None, cache: Path | str | None) -> Judge:

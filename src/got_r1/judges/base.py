@@ -13,11 +13,12 @@ A judge is any object with one method, `judge`. To write your own:
    counted. It is never a score of 0, which would punish the policy for the judge's fault.
 4. Put the evidence into `reasoning` and the raw answer into `reply`: people read both in the
    report. Answer equal asks equally, so that a resumed run repeats itself.
-5. Two threads may ask at the same time: images are looked at as soon as they are drawn, while
-   chains may still be read. Where that will not do, hold a lock (`mixture.OneAtATime` is one).
+5. Several threads may ask at the same time: a step asks about its images as soon as they are
+   drawn, while its chains may still be read, and a mixture asks all its judges at once. Where that
+   will not do, hold a lock (`mixture.OneAtATime` is one). The contract test asks from two.
 
-Chains that reach a judge are well-formed: malformed ones score 0 without being asked about (see
-`got_r1.rewards`). `got_r1.judges.oracle` is the smallest complete example.
+Chains that reach a judge from `got_r1.rewards` are well-formed: malformed ones score 0 without
+being asked about. docs/judges.md has a complete judge in twenty lines.
 """
 
 from __future__ import annotations

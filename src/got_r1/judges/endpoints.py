@@ -51,10 +51,14 @@ class Unanswered(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a model replied; `cut_off` where the limit of tokens ended it."""
+    """What a model replied; `cut_off` where the limit of tokens ended it.
+
+    `tokens`: how many it wrote, None where the server does not say.
+    """
 
     text: str
     cut_off: bool
+    tokens: int | None
 
 
 @dataclass(eq=False, slots=True)
@@ -219,7 +223,9 @@ def _completion(answer: Any) -> Completion:
         raise ValueError(str(answer)) from None
     if not isinstance(text, str):
         raise ValueError(str(answer))
-    return Completion(text, cut_off)
+    usage = answer.get("usage")
+    tokens = usage.get("completion_tokens") if isinstance(usage, dict) else None
+    return Completion(text, cut_off, tokens if type(tokens) is int and tokens >= 0 else None)
 
 
 def _said(error: Exception) -> str:

@@ -26,8 +26,8 @@ import hashlib
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from importlib import resources
 from string import Template
@@ -60,6 +60,7 @@ __all__ = [
     "as_data",
     "question",
     "sent_size",
+    "total",
     "verdict",
     "wording_version",
 ]
@@ -125,9 +126,10 @@ def verdict(ask: Ask, answers: Sequence[Verdict | JudgeFailure]) -> Verdict | Ju
     """The answer to an ask from the answers to its questions, in order; one failure fails it."""
     if reason := _unanswerable(ask):
         return JudgeFailure(reason)
+    tokens = total([answer.tokens for answer in answers])
     for answer in answers:
         if isinstance(answer, JudgeFailure):
-            return answer
+            return replace(answer, tokens=tokens)
     verdicts = [answer for answer in answers if isinstance(answer, Verdict)]
     if not isinstance(ask, GroundingAsk):
         (only,) = verdicts
@@ -136,7 +138,13 @@ def verdict(ask: Ask, answers: Sequence[Verdict | JudgeFailure]) -> Verdict | Ju
     names = {item.name for item in found}
     missing = dict.fromkeys(p.name for p in ask.chain.objects if p.name not in names)
     reasoning = f"not found: {', '.join(missing)}" if missing else "every planned object was found"
-    return Verdict(None, found, reasoning, "\n".join(each.reply for each in verdicts))
+    return Verdict(None, found, reasoning, "\n".join(each.reply for each in verdicts), tokens)
+
+
+def total(tokens: Iterable[int | None]) -> int | None:
+    """The sum of what is known; None where nothing is."""
+    known = [count for count in tokens if count is not None]
+    return sum(known) if known else None
 
 
 def _unanswerable(ask: Ask) -> str:

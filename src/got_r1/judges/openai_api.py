@@ -11,19 +11,18 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
-import os
 import threading
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
 
-from got_r1.errors import BadInput
 from got_r1.judges.endpoints import Endpoint, Endpoints, Unanswered, connect
-from got_r1.judges.mllm import Question, question, verdict
+from got_r1.judges.mllm import Question, question, total, verdict
 from got_r1.judges.replies import Unreadable
 from got_r1.judges.settings import MLLMSettings, OpenAISettings
 from got_r1.records import Ask, JudgeFailure, Verdict
@@ -33,7 +32,6 @@ __all__ = ["OpenAIJudge"]
 T = TypeVar("T")
 Messages = list[dict[str, Any]]
 PACKERS = 2  # threads that draw, resize and pack
-PLACEHOLDER = "none"  # the client insists on a key; an endpoint that needs none ignores it
 
 
 class OpenAIJudge:
@@ -49,7 +47,7 @@ class OpenAIJudge:
 
     def __init__(self, settings: OpenAISettings, wording: MLLMSettings) -> None:
         self.settings, self.wording = settings, wording
-        key = api_key(settings)
+        key = settings.key()
         self._loop = LoopThread()
         self._endpoints = self._loop.run(self._connect(key))
         self._asks = asyncio.Semaphore(settings.concurrency)  # asks whose pictures are in memory
@@ -95,6 +93,7 @@ class OpenAIJudge:
     async def _reply(self, asked: Question, messages: Messages) -> Verdict | JudgeFailure:
         """The answer to one question; what cannot be read is asked again with another seed."""
         wording, reply, reason = self.wording, "", ""
+        tokens: int | None = None
         for attempt in range(wording.retries_unreadable + 1):
             request = {
                 "model": self.settings.model,
@@ -108,33 +107,16 @@ class OpenAIJudge:
                 try:
                     completion = await self._endpoints.complete(request)
                 except Unanswered as error:
-                    return JudgeFailure(error.reason, error.reply)
-            reply = completion.text
+                    return JudgeFailure(error.reason, error.reply, tokens)
+            reply, tokens = completion.text, total([tokens, completion.tokens])
             if completion.cut_off:
                 reason = f"it was cut off after {wording.max_tokens} tokens (wording.max_tokens)"
                 continue
             try:
-                return asked.read(reply)
+                return replace(asked.read(reply), tokens=tokens)
             except Unreadable as error:
                 reason = str(error)
-        return JudgeFailure(f"the reply cannot be read: {reason}", reply)
-
-
-def api_key(settings: OpenAISettings) -> str:
-    """The key out of the environment, or a placeholder.
-
-    Raises BadInput where the settings name a variable of their own that is not set: who names one
-    needs a key.
-    """
-    name = settings.api_key_env
-    if key := os.environ.get(name, ""):
-        return key
-    if "api_key_env" in settings.model_fields_set:
-        raise BadInput(
-            f"the judge's api_key_env is {name}, which is not set: export {name}=..., or leave the "
-            "setting out where the endpoint needs no key"
-        )
-    return PLACEHOLDER
+        return JudgeFailure(f"the reply cannot be read: {reason}", reply, tokens)
 
 
 def pack(ask: Ask, wording: MLLMSettings) -> list[tuple[Question, Messages]]:

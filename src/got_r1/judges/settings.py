@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from got_r1.config import Section
+from got_r1.errors import BadInput
 from got_r1.vision.settings import DetectorSettings, QualitySettings, SimilaritySettings
 
 __all__ = ["ExpertsSettings", "MLLMSettings", "OpenAISettings", "Scale", "TransformersSettings"]
@@ -118,6 +120,22 @@ class OpenAISettings(Section):
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
+
+    def key(self) -> str:
+        """The key out of the environment, or a placeholder: the client insists on one.
+
+        Raises BadInput where the settings name a variable of their own that is not set: who names
+        one needs a key.
+        """
+        name = self.api_key_env
+        if key := os.environ.get(name, ""):
+            return key
+        if "api_key_env" in self.model_fields_set:
+            raise BadInput(
+                f"the judge's api_key_env is {name}, which is not set: export {name}=..., or leave "
+                "the setting out where the endpoint needs no key"
+            )
+        return "none"
 
 
 class TransformersSettings(Section):

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -35,7 +36,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_
 
 from got_r1.errors import BadInput, RunFailed
 from got_r1.inputs import read_json
-from got_r1.judges.mllm import Question, question, verdict
+from got_r1.judges.mllm import Question, question, total, verdict
 from got_r1.judges.replies import Unreadable
 from got_r1.judges.settings import MLLMSettings, TransformersSettings
 from got_r1.records import Ask, JudgeFailure, Verdict
@@ -101,8 +102,10 @@ class TransformersJudge:
             for start in range(0, len(open_ones), self.settings.batch):
                 some = open_ones[start : start + self.settings.batch]
                 replies = self._reply([questions[n] for n in some], attempt)
-                for n, (reply, ended) in zip(some, replies, strict=True):
-                    answers[n] = self._read(questions[n], reply, ended)
+                for n, (reply, ended, count) in zip(some, replies, strict=True):
+                    earlier = answers[n].tokens if n in answers else None
+                    answer = self._read(questions[n], reply, ended)
+                    answers[n] = replace(answer, tokens=total([earlier, count]))
         return [answers[n] for n in range(len(questions))]
 
     def _read(self, asked: Question, reply: str, ended: bool) -> Verdict | JudgeFailure:
@@ -115,8 +118,8 @@ class TransformersJudge:
             return JudgeFailure(f"the reply cannot be read: {error}", reply)
 
     @torch.inference_mode()
-    def _reply(self, questions: Sequence[Question], attempt: int) -> list[tuple[str, bool]]:
-        """The reply to each question of one batch, and whether it came to its end."""
+    def _reply(self, questions: Sequence[Question], attempt: int) -> list[tuple[str, bool, int]]:
+        """The reply to each question of one batch, whether it came to its end, and its tokens."""
         inputs = self.inputs.prepare(questions).to(self.model.device, self.model.dtype)
         prompt = inputs["input_ids"].shape[1]
         temperature = self.wording.temperature_at(attempt)
@@ -136,10 +139,10 @@ class TransformersJudge:
             ) from None
         return [self._decode(row) for row in rows[:, prompt:].tolist()]
 
-    def _decode(self, tokens: list[int]) -> tuple[str, bool]:
+    def _decode(self, tokens: list[int]) -> tuple[str, bool, int]:
         end = next((place for place, token in enumerate(tokens) if token in self._ends), None)
         text = self.inputs.tokenizer.decode(tokens[:end], skip_special_tokens=True)
-        return text, end is not None
+        return text, end is not None, len(tokens) if end is None else end + 1
 
 
 def _model_type(folder: str) -> str:
