@@ -18,6 +18,7 @@ from got_r1.chain import parse
 from got_r1.errors import BadInput
 from got_r1.judges.openai_api import OpenAIJudge
 from got_r1.judges.settings import MLLMSettings, OpenAISettings
+from got_r1.judges.worker import WorkerJudge
 from got_r1.records import (
     Box,
     GroundingAsk,
@@ -344,8 +345,9 @@ def test_no_more_requests_are_open_than_allowed_and_order_is_kept(build: Build) 
 
 
 @pytest.mark.slow
-def test_ten_thousand_asks_at_concurrency_64_lose_none(build: Build) -> None:
-    """Each ask meets, by its number, one of the failures on its way to a score of its own."""
+def test_ten_thousand_asks_at_concurrency_64_lose_none() -> None:
+    """Each ask meets, by its number, one of the failures on its way to a score of its own; all go
+    through the worker process, as those of a run do."""
     faults = [None, *PASSING.values()]
     met: set[int] = set()
 
@@ -358,9 +360,12 @@ def test_ten_thousand_asks_at_concurrency_64_lose_none(build: Build) -> None:
         return score(number % 1001 / 100)
 
     with ScriptedServer(script) as server:
-        answers = build(server, concurrency=64, retries=50).judge(
-            [numbered(n) for n in range(10_000)]
+        chosen = OpenAISettings(
+            model="scripted", urls=[server.url], concurrency=64, retries=50, first_wait=0.01
         )
+        judge = WorkerJudge(chosen, MLLMSettings())
+        answers = judge.judge([numbered(n) for n in range(10_000)])
+        judge.close()
     assert len(answers) == 10_000
     assert [answer.score for answer in answers if isinstance(answer, Verdict)] == [
         pytest.approx(n % 1001 / 1000) for n in range(10_000)
