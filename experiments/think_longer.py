@@ -9,7 +9,8 @@ image is kept: by the oracle (R_PI), or by geometry, which scores the layout tha
 image as it scores plans. Prints a Markdown table and draws `think_longer.png`; each arm lies in the
 folder when it is done and is not repeated.
 
-Seconds are those of this machine, by prompt, everything included; nothing else should run on it.
+Seconds are processor time on one core, by prompt, everything included, so that a busy machine does
+not count.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from got_r1.policy import load_policy
 from got_r1.policy.janus import Policy
 from got_r1.reading import read
 from got_r1.records import Chain, GroundingAsk, ImageAsk, PlannedObject, Prompt, Verdict
-from got_r1.sampling import Drawing, chain_limit, generate
+from got_r1.sampling import Drawing, chain_limit, fingerprint, generate
 
 mpl.use("Agg")
 
@@ -83,6 +84,8 @@ def arm(
     return {
         "name": name,
         "k": k,
+        "n": n,
+        "n_relation": sum(row["image_relation"] is not None for row in rows),
         **accuracy,
         "mended": sum(mended) / n,
         "chain_tokens": chain_tokens / n,
@@ -103,11 +106,11 @@ def plans(
     planner: Planner,
 ) -> dict[str, Any]:
     """K plans for each prompt, one image."""
-    start = time.perf_counter()
+    start = time.process_time()
     drawings = list(
         generate(policy, prompts, seed=seed, rollout=rollout, batch=BATCH, planner=planner)
     )
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     tokens = sum(drawing.chain_tokens for drawing in drawings)
     return arm(name, planner.plans, drawings, tokens, len(drawings), seconds)
 
@@ -137,20 +140,21 @@ def samples(
 ) -> Iterable[dict[str, Any]]:
     """The best of K whole samples. All are drawn once; K are the first K of each prompt."""
     most = max(KS)
+    start = time.process_time()
     drawn = list(generate(policy, prompts, seed=seed, rollout=rollout, n=most, batch=BATCH))
+    drawing = (time.process_time() - start) / len(drawn)
     for name, choose in (("images by the oracle", by_oracle), ("images by geometry", by_geometry)):
-        start = time.perf_counter()
+        start = time.process_time()
         scores = choose(drawn)
-        looking = (time.perf_counter() - start) / len(drawn)
+        looking = (time.process_time() - start) / len(drawn)
         for k in KS:
             kept, used = [], []
             for first in range(0, len(drawn), most):
                 some = drawn[first : first + k]
                 kept.append(some[int(np.argmax(scores[first : first + k]))])
                 used += some
-            seconds = sum(one.chain_seconds + one.image_seconds + looking for one in used)
             tokens = sum(one.chain_tokens for one in used)
-            yield arm(name, k, kept, tokens, len(used), seconds)
+            yield arm(name, k, kept, tokens, len(used), len(used) * (drawing + looking))
 
 
 # -- table and plot ------------------------------------------------------------------------------
@@ -166,6 +170,8 @@ def table(arms: Sequence[Mapping[str, Any]], image_tokens: int) -> str:
         cells += [f"{one['mended']:.2f}", f"{one['chain_tokens']:.0f}"]
         cells += [f"{one['images'] * image_tokens:.0f}", f"{one['seconds']:.3f}"]
         lines.append(f"| {' | '.join(cells)} |")
+    n, related = arms[0]["n"], arms[0]["n_relation"]
+    lines += ["", f"{n} prompts, {related} of them with a relation; 95% bootstrap intervals."]
     return "\n".join(lines)
 
 
@@ -223,8 +229,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/think_longer"))
     args = parser.parse_args()
-    if torch.get_num_threads() > 1:
-        print(f"# {torch.get_num_threads()} threads", flush=True)
+    torch.set_num_threads(1)
 
     policy = load_policy(args.model)
     prompts = prompt_list(args.split, args.prompts, args.seed)
@@ -244,13 +249,14 @@ def main() -> None:
             print(f"# {name}", flush=True)
             write_text(path, json.dumps({**about, "arms": list(make())}, indent=1))
         found = json.loads(path.read_text(encoding="utf-8"))
-        if {key: found[key] for key in about} != about:
+        if {key: found.get(key) for key in about} != about:
             raise SystemExit(
                 f"{path} is of other prompts or of another model; choose another --out"
             )
         return found["arms"]
 
     about = {key: str(getattr(args, key)) for key in ("model", "split", "prompts", "seed")}
+    about["weights"] = fingerprint(policy)
     arms: list[dict[str, Any]] = []
     for repair in (False, True):
         for who, judge in (("oracle", ORACLE), ("geometry", None)):

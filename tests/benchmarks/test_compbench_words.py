@@ -11,8 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from got_r1.benchmarks.compbench import numeracy
+from got_r1.benchmarks.compbench.benchmark import CATEGORIES
 from got_r1.benchmarks.compbench.fallback_tagger import FallbackTagger
 from got_r1.benchmarks.compbench.words import (
     Token,
@@ -104,11 +107,28 @@ def test_every_numeracy_prompt_can_be_read(shared_data: Path) -> None:
 
 
 def test_chunks_are_pieces_of_their_sentence_in_order(shared_data: Path) -> None:
-    for name in ("complex_val", "complex_train", "color_train", "non_spatial_val"):
-        for prompt in prompts(shared_data, name):
+    checked = 0
+    for category in CATEGORIES:
+        for prompt in prompts(shared_data, f"{category}_val") + prompts(
+            shared_data, f"{category}_train"
+        ):
             at = 0
-            for chunk in TAGGER.noun_chunks(prompt):
+            chunks = TAGGER.noun_chunks(prompt)
+            for chunk in chunks:
                 at = prompt.index(chunk, at) + len(chunk)
+            # Every prompt names something, in phrases of a few words: without a question an image
+            # would score 1, and a chunk that swallows its sentence is a question about all of it.
+            assert chunks, prompt
+            assert max(len(chunk.split()) for chunk in chunks) <= 7, prompt
+            checked += 1
+    assert checked == 8000
+
+
+@given(st.text(alphabet="aThe red-,.'s()\n two", max_size=60) | st.text(max_size=20))
+def test_any_text_can_be_read(text: str) -> None:
+    tokens = TAGGER.tokens(text)
+    assert "".join(token.text for token in tokens) == "".join(text.split())
+    assert all(chunk in text for chunk in TAGGER.noun_chunks(text))
 
 
 # -- by hand ---------------------------------------------------------------------------------------
@@ -130,6 +150,23 @@ def test_chunks_are_pieces_of_their_sentence_in_order(shared_data: Path) -> None
             ["The leather wallet", "metallic coin purse", "the plastic cards"],
         ),
         ("its square lid and conical base", ["its square lid", "conical base"]),
+        (
+            "The warm yellow light shone down on the colorful fall leaves.",
+            ["The warm yellow light", "the colorful fall leaves"],
+        ),
+        (
+            "The white and yellow clock with a red roof reads 11:44.",
+            ["The white and yellow clock", "a red roof"],
+        ),
+        (
+            "The clouds drifted across the sky, casting patches of shade.",
+            ["The clouds", "the sky", "patches", "shade"],
+        ),
+        ("threatening to unleash their fury", ["their fury"]),
+        (
+            "The sweet, melodic chirping of the songbirds filled the air.",
+            ["The sweet, melodic chirping", "the songbirds", "the air"],
+        ),
         ("running quickly", []),
         ("", []),
     ],
@@ -158,7 +195,7 @@ def test_objects_around_a_phrase() -> None:
 
 
 def test_taggers_by_name() -> None:
-    assert load_tagger("fallback").version == "fallback tagger 1"
+    assert load_tagger("fallback").version == "fallback tagger 2"
     assert not load_tagger("fallback").is_official
     with pytest.raises(BadInput, match="use auto, spacy or fallback"):
         load_tagger("nltk")  # type: ignore[arg-type]

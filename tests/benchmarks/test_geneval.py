@@ -149,6 +149,28 @@ def test_what_is_kept_is_the_best(scores: list[float], most: int) -> None:
     assert all(one.score > 0.3 for one in kept)
 
 
+def test_thresholds_are_compared_in_float32() -> None:
+    """As the official arrays are: the float32 nearest to 0.3 is above 0.3, and does not pass."""
+    at, above = float(np.float32(0.3)), float(np.nextafter(np.float32(0.3), np.float32(1)))
+    assert at > 0.3
+    kept = keep([Seen((0, 0, 1, 1), at, 0), Seen((0, 0, 1, 1), above, 1)], counting=False)
+    assert [one.index for one in kept] == [1]
+
+
+def test_overlaps_at_the_limit_are_dropped() -> None:
+    """Seven of ten pixels: the official quotient is a double, so exactly the option 0.7."""
+    wide, narrow = Seen((0, 0, 9, 0), 0.9, 0), Seen((0, 0, 6, 0), 0.8, 1)
+    for limit, left in ((0.7, [0]), (0.71, [0, 1])):
+        kept = keep([wide, narrow], counting=False, options=Options(max_overlap=limit))
+        assert [one.index for one in kept] == left
+
+
+def test_an_offset_of_less_than_a_thousandth_of_a_pixel_is_none() -> None:
+    point = Seen((5, 5, 5, 5), 1)
+    assert relations(Seen((5.0005, 5, 5.0005, 5), 1), point) == set()
+    assert relations(Seen((5.01, 5, 5.01, 5), 1), point) == {"right of"}
+
+
 def test_a_cut_out_reaches_over_the_edge_as_pillow_does() -> None:
     image = np.full((10, 20, 3), 200, np.uint8)
     cut = cut_out(image, Seen((-2.5, 4.4, 3.5, 12), 1), None)
@@ -195,6 +217,8 @@ def test_options_are_read_or_told() -> None:
         parse_options(["treshold=0.5"])
     with pytest.raises(BadInput, match="is not a number"):
         parse_options(["threshold=high"])
+    with pytest.raises(BadInput, match="neither crop=0 nor crop=1"):
+        parse_options(["crop=yes"])  # which the official script takes for no
 
 
 def test_a_failed_clause_is_no_target_and_does_not_end_the_judging() -> None:

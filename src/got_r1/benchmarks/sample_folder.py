@@ -176,17 +176,17 @@ class SampleFolder(Sequence[Sample]):
         """Files where only images may be, that are none of the expected ones, with what is wrong
         about them. Hidden files are left alone: a killed process can leave a partial one."""
         expected = {place.image for place in self._places}
-        numbers = {number(path.name): path for path in expected}
+        numbers = {(path.parent, number(path.name)): path for path in expected}
         for folder in {shelf.images for shelf in shelves if shelf.images is not None}:
             if not folder.is_dir():
                 continue
             for path in sorted(folder.iterdir()):
                 if path in expected or path.name.startswith("."):
                     continue
-                name = str(path.relative_to(self.folder))
-                taken = numbers.get(number(path.name))
-                if taken is not None and taken.parent == folder and number(path.name) is not None:
-                    yield f"{name} (number {number(path.name)} belongs to {taken.name!r})"
+                name, its_number = str(path.relative_to(self.folder)), number(path.name)
+                taken = numbers.get((folder, its_number))
+                if taken is not None and its_number is not None:
+                    yield f"{name} (number {its_number} belongs to {taken.name!r})"
                 else:
                     yield f"{name} (no image of the benchmark has this name)"
 

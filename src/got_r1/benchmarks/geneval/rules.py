@@ -40,6 +40,7 @@ COLORS = (
 )  # fmt: skip
 RELATIONS = ("left of", "right of", "above", "below")
 CLEAR = 0.5  # share of the offset from which a relation holds
+LEAST_OFFSET = 1e-3  # pixels of an offset below which there is no relation at all
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +141,10 @@ def parse_options(pairs: Sequence[str]) -> Options:
         name, _, value = pair.partition("=")
         if name not in kinds:
             raise BadInput(f"GenEval has no option {name!r}: use {', '.join(kinds)}.")
+        if kinds[name] is bool and value not in ("0", "1"):  # the official one takes "yes" for no
+            raise BadInput(f"GenEval's option {pair!r} is neither {name}=0 nor {name}=1.")
         try:
-            kind = kinds[name]
-            given[name] = bool(float(value)) if kind is bool else kind(value)
+            given[name] = value == "1" if kinds[name] is bool else kinds[name](value)
         except ValueError:
             raise BadInput(f"GenEval's option {pair!r} is not a number.") from None
     return Options(**given)
@@ -167,12 +169,18 @@ def keep(found: Sequence[Seen], *, counting: bool, options: Options = OFFICIAL) 
 
 
 def overlap(one: Sequence[float], other: Sequence[float]) -> float:
-    """IoU of boxes whose last pixel is inside."""
-    width = max(min(one[2], other[2]) - max(one[0], other[0]) + 1, 0)
-    height = max(min(one[3], other[3]) - max(one[1], other[1]) + 1, 0)
-    areas = [(box[2] - box[0] + 1) * (box[3] - box[1] + 1) for box in (one, other)]
-    shared = width * height
-    return shared / (sum(areas) - shared)
+    """IoU of boxes whose last pixel is inside; 0 where neither holds one."""
+    low, high = ([choose(*pair) for pair in zip(one, other, strict=True)] for choose in (max, min))
+    shared = pixels((*low[:2], *high[2:]))
+    union = pixels(one) + pixels(other) - shared
+    return shared / union if union else 0.0
+
+
+def pixels(box: Sequence[float]) -> float:
+    """Area of a box whose last pixel is inside. The official sides are differences in float32, and
+    doubles from there on."""
+    x1, y1, x2, y2 = np.array(box, np.float32)
+    return max(float(x2 - x1) + 1, 0.0) * max(float(y2 - y1) + 1, 0.0)
 
 
 def relations(one: Seen, target: Seen, threshold: float = 0.1) -> set[str]:
@@ -185,7 +193,7 @@ def relations(one: Seen, target: Seen, threshold: float = 0.1) -> set[str]:
     offset = boxes[0].mean(axis=0) - boxes[1].mean(axis=0)
     sizes = np.abs(boxes[:, 1] - boxes[:, 0]).sum(axis=0)
     left = np.maximum(np.abs(offset) - threshold * sizes, 0) * np.sign(offset)
-    if not left.any():
+    if (np.abs(left) < LEAST_OFFSET).all():
         return set()
     across, down = left / np.linalg.norm(offset)
     holds = {
