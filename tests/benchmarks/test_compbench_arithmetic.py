@@ -6,6 +6,7 @@ The number of cases is asserted, so that an empty file cannot pass.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -355,6 +356,13 @@ def test_every_complex_prompt_has_its_official_kind(shared_data: Path) -> None:
     ]
     assert all(ours == theirs for ours, theirs in kinds)
     assert sorted(theirs for _, theirs in kinds).count("spatial") == 58
+
+
+def test_the_documented_calls_are_true() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "benchmarks.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert code.count("assert") == 6
+    exec(compile(code, "docs/benchmarks.md", "exec"), {})
 
 
 # -- quirks ----------------------------------------------------------------------------------------
