@@ -242,7 +242,12 @@ def test_one_command_from_a_model_to_the_table(
         assert -1 <= overall["low"] <= overall["mean"] <= overall["high"] <= 1
         reasons = " ".join(result["deviations"][category])
         assert "2 prompts with 2 images, not 300 with 10" in reasons
-    assert set(result["scorers"]) == {"arithmetic", "words", "vqa", "clip", "depth", "detector"}
+    parts = {"vqa", "clip", "depth", "detector"}
+    assert set(result["scorers"]) == {"arithmetic", "words", "versions", *parts}
+    versions = dict(re.findall(r"(\w+) weights ([0-9a-f]{8})", result["scorers"]["versions"]))
+    assert set(versions) == parts
+    assert len(set(versions.values())) == 4
+    assert "transformers 5" in result["scorers"]["versions"]
     for category, prompts in PROMPTS.items():
         names = sorted(path.name for path in (out / category / "samples").iterdir())
         wanted = [f"{prompts[index // 2]}_{index:06d}.png" for index in range(4)]

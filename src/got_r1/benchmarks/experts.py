@@ -86,9 +86,20 @@ class Experts:
         return load_depth(DepthSettings(model=model, device=self.settings.device))
 
     def loaded(self) -> dict[str, str]:
-        """The names of the models that were asked for anything, by their part."""
+        """The names of the models that were asked for anything, by their part, and "versions":
+        hashes of their weights, since a folder's name says little, and of the library."""
         parts = ("detector", "vqa", "clip", "depth")
-        return {part: vars(self)[part].name for part in parts if part in vars(self)}
+        asked = {part: vars(self)[part] for part in parts if part in vars(self)}
+        found = {part: expert.name for part, expert in asked.items()}
+        models = {part: one.model for part, one in asked.items() if hasattr(one, "model")}
+        if models:
+            import transformers
+
+            from got_r1.vision.pretrained import weights_hash
+
+            hashes = (f"{part} weights {weights_hash(model)}" for part, model in models.items())
+            found["versions"] = ", ".join([*hashes, f"transformers {transformers.__version__}"])
+        return found
 
 
 def named_like(name: str, official: str) -> bool:
