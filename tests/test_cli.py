@@ -316,6 +316,18 @@ def test_a_folder_resumes_with_its_own_arguments_only(model, printed, refused, t
     assert "prompt 1 was" in refused([*argv, "--resume"])
 
 
+def test_too_little_memory_is_a_sentence(model, monkeypatch, capsys, tmp_path):
+    def ask_for_too_much(*_args, **_options):
+        torch.empty(1 << 50)  # the real allocator's own error
+
+    monkeypatch.setattr("got_r1.sampling.sample", ask_for_too_much)
+    assert main([str(word) for word in sample_argv(model, tmp_path / "out")]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("got-r1: out of memory (")
+    assert "--batch" in error
+    assert error.count("\n") == 1
+
+
 def test_prompts_that_stand_twice_are_told(model, capsys, tmp_path):
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("a red star\ntwo towers\na red star\n")

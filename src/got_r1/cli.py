@@ -51,7 +51,23 @@ def main(argv: Sequence[str]) -> int:
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             return complain(f"no permission for {error.filename}; choose another path.", 2)
         raise
+    except (MemoryError, RuntimeError) as error:
+        if not speaks_of_memory(error):
+            raise
+        reason = str(error).strip().split(". ")[0] or "no memory left"
+        return complain(
+            f"out of memory ({reason}): sample takes a smaller --batch, train a smaller "
+            "scale.rollout_batch, rl.micro_batch or scale.micro_tokens (--dry-run tells what needs "
+            "most); what was saved is whole, and both go on with --resume.",
+            1,
+        )
     return 0
+
+
+def speaks_of_memory(error: Exception) -> bool:
+    """Whether a device or this machine has no memory left: torch raises plain RuntimeErrors."""
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
 
 
 def silence_full_disk(args: threading.ExceptHookArgs) -> None:

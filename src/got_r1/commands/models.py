@@ -41,7 +41,7 @@ def rollout_settings(
     chain_text: str | None = None,
 ) -> RolloutSection:
     """How to sample: what was asked for; else what the model carries (chain limit, image
-    temperature, guidance); else the official settings, 600 chain tokens, temperatures 1, guidance 5.
+    temperature, guidance); else the official code's 600 chain tokens, temperatures 1, guidance 5.
 
     Raises BadInput where the model has no room for a prompt, or brings settings of no sense.
     """
