@@ -27,7 +27,7 @@ import numpy as np
 import torch
 
 from got_r1.atomic import write_text
-from got_r1.benchmarks.base import estimate
+from got_r1.benchmarks.statistics import estimate
 from got_r1.config import RolloutSection
 from got_r1.icons.detect import detect
 from got_r1.icons.prompts import parse, prompt_list

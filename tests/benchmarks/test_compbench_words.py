@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from got_r1.benchmarks.compbench import numeracy
 from got_r1.benchmarks.compbench.benchmark import CATEGORIES
 from got_r1.benchmarks.compbench.fallback_tagger import FallbackTagger
+from got_r1.benchmarks.compbench.tagger import Token
 from got_r1.benchmarks.compbench.words import (
-    Token,
     first_and_last_noun,
     load_tagger,
     without_adjectives,

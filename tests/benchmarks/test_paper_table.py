@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from got_r1.benchmarks.base import bootstrap_interval, evaluation, spread, summarise
+from got_r1.benchmarks.base import spread
 from got_r1.benchmarks.paper_table import paper_table
 from got_r1.benchmarks.published import ABLATIONS, PUBLISHED
+from got_r1.benchmarks.statistics import bootstrap_interval, evaluation, summarise
 
 
 def an_evaluation(name: str, deviations: dict[str, list[str]] | None, **means: float) -> Any:

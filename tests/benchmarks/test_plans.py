@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 from got_r1 import chain as chains
-from got_r1.benchmarks.base import Sample, estimate
+from got_r1.benchmarks.base import Sample
 from got_r1.benchmarks.plans.cases import AS_WRITTEN, LIST, Case, both_ways, file_cases, icon_cases
 from got_r1.benchmarks.plans.run import swapped_chain
 from got_r1.benchmarks.plans.sight import IconObserver, JudgeObserver, Sight, direction, follows
 from got_r1.benchmarks.plans.summary import Seen, outcome, summarise_plans, summarise_swap
+from got_r1.benchmarks.statistics import estimate
 from got_r1.commands import plans as command
 from got_r1.commands.arguments import Parser
 from got_r1.errors import BadInput, RunFailed

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from got_r1.benchmarks.compbench import depth, numeracy, spatial
 from got_r1.benchmarks.compbench.frames import FramedObject
 from got_r1.benchmarks.compbench.quirks import OFFICIAL
-from got_r1.benchmarks.compbench.words import Token
+from got_r1.benchmarks.compbench.tagger import Token
 from got_r1.benchmarks.geneval.rules import Options, Seen, keep, relations
 
 NAMES = ("car", "carrot", "dog", "person", "race car", "table, desk")

@@ -10,14 +10,13 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from got_r1.benchmarks.base import (
-    Row,
-    Sample,
+from got_r1.benchmarks import load_benchmark
+from got_r1.benchmarks.base import Row, Sample
+from got_r1.benchmarks.statistics import (
     bootstrap_interval,
     comparison_table,
     estimate,
     evaluate,
-    load_benchmark,
     summarise,
 )
 from got_r1.errors import BadInput

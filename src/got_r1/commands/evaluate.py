@@ -219,7 +219,7 @@ def run(args: argparse.Namespace) -> None:
 def draw_images(args: argparse.Namespace) -> int:
     """Draws a benchmark's images, or those that are missing; returns how many there are then."""
     from got_r1.atomic import write_text
-    from got_r1.benchmarks.base import load_benchmark
+    from got_r1.benchmarks import load_benchmark
     from got_r1.benchmarks.sample_folder import Manifest, write_manifest
     from got_r1.sample_files import SampleFiles
 
@@ -283,8 +283,9 @@ def draw_images(args: argparse.Namespace) -> int:
 def score_folder(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Scores a folder of images and writes down what came out."""
     from got_r1.atomic import write_text
-    from got_r1.benchmarks.base import evaluation, load_benchmark
+    from got_r1.benchmarks import load_benchmark
     from got_r1.benchmarks.sample_folder import SampleFolder
+    from got_r1.benchmarks.statistics import evaluation
     from got_r1.progress import TrainingProgress
 
     made = what_was_made(args, folder)
@@ -332,7 +333,7 @@ def what_was_made(args: argparse.Namespace, folder: Path) -> Manifest:
     With --category only those are looked for. Raises BadInput where neither is known, and where
     the manifest and --benchmark differ.
     """
-    from got_r1.benchmarks.base import load_benchmark
+    from got_r1.benchmarks import load_benchmark
     from got_r1.benchmarks.sample_folder import MANIFEST, Manifest, read_manifest
 
     if args.benchmark is None or (folder / MANIFEST).is_file():
@@ -382,9 +383,9 @@ def settings_of(args: argparse.Namespace, made: Manifest | None = None) -> Bench
 
 def side_by_side(evaluations: Sequence[Mapping[str, Any]], *, ablations: bool = False) -> str:
     """The evaluations as a table for each benchmark, with published rows where there are some."""
-    from got_r1.benchmarks.base import comparison_table
     from got_r1.benchmarks.paper_table import paper_table
     from got_r1.benchmarks.published import PUBLISHED
+    from got_r1.benchmarks.statistics import comparison_table
 
     named = [str(one.get("benchmark")) for one in evaluations]
     tables = [

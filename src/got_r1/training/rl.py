@@ -16,7 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from got_r1 import grpo, rewards
-from got_r1.benchmarks.base import Sample, evaluate, load_benchmark
+from got_r1.benchmarks import load_benchmark
+from got_r1.benchmarks.base import Sample
+from got_r1.benchmarks.statistics import evaluate
 from got_r1.config import Recipe, RLSection
 from got_r1.errors import RunFailed
 from got_r1.judges import load_judge

@@ -22,7 +22,7 @@ from PIL import Image
 from got_r1.benchmarks.compbench.frames import FrameBox, FramedObject, iou, names
 from got_r1.benchmarks.compbench.quirks import OFFICIAL, Quirks
 from got_r1.benchmarks.compbench.spatial import asked_objects
-from got_r1.benchmarks.compbench.words import Token
+from got_r1.benchmarks.compbench.tagger import Token
 
 __all__ = ["DepthScore", "as_stored", "depth_map", "mean_depth", "position_score", "score"]
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from got_r1.benchmarks.compbench.words import Token
+from got_r1.benchmarks.compbench.tagger import Token
 
 __all__ = ["FallbackTagger"]
 

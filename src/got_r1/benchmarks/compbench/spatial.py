@@ -20,7 +20,8 @@ from dataclasses import dataclass
 
 from got_r1.benchmarks.compbench.frames import FrameBox, FramedObject, iou
 from got_r1.benchmarks.compbench.quirks import OFFICIAL, Quirks
-from got_r1.benchmarks.compbench.words import Token, first_and_last_noun, words_around
+from got_r1.benchmarks.compbench.tagger import Token
+from got_r1.benchmarks.compbench.words import first_and_last_noun, words_around
 
 __all__ = ["SpatialScore", "asked_objects", "locality", "position_score", "score", "with_person"]
 

@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import import_module
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal
 
+from got_r1.benchmarks.compbench.tagger import Tagger, Token
 from got_r1.errors import BadInput
 
 __all__ = [
     "SpacyTagger",
-    "Tagger",
-    "Token",
     "first_and_last_noun",
     "load_tagger",
     "without_adjectives",
@@ -25,32 +24,6 @@ __all__ = [
 ]
 
 SPACY_MODEL = "en_core_web_sm"
-
-
-class Token(NamedTuple):
-    """A word or sign of a sentence and its universal part of speech ("NOUN", "ADJ" ...)."""
-
-    text: str
-    pos: str
-
-
-class Tagger(Protocol):
-    """Splits a sentence into tagged words, and finds its noun chunks."""
-
-    version: str
-    """Which tagger made a score."""
-
-    is_official: bool
-    """Whether it is the one of the official scripts."""
-
-    def tokens(self, text: str) -> list[Token]:
-        """The words and signs of a sentence, in order."""
-        ...
-
-    def noun_chunks(self, text: str) -> list[str]:
-        """The base noun phrases of a sentence as they are written, in order, none inside another:
-        "The red hat was on top of the coat rack." -> The red hat, top, the coat rack."""
-        ...
 
 
 class SpacyTagger:

@@ -25,9 +25,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from got_r1.benchmarks.base import LEVEL, RESAMPLES, Estimate
 from got_r1.benchmarks.plans.cases import Case
 from got_r1.benchmarks.plans.sight import DIRECTIONS, Pair, Sight, direction, follows
+from got_r1.benchmarks.statistics import LEVEL, RESAMPLES, Estimate
 from got_r1.layout import RELATIONS
 from got_r1.reading import CONVERSES
 
