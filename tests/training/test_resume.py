@@ -56,9 +56,7 @@ def lines_of(run: Path) -> int:
 
 def wait_for(process: subprocess.Popen[bytes], run: Path, step: int) -> None:
     """Returns as soon as the run has logged `step`, or has ended."""
-    deadline = time.monotonic() + 120
-    while lines_of(run) < step and process.poll() is None:
-        assert time.monotonic() < deadline, "the run logged nothing in two minutes"
+    while lines_of(run) < step and process.poll() is None:  # the test's own timeout ends a hang
         time.sleep(0.005)
 
 

@@ -275,7 +275,7 @@ def shard(policy: Policy, ranks: Ranks, low_precision: bool) -> nn.Module:
         fully_shard(layer, mesh=mesh, mp_policy=precision)
     root = fully_shard(replayer, mesh=mesh, mp_policy=precision)
     if ranks.size > 1:
-        give_out(read, root, ranks)
+        give_out(read, replayer, ranks)
     # FSDP2 takes the first module that is called for the root, and sampling calls layers alone. The
     # root stays gathered after a call, but the optimizer has to find shards.
     replayer(None)
@@ -288,13 +288,12 @@ def give_out(read: dict[str, Tensor], root: nn.Module, ranks: Ranks) -> None:
     """Fills the shards of all ranks with what the first one `read`, a tensor at a time."""
     if not ranks.main:
         root.to_empty(device=ranks.device)
-    for name, parameter in root.named_parameters():
+    shards: dict[str, Any] = dict(root.named_parameters())  # typed as plain ones
+    for name, shard in shards.items():
         # To the others it only says the shape.
-        tensor = read[name] if ranks.main else torch.empty(parameter.shape, dtype=parameter.dtype)
-        given = distribute_tensor(
-            tensor.to(ranks.device), parameter.device_mesh, parameter.placements
-        )
-        parameter.to_local().copy_(given.to_local())
+        tensor = read[name] if ranks.main else torch.empty(shard.shape, dtype=shard.dtype)
+        given = distribute_tensor(tensor.to(ranks.device), shard.device_mesh, shard.placements)
+        shard.to_local().copy_(given.to_local())
     for buffer in root.buffers():
         dist.broadcast(buffer, 0)
 
