@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -44,6 +44,7 @@ __all__ = [
     "gradients_together",
     "load_share",
     "processes",
+    "sharding",
     "spread",
     "whole_weights",
 ]
@@ -217,8 +218,8 @@ class Replayer(nn.Module):
         return Replay(*(part.clone() for part in replay))  # FSDP2 warns of views
 
 
-def sharding(model: ModelSection, scale: ScaleSection) -> str:
-    """'ddp' or 'fsdp': how several processes hold the weights."""
+def sharding(model: ModelSection, scale: ScaleSection) -> Literal["ddp", "fsdp"]:
+    """How several processes hold the weights."""
     if scale.sharding != "auto":
         return scale.sharding
     return "ddp" if model.lora.rank else "fsdp"

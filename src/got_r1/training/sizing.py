@@ -20,6 +20,7 @@ from got_r1.policy.janus import TEMPLATE, Policy, acting_parts, decoded_at_once
 from got_r1.policy.replay import LOGITS_AT_ONCE
 from got_r1.policy.sampler import CPU_PACE, CUDA_PACE, LENGTH_GROUP
 from got_r1.training import memory
+from got_r1.training.distributed import sharding
 from got_r1.training.meta import count_parts, is_official_name, saved_bytes, sum_bytes
 from got_r1.training.prompts import load_prompts
 
@@ -83,8 +84,7 @@ class Sizing:
         self.parts = tuple(count_parts(named, all_on_device=not gpu))
         self.sharding: Sharding = "none"
         if processes > 1:
-            kind = recipe.scale.sharding
-            self.sharding = ("ddp" if self.adapters else "fsdp") if kind == "auto" else kind
+            self.sharding = sharding(recipe.model, recipe.scale)
         self.dtype = getattr(torch, recipe.model.dtype).itemsize  # of what is not trained
         self.autocast = stage != "vq" and (self.section.autocast or self.dtype == memory.BFLOAT16)
         acting = model.lm_head.weight.element_size()
