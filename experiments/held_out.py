@@ -15,10 +15,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from got_r1.benchmarks import load_benchmark
-from got_r1.icons.detect import detect
+from got_r1.benchmarks.base import Sample
 from got_r1.icons.prompts import parse
 from got_r1.icons.splits import holds_out_color, is_held_out
-from got_r1.icons.truth import image_truth, plan_truth
 from got_r1.icons.world import Meaning
 from got_r1.policy import load_policy
 from got_r1.recipe_file import load_recipe
@@ -26,7 +25,7 @@ from got_r1.sampling import generate
 
 PROMPTS = 500
 KINDS = ("held-out colour of a noun", "held-out relation of a noun", "pairs that training shows")
-MEASURES = ("plan relation", "image relation", "plan attributes", "attributes")
+MEASURES = ("plan_relation", "image_relation", "plan_attributes", "attributes")
 
 Table = dict[tuple[str, str], list[float]]
 
@@ -41,25 +40,26 @@ def kind(meaning: Meaning) -> str:
 def measure(model: str) -> Table:
     """Every measure of every prompt, 0 or 1, by kind."""
     recipe = load_recipe("recipes/icons.yaml")
-    prompts = load_benchmark("icons").prompts("val", PROMPTS, 0)
-    found: Table = defaultdict(list)
-    for drawing in generate(
+    benchmark = load_benchmark("icons")
+    prompts = benchmark.prompts("val", PROMPTS, 0)
+    drawings = generate(
         load_policy(model), prompts, seed=0, rollout=recipe.rollout, batch=recipe.eval.batch
-    ):
-        meaning = parse(drawing.prompt.text)
+    )
+    rows = benchmark.score([Sample(one.prompt, one.chain, one.image) for one in drawings])
+    found: Table = defaultdict(list)
+    for prompt, row in zip(prompts, rows, strict=True):
+        meaning = parse(prompt.text)
         assert meaning is not None  # a prompt of the icon world
-        plan = plan_truth(meaning, drawing.chain)
-        image = image_truth(meaning, detect(drawing.image))
-        values = (plan.relation, image.relation, plan.objects, image.attributes)
-        for name, value in zip(MEASURES, values, strict=True):
-            if value is not None:
+        for name in MEASURES:
+            if (value := row[name]) is not None:
                 found[kind(meaning), name].append(float(value))
     return found
 
 
 def main(models: Sequence[str]) -> None:
     """A row for each model and kind."""
-    print(f"| model | prompts with | {' | '.join(MEASURES)} |\n|{'-|' * (len(MEASURES) + 2)}")
+    names = " | ".join(MEASURES).replace("_", " ")
+    print(f"| model | prompts with | {names} |\n|{'-|' * (len(MEASURES) + 2)}")
     for model in models:
         found = measure(model)
         for one in KINDS:
