@@ -38,7 +38,8 @@ from got_r1.policy import load_policy
 from got_r1.policy.janus import Policy
 from got_r1.reading import read
 from got_r1.records import Chain, GroundingAsk, ImageAsk, PlannedObject, Prompt, Verdict
-from got_r1.sampling import Drawing, chain_limit, fingerprint, generate
+from got_r1.sampling import Drawing, chain_limit, generate
+from got_r1.weights import fingerprint
 
 mpl.use("Agg")
 
@@ -260,7 +261,7 @@ def main() -> None:
         return found["arms"]
 
     about = {key: str(getattr(args, key)) for key in ("model", "split", "prompts", "seed")}
-    about["weights"] = fingerprint(policy)
+    about["weights"] = fingerprint(policy.model)
     arms: list[dict[str, Any]] = []
     for repair in (False, True):
         for who, judge in (("oracle", ORACLE), ("geometry", None)):

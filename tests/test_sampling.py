@@ -24,7 +24,8 @@ from got_r1.policy.janus import Policy
 from got_r1.policy.tiny import build_policy
 from got_r1.records import Prompt
 from got_r1.sample_files import SampleFiles
-from got_r1.sampling import chain_limit, fingerprint, generate, sample
+from got_r1.sampling import chain_limit, generate, sample
+from got_r1.weights import fingerprint
 
 PROMPTS = [Prompt("a red heart", "color"), Prompt("two towers"), Prompt("a blue star")]
 ROLLOUT = RolloutSection(chain_limit=12, guidance=2.0)
@@ -170,15 +171,15 @@ def test_a_chain_has_the_official_room_or_what_the_context_leaves(
 
 
 def test_weights_are_told_apart(policy: Policy) -> None:
-    before = fingerprint(policy)
+    before = fingerprint(policy.model)
     weight = policy.model.lm_head.weight
     with torch.no_grad():
         weight[0, 0] += 1e-3
-    assert fingerprint(policy) != before
+    assert fingerprint(policy.model) != before
     with torch.no_grad():
         weight[0, 0] -= 1e-3
     policy.model.to(torch.bfloat16)
-    assert fingerprint(policy) != before
+    assert fingerprint(policy.model) != before
     policy.model.to(torch.float32)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -28,7 +26,7 @@ from got_r1.sample_files import SampleFiles
 if TYPE_CHECKING:
     from got_r1.planning import Decision, Planner
 
-__all__ = ["Drawing", "Sampled", "chain_limit", "fingerprint", "generate", "named_box", "sample"]
+__all__ = ["Drawing", "Sampled", "chain_limit", "generate", "named_box", "sample"]
 
 OFFICIAL_CHAIN_LIMIT = 600
 
@@ -317,17 +315,6 @@ def chain_limit(
         )
     usual = policy.model.generation_config.max_new_tokens or OFFICIAL_CHAIN_LIMIT
     return asked or min(usual, max(1, room - 1))
-
-
-def fingerprint(policy: Policy) -> str:
-    """Tells weights apart: a hash of the beginning of every tensor, which training changes."""
-    digest = hashlib.blake2b(digest_size=16)
-    for name, tensor in sorted(policy.model.state_dict().items()):
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        if not tensor.is_meta:
-            start = tensor.flatten()[:1024].contiguous().cpu()
-            digest.update(start.view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def named_box(item: PlannedObject | FoundObject) -> dict[str, object]:

@@ -95,9 +95,9 @@ class Experts:
         if models:
             import transformers
 
-            from got_r1.vision.pretrained import weights_hash
+            from got_r1.weights import fingerprint
 
-            hashes = (f"{part} weights {weights_hash(model)}" for part, model in models.items())
+            hashes = (f"{part} weights {fingerprint(model)[:8]}" for part, model in models.items())
             found["versions"] = ", ".join([*hashes, f"transformers {transformers.__version__}"])
         return found
 

@@ -231,8 +231,8 @@ def draw_images(args: argparse.Namespace) -> int:
     root = SampleFiles(out)
     root.check_folder(args.resume)
 
-    from got_r1.sampling import fingerprint
     from got_r1.sampling import sample as draw
+    from got_r1.weights import fingerprint
 
     policy = load_sampling_policy(args)
     rollout = rollout_settings(policy, prompts, args)
@@ -241,7 +241,7 @@ def draw_images(args: argparse.Namespace) -> int:
             "benchmark": args.benchmark,
             "split": args.split,
             "model": args.model,
-            "weights": fingerprint(policy),
+            "weights": fingerprint(policy.model),
             "dtype": args.dtype,
             "device": policy.device.type,  # each rounds in its own way
             "batch": args.batch,  # ... and so does each batch, a little

@@ -82,13 +82,13 @@ def plans(args: argparse.Namespace) -> None:
         empty_folder(args.out)
     samples.check_folder(args.resume)
 
-    from got_r1.sampling import fingerprint
+    from got_r1.weights import fingerprint
 
     policy = load_sampling_policy(args)
     rollout = rollout_settings(policy, [case.prompt for case in cases], args)
     drawn_with = {
         "model": args.model,
-        "weights": fingerprint(policy),
+        "weights": fingerprint(policy.model),
         "dtype": args.dtype,
         "device": policy.device.type,
         "seed": args.seed,

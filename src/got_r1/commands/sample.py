@@ -127,8 +127,8 @@ def sample(args: argparse.Namespace) -> None:
     files.check_prompts(prompts)
     files.check_folder(args.resume)
 
-    from got_r1.sampling import fingerprint
     from got_r1.sampling import sample as draw
+    from got_r1.weights import fingerprint
 
     judge = None
     if args.judge:  # before the model: a wrong name should not wait for gigabytes
@@ -139,7 +139,7 @@ def sample(args: argparse.Namespace) -> None:
     rollout = rollout_settings(policy, prompts, args, chain_text)
     arguments = {
         "model": args.model,
-        "weights": fingerprint(policy),
+        "weights": fingerprint(policy.model),
         "dtype": args.dtype,
         "device": policy.device.type,  # each rounds in its own way
         "layout": args.layout,

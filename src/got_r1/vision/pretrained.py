@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +20,6 @@ __all__ = [
     "load_tokenizer",
     "pick_device",
     "short_name",
-    "weights_hash",
 ]
 
 transformers_logging.disable_progress_bar()
@@ -115,17 +113,6 @@ def check_finite(values: torch.Tensor, name: str) -> None:
 def short_name(model: str) -> str:
     """A model's folder or id as it stands beside a number: without the folders above it."""
     return Path(model).name if Path(model).exists() else model
-
-
-def weights_hash(model: nn.Module) -> str:
-    """Eight hex digits that tell weights apart, whatever their folder is called: of the beginning
-    of every tensor, at the precision it is loaded in."""
-    digest = hashlib.blake2b(digest_size=4)
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        start = tensor.flatten()[:256].contiguous().cpu()
-        digest.update(start.view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _not_found(what: str, model: str, error: Exception) -> BadInput:
