@@ -26,10 +26,10 @@ from pathlib import Path
 import torch
 from transformers import JanusConfig, JanusVisionConfig, JanusVQVAEConfig, LlamaConfig
 
-from got_r1.policy.convert_checks import model_shapes
-from got_r1.policy.official_config import official_config
-from got_r1.policy.official_names import correspondence, official_shapes
-from got_r1.policy.shards import byte_size, write_shards
+from got_r1.checkpoints.convert_checks import model_shapes
+from got_r1.checkpoints.official_config import official_config
+from got_r1.checkpoints.official_names import correspondence, official_shapes
+from got_r1.checkpoints.shards import byte_size, write_shards
 
 GB = 10**9
 
@@ -71,7 +71,7 @@ def measure(folder: Path, layers: int, shard_gb: float, pickled: bool) -> None:
     kind = ".bin" if pickled else "safetensors"
     print(f"source: {total / GB:.2f} GB in {len(files)} {kind} shards of up to {shard / GB:.2f} GB")
 
-    started = [sys.executable, "-c", "import got_r1.policy.convert"]
+    started = [sys.executable, "-c", "import got_r1.checkpoints.convert"]
     show("imports alone", *run(started), shard)
     command = [sys.executable, "-m", "got_r1", "convert", "--shard-size", str(shard_gb)]
     show("official to transformers", *run([*command, str(source), str(folder / "there")]), shard)

@@ -32,19 +32,19 @@ from live_bytes import LiveBytes
 from transformers import JanusForConditionalGeneration, JanusProcessor
 from transformers.models.janus.image_processing_pil_janus import JanusImageProcessorPil
 
-from got_r1 import chain as chains
-from got_r1.config import Recipe
+from got_r1.checkpoints.official_sizes import official_sizes
 from got_r1.icons.data import triples
 from got_r1.icons.prompts import prompt_list
+from got_r1.plan import chain as chains
 from got_r1.policy.janus import Policy
-from got_r1.policy.official_sizes import official_sizes
 from got_r1.policy.sampler import Sampler
 from got_r1.policy.tiny import build_policy, train_tokenizer
-from got_r1.recipe_file import load_recipe
+from got_r1.recipes.recipe_file import load_recipe
+from got_r1.recipes.sections import Recipe
 from got_r1.records import Reward
+from got_r1.sizing.dry_run import size
+from got_r1.sizing.estimate import Estimate, estimate
 from got_r1.training.distributed import Ranks, spread
-from got_r1.training.dry_run import size
-from got_r1.training.estimate import Estimate, estimate
 from got_r1.training.optimizer import make_optimizer
 from got_r1.training.rl import improve
 from got_r1.training.rollout import Samples

@@ -34,7 +34,6 @@ from typing import Any
 import torch
 
 from got_r1 import rewards
-from got_r1.config import Recipe
 from got_r1.judges import Judge
 from got_r1.judges.openai_api import OpenAIJudge
 from got_r1.judges.settings import MLLMSettings, OpenAISettings
@@ -42,7 +41,8 @@ from got_r1.judges.worker import WorkerJudge
 from got_r1.policy import load_policy
 from got_r1.policy.janus import Policy
 from got_r1.policy.sampler import Sampler
-from got_r1.recipe_file import load_recipe
+from got_r1.recipes.recipe_file import load_recipe
+from got_r1.recipes.sections import Recipe
 from got_r1.records import Prompt
 from got_r1.training.prompts import load_prompts
 from got_r1.training.rollout import roll_out

@@ -25,7 +25,7 @@ from got_r1.policy import load_policy
 from got_r1.policy.decoder import Cache
 from got_r1.policy.janus import Policy
 from got_r1.policy.sampler import Sampler
-from got_r1.recipe_file import load_recipe
+from got_r1.recipes.recipe_file import load_recipe
 from got_r1.training import rl
 from got_r1.training.optimizer import make_optimizer
 from got_r1.training.prompts import load_prompts

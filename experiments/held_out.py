@@ -20,7 +20,7 @@ from got_r1.icons.prompts import parse
 from got_r1.icons.splits import holds_out_color, is_held_out
 from got_r1.icons.world import Meaning
 from got_r1.policy import load_policy
-from got_r1.recipe_file import load_recipe
+from got_r1.recipes.recipe_file import load_recipe
 from got_r1.sampling import generate
 
 PROMPTS = 500

@@ -19,9 +19,9 @@ from typing import Any
 import torch
 import yaml
 
-from got_r1.atomic import replace_folder
+from got_r1.files.atomic import replace_folder
 from got_r1.policy import SHIPPED, load_policy
-from got_r1.recipe_file import load_recipe
+from got_r1.recipes.recipe_file import load_recipe
 
 LIMIT = 8_000_000  # bytes
 MADE_BY = "made_by.json"

@@ -26,20 +26,21 @@ import matplotlib as mpl
 import numpy as np
 import torch
 
-from got_r1.atomic import write_text
 from got_r1.benchmarks.statistics import estimate
-from got_r1.config import RolloutSection
+from got_r1.files.atomic import write_text
+from got_r1.files.weights import fingerprint
 from got_r1.icons.detect import detect
 from got_r1.icons.prompts import parse, prompt_list
 from got_r1.icons.truth import image_truth, plan_truth
 from got_r1.judges import load_judge
-from got_r1.planning import Planner, score_by_geometry
+from got_r1.plan.planning import Planner, score_by_geometry
+from got_r1.plan.reading import read
 from got_r1.policy import load_policy
 from got_r1.policy.janus import Policy
-from got_r1.reading import read
+from got_r1.recipes.sections import RolloutSection
 from got_r1.records import Chain, GroundingAsk, ImageAsk, PlannedObject, Prompt, Verdict
+from got_r1.rewards import plan_scorer
 from got_r1.sampling import Drawing, chain_limit, generate
-from got_r1.weights import fingerprint
 
 mpl.use("Agg")
 
@@ -267,7 +268,7 @@ def main() -> None:
         for who, judge in (("oracle", ORACLE), ("geometry", None)):
             words = f"plans by {'the ' if judge else ''}{who}{', repair' if repair else ''}"
             for k in KS:
-                planner = Planner(k, judge, repair, grid)
+                planner = Planner(k, judge and plan_scorer(judge), repair, grid)
                 arms += kept(
                     f"{who}{'-repair' if repair else ''}-{k}",
                     lambda w=words, p=planner: [plans(policy, prompts, rollout, args.seed, w, p)],

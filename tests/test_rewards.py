@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from got_r1.chain import format_chain, parse
-from got_r1.config import RewardSection
 from got_r1.errors import BadInput, RunFailed
 from got_r1.judges.oracle import OracleJudge
+from got_r1.plan.chain import format_chain, parse
+from got_r1.recipes.sections import RewardSection
 from got_r1.records import (
     Ask,
     Box,

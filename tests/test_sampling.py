@@ -17,15 +17,15 @@ import torch
 from PIL import Image
 
 from got_r1.cli import main
-from got_r1.config import RolloutSection
 from got_r1.errors import BadInput
+from got_r1.files.sample_files import SampleFiles
+from got_r1.files.weights import fingerprint
 from got_r1.icons.data import triples
 from got_r1.policy.janus import Policy
 from got_r1.policy.tiny import build_policy
+from got_r1.recipes.sections import RolloutSection
 from got_r1.records import Prompt
-from got_r1.sample_files import SampleFiles
 from got_r1.sampling import chain_limit, generate, sample
-from got_r1.weights import fingerprint
 
 PROMPTS = [Prompt("a red heart", "color"), Prompt("two towers"), Prompt("a blue star")]
 ROLLOUT = RolloutSection(chain_limit=12, guidance=2.0)

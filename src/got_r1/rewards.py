@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from got_r1.config import RewardSection
 from got_r1.errors import BadInput, RunFailed
-from got_r1.layout import iou, match_boxes
+from got_r1.plan.layout import iou, match_boxes
+from got_r1.plan.planning import PlanScore, ScorePlans
+from got_r1.recipes.sections import RewardSection
 from got_r1.records import (
     Ask,
     Chain,
@@ -50,6 +51,7 @@ __all__ = [
     "check_judge",
     "combine",
     "mean_iou",
+    "plan_scorer",
     "reward",
     "score",
     "stage_one",
@@ -242,3 +244,34 @@ def score(
     one = stage_one(judge, prompts, chains, config)
     two = stage_two(judge, prompts, chains, images, config)
     return [reward(c, {**a, **b}, config) for c, a, b in zip(chains, one, two, strict=True)]
+
+
+# -- scoring plans before anything is drawn --------------------------------------------------------
+
+_PLAN_TERMS = RewardSection(r_ri=0.0, r_pi=0.0)
+
+
+def plan_scorer(judge: Judge) -> ScorePlans:
+    """A scorer of plans for `Planner`: R_sem + R_spa by a judge, in [0, 2].
+
+    All plans are judged in one batch. A malformed one is not judged and scores 0; one that the
+    judge could not score has the total None.
+    """
+
+    def score_plans(prompts: Sequence[Prompt], plans: Sequence[Chain]) -> list[PlanScore]:
+        verdicts = stage_one(judge, prompts, plans, _PLAN_TERMS)
+        return [_plan_score(plan, some) for plan, some in zip(plans, verdicts, strict=True)]
+
+    return score_plans
+
+
+def _plan_score(plan: Chain, answers: Verdicts) -> PlanScore:
+    found = reward(plan, answers, _PLAN_TERMS)
+    failures = [a.reason for a in answers.values() if isinstance(a, JudgeFailure)]
+    words = [
+        f"{name}: {verdict.reasoning}"
+        for name, verdict in found.verdicts.items()
+        if not isinstance(verdict, JudgeFailure) and verdict.reasoning
+    ]
+    total = None if failures else sum(found.terms.values())
+    return PlanScore(total, found.terms, "; ".join(failures or words))

@@ -14,17 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from got_r1 import chain as chains
-from got_r1.config import RolloutSection
 from got_r1.errors import BadInput
+from got_r1.files.sample_files import SampleFiles
+from got_r1.plan import chain as chains
 from got_r1.policy.janus import Policy
 from got_r1.policy.sampler import Sampler
 from got_r1.progress import TrainingProgress
+from got_r1.recipes.sections import RolloutSection
 from got_r1.records import Chain, FoundObject, PlannedObject, Prompt, WrittenChains
-from got_r1.sample_files import SampleFiles
 
 if TYPE_CHECKING:
-    from got_r1.planning import Decision, Planner
+    from got_r1.plan.planning import Decision, Planner
 
 __all__ = ["Drawing", "Sampled", "chain_limit", "generate", "named_box", "sample"]
 

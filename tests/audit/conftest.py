@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from got_r1.chain import parse
+from got_r1.files.runlog import RunLog
 from got_r1.icons.data import chain_for
 from got_r1.icons.prompts import CATEGORIES, draw_prompt
 from got_r1.icons.render import render
 from got_r1.icons.scenes import draw_scene
 from got_r1.icons.world import Scene
-from got_r1.runlog import RunLog
+from got_r1.plan.chain import parse
 
 MakeRun = Callable[..., Path]
 

@@ -11,7 +11,7 @@ from got_r1.audit.spatial import DOSES
 from got_r1.icons.detect import detect
 from got_r1.icons.prompts import parse as read
 from got_r1.icons.truth import image_truth
-from got_r1.layout import draw_plan, iou, relation_holds
+from got_r1.plan.layout import draw_plan, iou, relation_holds
 from got_r1.records import GroundingAsk, ImageAsk, SpatialAsk
 from got_r1.rewards import mean_iou
 

@@ -15,7 +15,7 @@ from got_r1.audit.results import measure
 from got_r1.audit.settings import TERMS
 from got_r1.errors import RunFailed
 from got_r1.judges.oracle import OracleJudge
-from got_r1.layout import draw_plan
+from got_r1.plan.layout import draw_plan
 from got_r1.records import JudgeFailure, SpatialAsk, Verdict
 
 

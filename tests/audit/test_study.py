@@ -10,7 +10,7 @@ import pytest
 from got_r1.audit.sheets import read_items, read_key
 from got_r1.audit.study import build_study
 from got_r1.errors import BadInput
-from got_r1.inputs import read_image
+from got_r1.files.inputs import read_image
 
 
 def files(folder: Path) -> dict[str, bytes]:

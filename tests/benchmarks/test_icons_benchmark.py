@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from got_r1 import chain as chains
 from got_r1.benchmarks import load_benchmark
 from got_r1.benchmarks.base import Row, Sample
 from got_r1.benchmarks.statistics import evaluate
 from got_r1.errors import BadInput
 from got_r1.icons.render import render
 from got_r1.icons.world import IMAGE_SIZE, Icon, Scene, box_from_cells
+from got_r1.plan import chain as chains
 from got_r1.records import Chain, PlannedObject, Prompt
 
 BENCHMARK = load_benchmark("icons")

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from got_r1 import chain as chains
 from got_r1.benchmarks.base import Sample
 from got_r1.benchmarks.plans.cases import AS_WRITTEN, LIST, Case, both_ways, file_cases, icon_cases
 from got_r1.benchmarks.plans.run import swapped_chain
@@ -22,15 +21,16 @@ from got_r1.benchmarks.statistics import estimate
 from got_r1.commands import plans as command
 from got_r1.commands.arguments import Parser
 from got_r1.errors import BadInput, RunFailed
+from got_r1.files.inputs import read_prompts
 from got_r1.icons.data import triples
 from got_r1.icons.prompts import parse
 from got_r1.icons.render import render
 from got_r1.icons.splits import CONVERSES, is_held_out, split_of
 from got_r1.icons.world import Icon, Scene, box_from_cells
-from got_r1.inputs import read_prompts
 from got_r1.judges import load_judge
-from got_r1.layout import RELATIONS
-from got_r1.reading import read
+from got_r1.plan import chain as chains
+from got_r1.plan.layout import RELATIONS
+from got_r1.plan.reading import read
 from got_r1.records import Ask, Box, Chain, JudgeFailure, PlannedObject, Prompt, Verdict
 from got_r1.report.plans import build_plans_page, headline
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from got_r1.config import Recipe
 from got_r1.icons.data import triples
 from got_r1.policy import load_encoder
 from got_r1.policy.janus import Policy
+from got_r1.recipes.sections import Recipe
 
 Row = dict[str, Any]
 MakeRecipe = Callable[..., Recipe]

@@ -21,7 +21,6 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from got_r1.cli import main
-from got_r1.config import Recipe
 from got_r1.data import open_source
 from got_r1.data import prepare as preparing
 from got_r1.data.prepare import prepare, read_pixels
@@ -30,6 +29,7 @@ from got_r1.errors import BadInput, RunFailed
 from got_r1.icons.data import triples
 from got_r1.policy import load_encoder, load_policy
 from got_r1.policy.janus import Policy
+from got_r1.recipes.sections import Recipe
 
 Row = dict[str, Any]
 MakeRecipe = Callable[..., Recipe]

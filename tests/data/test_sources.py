@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from got_r1.config import Recipe
 from got_r1.data import open_source
 from got_r1.data.base import Fault, Record, Source
 from got_r1.errors import BadInput
+from got_r1.recipes.sections import Recipe
 
 Row = dict[str, Any]
 MakeRecipe = Callable[..., Recipe]

@@ -6,7 +6,6 @@ import random
 import numpy as np
 import pytest
 
-from got_r1.chain import parse as parse_chain
 from got_r1.icons.data import Triple, triples
 from got_r1.icons.prompts import draw_meaning, parse, parse_name
 from got_r1.icons.render import render
@@ -20,7 +19,8 @@ from got_r1.icons.splits import (
     split_of,
 )
 from got_r1.icons.world import CELL, COLORS, NOUNS, Meaning, ObjectSpec, Scene, pixels_from_box
-from got_r1.layout import RELATIONS, gap, relation_holds
+from got_r1.plan.chain import parse as parse_chain
+from got_r1.plan.layout import RELATIONS, gap, relation_holds
 
 NOISE = {"relation_noise": 0.25, "attribute_noise": 0.2, "count_noise": 0.25}
 

@@ -21,7 +21,7 @@ from got_r1.icons.prompts import (
 )
 from got_r1.icons.splits import is_held_out, split_of
 from got_r1.icons.world import COLORS, FILLS, NOUNS, Icon, Meaning, ObjectSpec, box_from_cells
-from got_r1.layout import RELATIONS
+from got_r1.plan.layout import RELATIONS
 
 meanings = st.builds(
     lambda seed, category: draw_meaning(random.Random(seed), category),

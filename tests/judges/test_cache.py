@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from got_r1.chain import parse
 from got_r1.errors import BadInput, RunFailed
 from got_r1.judges.cache import CachedJudge, content_key
+from got_r1.plan.chain import parse
 from got_r1.records import (
     Ask,
     Box,

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from got_r1.chain import format_chain, parse, strip_boxes
-from got_r1.config import RewardSection
 from got_r1.errors import BadInput
 from got_r1.judges import Judge
 from got_r1.judges.experts import ExpertsJudge, relation_asked
 from got_r1.judges.settings import ExpertsSettings, Scale
-from got_r1.layout import draw_plan
+from got_r1.plan.chain import format_chain, parse, strip_boxes
+from got_r1.plan.layout import draw_plan
+from got_r1.recipes.sections import RewardSection
 from got_r1.records import (
     Box,
     Chain,

@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 import yaml
 
-from got_r1.chain import parse
 from got_r1.judges import Judge, load_judge
 from got_r1.judges.cache import CachedJudge
 from got_r1.judges.mixture import Mixture
 from got_r1.judges.oracle import OracleJudge
+from got_r1.plan.chain import parse
 from got_r1.records import (
     Ask,
     GroundingAsk,

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 
 from got_r1 import judges
-from got_r1.chain import parse
-from got_r1.config import JudgeSection
 from got_r1.errors import BadInput, RunFailed
 from got_r1.judges import Judge, load_judge
 from got_r1.judges.cache import CachedJudge
 from got_r1.judges.mixture import Mixture, OneAtATime, term_of
 from got_r1.judges.oracle import OracleJudge
 from got_r1.judges.worker import WorkerJudge
-from got_r1.recipe_file import load_recipe
+from got_r1.plan.chain import parse
+from got_r1.recipes.recipe_file import load_recipe
+from got_r1.recipes.sections import JudgeSection
 from got_r1.records import (
     Ask,
     GroundingAsk,

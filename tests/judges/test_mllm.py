@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
-from got_r1.chain import parse
 from got_r1.judges.mllm import (
     LONGEST_SIDE_RATIO,
     as_data,
@@ -20,7 +19,8 @@ from got_r1.judges.mllm import (
 )
 from got_r1.judges.replies import Unreadable
 from got_r1.judges.settings import MLLMSettings
-from got_r1.layout import draw_plan
+from got_r1.plan.chain import parse
+from got_r1.plan.layout import draw_plan
 from got_r1.records import (
     Box,
     Chain,

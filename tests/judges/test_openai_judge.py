@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from got_r1.chain import parse
 from got_r1.errors import BadInput
 from got_r1.judges.openai_api import OpenAIJudge
 from got_r1.judges.settings import MLLMSettings, OpenAISettings
 from got_r1.judges.worker import WorkerJudge
+from got_r1.plan.chain import parse
 from got_r1.records import (
     Box,
     GroundingAsk,

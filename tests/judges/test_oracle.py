@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 
-from got_r1.chain import format_chain, parse
-from got_r1.config import RewardSection
 from got_r1.icons.data import triples
 from got_r1.icons.prompts import parse as read
 from got_r1.icons.render import render
@@ -12,6 +10,8 @@ from got_r1.icons.truth import image_truth, plan_truth
 from got_r1.icons.world import Icon, Scene, box_from_cells
 from got_r1.judges import Judge, load_judge
 from got_r1.judges.oracle import OracleJudge
+from got_r1.plan.chain import format_chain, parse
+from got_r1.recipes.sections import RewardSection
 from got_r1.records import (
     Box,
     Chain,

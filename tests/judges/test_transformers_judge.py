@@ -14,12 +14,12 @@ import pytest
 import torch
 from transformers import AutoTokenizer, Qwen2_5_VLProcessor, Qwen2VLImageProcessorPil
 
-from got_r1.chain import parse
 from got_r1.errors import BadInput, RunFailed
 from got_r1.judges.base import Judge
 from got_r1.judges.mllm import Question, question
 from got_r1.judges.settings import MLLMSettings, TransformersSettings
 from got_r1.judges.transformers_local import TransformersJudge
+from got_r1.plan.chain import parse
 from got_r1.records import (
     Ask,
     Box,

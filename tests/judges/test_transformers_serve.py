@@ -23,8 +23,8 @@ import numpy as np
 import pytest
 import torch
 
-from got_r1.chain import parse
 from got_r1.judges import load_judge
+from got_r1.plan.chain import parse
 from got_r1.records import (
     Ask,
     GroundingAsk,

@@ -2,10 +2,10 @@
 
 import pytest
 
-from got_r1.chain import format_chain, parse
 from got_r1.icons.prompts import parse as read
 from got_r1.icons.truth import ImageTruth, PlanTruth, image_truth, plan_truth
 from got_r1.icons.world import COLORS, Icon
+from got_r1.plan.chain import format_chain, parse
 from got_r1.records import Box, PlannedObject
 
 LEFT, RIGHT, MIDDLE = Box(0, 400, 300, 700), Box(600, 400, 900, 700), Box(400, 0, 500, 100)

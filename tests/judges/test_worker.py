@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from got_r1.chain import parse
 from got_r1.errors import BadInput, RunFailed
 from got_r1.judges.settings import MLLMSettings, OpenAISettings
 from got_r1.judges.worker import WorkerJudge
+from got_r1.plan.chain import parse
 from got_r1.records import JudgeFailure, Prompt, SemanticAsk, Verdict
 from judges.scripted_server import Held, Reply, Request, ScriptedServer, score
 

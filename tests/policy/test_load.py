@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from got_r1.chain import TAGS
 from got_r1.commands.models import rollout_settings
-from got_r1.config import RolloutSection
 from got_r1.errors import BadInput
+from got_r1.plan.chain import TAGS
 from got_r1.policy import SHIPPED, load_policy
 from got_r1.policy.janus import Policy, TokenBatch
+from got_r1.recipes.sections import RolloutSection
 from got_r1.records import Prompt
 
 

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import yaml
 
-from got_r1.chain import format_object
-from got_r1.config import Recipe
+from got_r1.files.runlog import RunLog
 from got_r1.icons.render import render
 from got_r1.icons.world import COLORS, FILLS, NOUNS, Icon, Scene, box_from_cells
-from got_r1.layout import iou
+from got_r1.plan.chain import format_object
+from got_r1.plan.layout import iou
+from got_r1.recipes.sections import Recipe
 from got_r1.records import Box, PlannedObject
-from got_r1.runlog import RunLog
 
 CATEGORIES = ("color", "texture", "spatial", "numeracy", "complex")
 TERMS = ("r_sem", "r_spa", "r_ri", "r_pi")

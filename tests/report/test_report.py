@@ -20,8 +20,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from got_r1.chain import format_object
 from got_r1.errors import BadInput
+from got_r1.files.runlog import RunLog
+from got_r1.plan.chain import format_object
 from got_r1.records import Box, PlannedObject
 from got_r1.report import build_report
 from got_r1.report.charts import smooth
@@ -29,7 +30,6 @@ from got_r1.report.gallery import Piece, build_galleries, split_chain
 from got_r1.report.panels import draw_sections
 from got_r1.report.read import read_run
 from got_r1.report.results import compare
-from got_r1.runlog import RunLog
 
 VOID = {"meta", "input", "br"}
 

@@ -20,11 +20,11 @@ import torch
 import yaml
 from torch import Tensor
 
-from got_r1.config import Recipe
 from got_r1.errors import BadInput, RunFailed
 from got_r1.judges.oracle import OracleJudge
 from got_r1.policy import load_policy
 from got_r1.policy.janus import Policy, TokenBatch, whole
+from got_r1.recipes.sections import Recipe
 from got_r1.records import Prompt
 from got_r1.training import rl, sft
 from got_r1.training.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint

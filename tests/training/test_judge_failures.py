@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from got_r1.config import JudgeSection, Recipe
 from got_r1.errors import RunFailed
 from got_r1.judges.oracle import OracleJudge
+from got_r1.recipes.sections import JudgeSection, Recipe
 from got_r1.records import Ask, ImageAsk, JudgeFailure, Verdict
 from got_r1.training import rl
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from got_r1.config import OptimizerSection
+from got_r1.recipes.sections import OptimizerSection
 from got_r1.training.optimizer import learning_rate, make_optimizer, update
 
 SECTION = OptimizerSection(steps=10, learning_rate=1.0, warmup=2, final_lr=0.2)

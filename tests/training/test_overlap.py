@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from got_r1.config import Recipe
 from got_r1.errors import RunFailed
 from got_r1.judges.oracle import OracleJudge
 from got_r1.policy import load_policy
 from got_r1.policy.janus import Policy
+from got_r1.recipes.sections import Recipe
 from got_r1.records import Ask, ImageAsk, JudgeFailure, Prompt, SemanticAsk, Verdict
 from got_r1.training.rollout import Samples, roll_out
 

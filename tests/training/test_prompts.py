@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from got_r1.config import DataSection
 from got_r1.errors import BadInput
-from got_r1.recipe_file import load_recipe
+from got_r1.recipes.recipe_file import load_recipe
+from got_r1.recipes.sections import DataSection
 from got_r1.records import Prompt
 from got_r1.training.prompts import PromptMix, load_prompts
 

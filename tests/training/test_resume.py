@@ -17,8 +17,8 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
-from got_r1.config import Recipe
 from got_r1.errors import BadInput
+from got_r1.recipes.sections import Recipe
 from got_r1.training import sft
 
 MakeRecipe = Callable[..., Recipe]

@@ -12,11 +12,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from got_r1.config import Recipe
 from got_r1.errors import BadInput
 from got_r1.judges.oracle import OracleJudge
 from got_r1.policy import load_policy
 from got_r1.policy.janus import Policy
+from got_r1.recipes.sections import Recipe
 from got_r1.records import Ask, JudgeFailure, Prompt, SemanticAsk, Verdict
 from got_r1.training import rl
 from got_r1.training.optimizer import make_optimizer

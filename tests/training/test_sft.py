@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from got_r1.config import Recipe
 from got_r1.data import open_source
 from got_r1.data.prepare import prepare
 from got_r1.errors import BadInput
 from got_r1.icons.data import triples
 from got_r1.policy import load_encoder, load_policy
+from got_r1.recipes.sections import Recipe
 from got_r1.training import sft, vq
 from got_r1.training.sft import BUCKETS, draw_rows
 

@@ -22,7 +22,7 @@ from scipy import stats
 from got_r1.audit.measures import LEVEL, NOTHING, RESAMPLES, Estimate, mean
 from got_r1.audit.sheets import QUESTIONS, read_items, read_key, read_ratings
 from got_r1.errors import BadInput
-from got_r1.inputs import read_image, read_json
+from got_r1.files.inputs import read_image, read_json
 
 __all__ = [
     "agreement_report",

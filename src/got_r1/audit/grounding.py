@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from got_r1.audit.asking import Answers
 from got_r1.audit.cases import Asked
 from got_r1.audit.measures import Estimate, mean
-from got_r1.layout import gap, iou, match_boxes
+from got_r1.plan.layout import gap, iou, match_boxes
 from got_r1.records import Box, GroundingAsk, Verdict
 
 __all__ = ["Grounding", "measure_grounding"]

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from got_r1.audit.measures import Estimate
 from got_r1.audit.results import Outcome, TermResult
-from got_r1.config import Section
+from got_r1.recipes.sections import Section
 
 __all__ = ["Finding", "Limits", "find"]
 

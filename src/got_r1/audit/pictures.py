@@ -25,7 +25,7 @@ from got_r1.icons.world import (
     box_from_cells,
     pixels_from_box,
 )
-from got_r1.layout import Relation, centre, iou, relation_holds
+from got_r1.plan.layout import Relation, centre, iou, relation_holds
 from got_r1.records import Box, Chain, FoundObject, GroundingAsk, ImageAsk
 from got_r1.rewards import mean_iou
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from got_r1.icons.world import COLORS
 from got_r1.judges.base import Judge
 from got_r1.judges.oracle import OracleJudge
-from got_r1.layout import iou
+from got_r1.plan.layout import iou
 from got_r1.records import (
     Ask,
     Box,

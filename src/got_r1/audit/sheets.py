@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from got_r1.atomic import write_text
 from got_r1.errors import BadInput
-from got_r1.inputs import read_json, read_text
+from got_r1.files.atomic import write_text
+from got_r1.files.inputs import read_json, read_text
 
 __all__ = [
     "QUESTIONS",

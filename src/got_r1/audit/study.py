@@ -29,12 +29,12 @@ from PIL import Image
 from scipy.stats import rankdata
 
 from got_r1 import __version__
-from got_r1.atomic import replace_folder, write_text
 from got_r1.audit.sheets import blank_sheet
-from got_r1.chain import parse
 from got_r1.errors import BadInput
-from got_r1.inputs import read_image, read_json
-from got_r1.layout import draw_plan
+from got_r1.files.atomic import replace_folder, write_text
+from got_r1.files.inputs import read_image, read_json
+from got_r1.plan.chain import parse
+from got_r1.plan.layout import draw_plan
 from got_r1.records import Chain
 
 __all__ = ["Candidate", "balanced", "build_study", "find_candidates"]

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle
 
-from got_r1.chain import format_chain, parse
 from got_r1.icons.prompts import (
     CATEGORIES,
     RELATION_PHRASES,
@@ -24,7 +23,8 @@ from got_r1.icons.prompts import (
 from got_r1.icons.scenes import Layout, draw_scene
 from got_r1.icons.splits import CONVERSES
 from got_r1.icons.world import Icon, Meaning
-from got_r1.layout import RELATIONS, Relation
+from got_r1.plan.chain import format_chain, parse
+from got_r1.plan.layout import RELATIONS, Relation
 from got_r1.records import Chain, PlannedObject, Prompt
 
 __all__ = ["AXES", "Subject", "reordered", "rephrased", "subjects", "tags_of", "write_chain"]

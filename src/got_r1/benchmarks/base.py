@@ -12,8 +12,8 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from got_r1.files.sample_files import SampleFiles
 from got_r1.records import Chain, Prompt
-from got_r1.sample_files import SampleFiles
 
 __all__ = [
     "Benchmark",

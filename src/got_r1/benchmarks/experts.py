@@ -95,7 +95,7 @@ class Experts:
         if models:
             import transformers
 
-            from got_r1.weights import fingerprint
+            from got_r1.files.weights import fingerprint
 
             hashes = (f"{part} weights {fingerprint(model)[:8]}" for part, model in models.items())
             found["versions"] = ", ".join([*hashes, f"transformers {transformers.__version__}"])

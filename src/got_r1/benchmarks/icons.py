@@ -27,6 +27,7 @@ from typing import Any, cast, get_args
 
 from got_r1.benchmarks.base import Row, Sample, Shelf
 from got_r1.errors import BadInput
+from got_r1.files.sample_files import SampleFiles
 from got_r1.icons.detect import detect
 from got_r1.icons.prompts import parse, prompt_list
 from got_r1.icons.splits import Split
@@ -34,7 +35,6 @@ from got_r1.icons.truth import image_truth, plan_truth
 from got_r1.judges.oracle import OracleJudge
 from got_r1.records import GroundingAsk, Prompt, Verdict
 from got_r1.rewards import mean_iou
-from got_r1.sample_files import SampleFiles
 
 __all__ = ["IconsBenchmark"]
 

@@ -20,11 +20,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import overload
 
-from got_r1.atomic import write_text
 from got_r1.benchmarks.base import Sample, Shelf
-from got_r1.chain import parse
 from got_r1.errors import BadInput
-from got_r1.inputs import read_image, read_json
+from got_r1.files.atomic import write_text
+from got_r1.files.inputs import read_image, read_json
+from got_r1.plan.chain import parse
 from got_r1.records import Chain, Prompt
 
 __all__ = ["MANIFEST", "Manifest", "SampleFolder", "read_manifest", "write_manifest"]

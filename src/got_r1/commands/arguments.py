@@ -64,7 +64,7 @@ def add_overrides(parser: Parser) -> None:
 
 
 def recipe_reference() -> str:
-    from got_r1.recipe_file import explain
+    from got_r1.recipes.recipe_file import explain
 
     return f"\nsettings of a recipe:\n\n{explain()}\n"
 

@@ -103,11 +103,11 @@ def add_build(one: Parser) -> None:
 
 def judge(args: argparse.Namespace) -> None:
     """`audit judge`: suites to the judge, a verdict for each term, one page and one JSON."""
-    from got_r1.atomic import write_text
     from got_r1.audit.judge import audit_judge
     from got_r1.audit.limits import Limits
+    from got_r1.files.atomic import write_text
     from got_r1.judges import load_judge
-    from got_r1.recipe_file import load_section
+    from got_r1.recipes.recipe_file import load_section
     from got_r1.report.audit_pages import write_judge_page
 
     limits = load_section(args.limits, Limits, "limits file") if args.limits else Limits()
@@ -150,7 +150,7 @@ def other_canvases(
     Raises BadInput where sizes are given and nothing is drawn.
     """
     from got_r1.judges.judge_file import KINDS, JudgeFile
-    from got_r1.recipe_file import load_section
+    from got_r1.recipes.recipe_file import load_section
 
     is_file = spec.endswith((".yaml", ".yml"))
     file = load_section(spec, JudgeFile, "judge file") if is_file else JudgeFile(spec=spec)
@@ -238,8 +238,8 @@ def import_sheets(args: argparse.Namespace) -> None:
 
 def report(args: argparse.Namespace) -> None:
     """`audit human report`: agreement among raters and with the judge, as a page and a JSON."""
-    from got_r1.atomic import write_text
     from got_r1.audit.agreement import agreement_report, agreement_text, with_pictures
+    from got_r1.files.atomic import write_text
     from got_r1.report.audit_pages import write_human_page
 
     study = Path(args.study)

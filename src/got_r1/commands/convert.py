@@ -59,8 +59,8 @@ def convert(args: argparse.Namespace) -> None:
             way = "without" if args.to_official else "with"
             raise BadInput(f"--{name.replace('_', '-')} has a meaning only {way} --to-official.")
 
-    from got_r1.policy.convert import from_official, to_official
-    from got_r1.policy.model_card import CardFacts
+    from got_r1.checkpoints.convert import from_official, to_official
+    from got_r1.checkpoints.model_card import CardFacts
 
     source, destination = Path(args.source), Path(args.destination)
     shard_size = int(args.shard_size * 1e9)

@@ -193,7 +193,7 @@ def score(args: argparse.Namespace) -> None:
 
 def table(args: argparse.Namespace) -> None:
     """`eval table`: evaluations side by side."""
-    from got_r1.inputs import read_json
+    from got_r1.files.inputs import read_json
 
     evaluations = []
     for path in args.files:
@@ -218,10 +218,10 @@ def run(args: argparse.Namespace) -> None:
 
 def draw_images(args: argparse.Namespace) -> int:
     """Draws a benchmark's images, or those that are missing; returns how many there are then."""
-    from got_r1.atomic import write_text
     from got_r1.benchmarks import load_benchmark
     from got_r1.benchmarks.sample_folder import Manifest, write_manifest
-    from got_r1.sample_files import SampleFiles
+    from got_r1.files.atomic import write_text
+    from got_r1.files.sample_files import SampleFiles
 
     benchmark = load_benchmark(args.benchmark, settings_of(args))
     prompts = benchmark.prompts(args.split, args.prompts or benchmark.size, PROMPT_SEED)
@@ -231,8 +231,8 @@ def draw_images(args: argparse.Namespace) -> int:
     root = SampleFiles(out)
     root.check_folder(args.resume)
 
+    from got_r1.files.weights import fingerprint
     from got_r1.sampling import sample as draw
-    from got_r1.weights import fingerprint
 
     policy = load_sampling_policy(args)
     rollout = rollout_settings(policy, prompts, args)
@@ -282,10 +282,10 @@ def draw_images(args: argparse.Namespace) -> int:
 
 def score_folder(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Scores a folder of images and writes down what came out."""
-    from got_r1.atomic import write_text
     from got_r1.benchmarks import load_benchmark
     from got_r1.benchmarks.sample_folder import SampleFolder
     from got_r1.benchmarks.statistics import evaluation
+    from got_r1.files.atomic import write_text
     from got_r1.progress import TrainingProgress
 
     made = what_was_made(args, folder)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from got_r1.errors import BadInput
 
 if TYPE_CHECKING:
-    from got_r1.config import RolloutSection
     from got_r1.policy.janus import Policy
+    from got_r1.recipes.sections import RolloutSection
     from got_r1.records import Prompt
 
 __all__ = ["load_sampling_policy", "rollout_settings"]
@@ -47,7 +47,7 @@ def rollout_settings(
     """
     from pydantic import ValidationError
 
-    from got_r1.config import RolloutSection
+    from got_r1.recipes.sections import RolloutSection
     from got_r1.sampling import chain_limit
 
     own = policy.model.generation_config

@@ -72,8 +72,8 @@ def register(evals: Any) -> None:
 def plans(args: argparse.Namespace) -> None:
     """`eval plans`: draws every prompt, looks at plan and image, and writes numbers and a page."""
     from got_r1.benchmarks.plans.run import Drawer, run_plans
+    from got_r1.files.sample_files import SampleFiles
     from got_r1.report.plans import build_plans_page, headline
-    from got_r1.sample_files import SampleFiles
 
     cases, observer = questions(args)
     folder = Path(args.out)
@@ -82,7 +82,7 @@ def plans(args: argparse.Namespace) -> None:
         empty_folder(args.out)
     samples.check_folder(args.resume)
 
-    from got_r1.weights import fingerprint
+    from got_r1.files.weights import fingerprint
 
     policy = load_sampling_policy(args)
     rollout = rollout_settings(policy, [case.prompt for case in cases], args)
@@ -114,7 +114,7 @@ def questions(args: argparse.Namespace) -> tuple[list[Case], Observer]:
     """What is asked, and who looks at the answers."""
     from got_r1.benchmarks.plans.cases import file_cases, icon_cases
     from got_r1.benchmarks.plans.sight import IconObserver, JudgeObserver
-    from got_r1.inputs import read_prompts
+    from got_r1.files.inputs import read_prompts
 
     if args.prompts is not None and not args.judge:
         raise BadInput(

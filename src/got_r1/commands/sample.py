@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from got_r1.commands.arguments import MODEL_HELP, add, add_sampling, at_least, positive, show
 from got_r1.commands.models import load_sampling_policy, rollout_settings
 from got_r1.errors import BadInput
-from got_r1.sample_files import LAYOUTS
+from got_r1.files.sample_files import LAYOUTS
 
 if TYPE_CHECKING:
     from got_r1.records import Prompt
@@ -106,9 +106,9 @@ def register(subparsers: Any) -> None:
 
 def sample(args: argparse.Namespace) -> None:
     """`sample`: chains and images for one prompt or a file of them, in a folder."""
-    from got_r1.inputs import check_prompt, read_plan, read_prompts
+    from got_r1.files.inputs import check_prompt, read_plan, read_prompts
+    from got_r1.files.sample_files import SampleFiles
     from got_r1.records import Prompt
-    from got_r1.sample_files import SampleFiles
 
     if args.prompts is None:
         prompts = [Prompt(check_prompt(args.prompt))]
@@ -127,14 +127,15 @@ def sample(args: argparse.Namespace) -> None:
     files.check_prompts(prompts)
     files.check_folder(args.resume)
 
+    from got_r1.files.weights import fingerprint
     from got_r1.sampling import sample as draw
-    from got_r1.weights import fingerprint
 
-    judge = None
+    score = None
     if args.judge:  # before the model: a wrong name should not wait for gigabytes
         from got_r1.judges import load_judge
+        from got_r1.rewards import plan_scorer
 
-        judge = load_judge(args.judge)
+        score = plan_scorer(load_judge(args.judge))
     policy = load_sampling_policy(args)
     rollout = rollout_settings(policy, prompts, args, chain_text)
     arguments = {
@@ -152,10 +153,10 @@ def sample(args: argparse.Namespace) -> None:
     }
     planner = None
     if args.plans or args.repair:
-        from got_r1.planning import Planner
+        from got_r1.plan.planning import Planner
 
         arguments |= {"plans": args.plans, "judge": args.judge, "repair": args.repair}
-        planner = Planner(args.plans or 1, judge, args.repair, isqrt(policy.image_tokens))
+        planner = Planner(args.plans or 1, score, args.repair, isqrt(policy.image_tokens))
     files.begin(arguments)
     done = draw(
         policy,
@@ -192,7 +193,7 @@ def tell_repeats(prompts: Sequence[Prompt]) -> None:
 
 def unread(prompts: Sequence[Prompt], args: argparse.Namespace) -> int:
     """How many prompts geometry could not read, told where something depends on reading them."""
-    from got_r1.reading import read
+    from got_r1.plan.reading import read
 
     count = sum(read(prompt.text) is None for prompt in prompts)
     consequences = ["chosen by form and overlaps alone"] if args.plans and not args.judge else []

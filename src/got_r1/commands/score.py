@@ -27,10 +27,10 @@ def register(subparsers: Any) -> None:
 def score(args: argparse.Namespace) -> None:
     """`score`: the reward of one (prompt, chain, image), term by term."""
     from got_r1 import rewards
-    from got_r1.chain import parse as parse_chain
-    from got_r1.config import RewardSection
-    from got_r1.inputs import check_prompt, read_chain_text, read_image
+    from got_r1.files.inputs import check_prompt, read_chain_text, read_image
     from got_r1.judges import load_judge
+    from got_r1.plan.chain import parse as parse_chain
+    from got_r1.recipes.sections import RewardSection
     from got_r1.records import Prompt, Verdict
 
     prompt = Prompt(check_prompt(args.prompt))

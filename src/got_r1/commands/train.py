@@ -13,7 +13,7 @@ from got_r1.commands.arguments import add, add_overrides, at_least, positive, sh
 from got_r1.errors import BadInput
 
 if TYPE_CHECKING:
-    from got_r1.config import Recipe
+    from got_r1.recipes.sections import Recipe
 
 __all__ = ["register"]
 
@@ -53,7 +53,7 @@ def register(subparsers: Any) -> None:
 def prepare(args: argparse.Namespace) -> None:
     """`prepare`: the triples of a recipe's source in, token shards out."""
     from got_r1.data import open_source
-    from got_r1.recipe_file import load_recipe
+    from got_r1.recipes.recipe_file import load_recipe
 
     recipe = load_recipe(args.recipe, args.overrides)
     source = open_source(recipe)
@@ -79,7 +79,7 @@ def prepare(args: argparse.Namespace) -> None:
 
 def train(args: argparse.Namespace) -> None:
     """`train vq|sft|rl`: a recipe in, a run folder out; with `--dry-run` what that takes."""
-    from got_r1.recipe_file import load_recipe
+    from got_r1.recipes.recipe_file import load_recipe
 
     if not args.dry_run and (args.processes or args.gpu_memory):
         raise BadInput("--processes and --gpu-memory are plans: give them with --dry-run.")
@@ -98,8 +98,8 @@ def plan_run(args: argparse.Namespace, recipe: Recipe) -> None:
     """Raises BadInput where memory or disk cannot do; shows the estimate of a dry run."""
     import torch
 
-    from got_r1.training.dry_run import check_room, device_bytes, render
-    from got_r1.training.estimate import estimate
+    from got_r1.sizing.dry_run import check_room, device_bytes, render
+    from got_r1.sizing.estimate import estimate
 
     elsewhere = args.gpu_memory is not None
     processes = args.processes or int(os.environ.get("WORLD_SIZE", "1"))

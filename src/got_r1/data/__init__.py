@@ -10,9 +10,9 @@ from got_r1.data.base import Columns, Source
 from got_r1.errors import BadInput
 
 if TYPE_CHECKING:
-    from got_r1.config import Recipe
     from got_r1.data.tokens import Tokens
     from got_r1.policy.janus import Policy
+    from got_r1.recipes.sections import Recipe
 
 __all__ = ["open_data", "open_source"]
 
@@ -89,7 +89,7 @@ def saved_dataset(folder: Path, split: str) -> list[Path]:
 
     Raises BadInput where a DatasetDict has no such split, or a file is missing.
     """
-    from got_r1.inputs import read_json
+    from got_r1.files.inputs import read_json
 
     if (folder / "dataset_dict.json").is_file():
         splits = read_json(folder / "dataset_dict.json", "dataset").get("splits", [])

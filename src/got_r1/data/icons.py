@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from got_r1.config import DataSection
 from got_r1.data.base import Record
 from got_r1.icons.data import triples
+from got_r1.recipes.sections import DataSection
 
 __all__ = ["IconSource"]
 

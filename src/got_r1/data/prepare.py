@@ -29,9 +29,6 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from got_r1.atomic import write_text
-from got_r1.chain import parse
-from got_r1.config import DataSection
 from got_r1.data.base import Fault, Record, Source
 from got_r1.data.tokens import (
     MANIFEST,
@@ -42,9 +39,12 @@ from got_r1.data.tokens import (
     write_shard,
 )
 from got_r1.errors import BadInput
-from got_r1.inputs import read_json
+from got_r1.files.atomic import write_text
+from got_r1.files.inputs import read_json
+from got_r1.plan.chain import parse
 from got_r1.policy.janus import BEGIN_OF_IMAGE, Policy
 from got_r1.progress import TrainingProgress
+from got_r1.recipes.sections import DataSection
 
 __all__ = ["SKIPPED", "prepare"]
 

@@ -27,9 +27,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from got_r1.atomic import write_bytes
 from got_r1.errors import BadInput
-from got_r1.inputs import read_json
+from got_r1.files.atomic import write_bytes
+from got_r1.files.inputs import read_json
 from got_r1.policy.janus import Policy, TokenBatch
 
 __all__ = [

@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from got_r1.chain import format_chain
 from got_r1.icons.prompts import CATEGORIES, RELATION_PHRASES, draw_prompt
 from got_r1.icons.render import render
 from got_r1.icons.scenes import Layout, allowed_directions, draw_scene
 from got_r1.icons.splits import CONVERSES, holds_out_color
 from got_r1.icons.world import COLORS, FILLS, MAX_OBJECTS, Icon, Meaning, ObjectSpec, Scene
+from got_r1.plan.chain import format_chain
 from got_r1.records import PlannedObject, Prompt
 
 if TYPE_CHECKING:

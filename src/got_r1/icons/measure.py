@@ -9,7 +9,7 @@ import numpy as np
 
 from got_r1.icons.detect import detect
 from got_r1.icons.world import Scene
-from got_r1.layout import iou, match_boxes
+from got_r1.plan.layout import iou, match_boxes
 
 __all__ = ["DetectorAccuracy", "detector_accuracy"]
 

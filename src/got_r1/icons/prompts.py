@@ -21,7 +21,7 @@ from typing import Literal, get_args
 from got_r1.errors import BadInput
 from got_r1.icons.splits import Split, is_held_out, split_of
 from got_r1.icons.world import COLORS, FILLS, MAX_OBJECTS, NOUNS, Meaning, ObjectSpec
-from got_r1.layout import RELATIONS, Relation
+from got_r1.plan.layout import RELATIONS, Relation
 from got_r1.records import Prompt
 
 __all__ = [

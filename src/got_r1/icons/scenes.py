@@ -19,7 +19,7 @@ from got_r1.icons.world import (
     box_from_cells,
     natural_size,
 )
-from got_r1.layout import Relation
+from got_r1.plan.layout import Relation
 
 __all__ = ["Layout", "allowed_directions", "draw_scene"]
 

@@ -19,7 +19,7 @@ import hashlib
 from typing import Literal
 
 from got_r1.icons.world import COLORS, NOUNS, Meaning, ObjectSpec
-from got_r1.layout import RELATIONS, Relation
+from got_r1.plan.layout import RELATIONS, Relation
 
 __all__ = [
     "CONVERSES",

@@ -14,7 +14,7 @@ import numpy as np
 
 from got_r1.icons.prompts import parse_name
 from got_r1.icons.world import Icon, Meaning, ObjectSpec
-from got_r1.layout import assign, relation_holds
+from got_r1.plan.layout import assign, relation_holds
 from got_r1.records import Box, Chain
 
 __all__ = [

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from got_r1.layout import Relation
+from got_r1.plan.layout import Relation
 from got_r1.records import Box
 
 __all__ = [

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from got_r1.config import JudgeSection
 from got_r1.errors import BadInput
 from got_r1.judges.base import Judge
+from got_r1.recipes.sections import JudgeSection
 
 if TYPE_CHECKING:
     from got_r1.judges.judge_file import JudgeFile
@@ -149,7 +149,7 @@ def _experts(file: JudgeFile | None, cache: Path | str | None) -> Judge:
 def _from_file(path: str, cache: Path | str | None) -> Judge:
     """The judge of a YAML file."""
     from got_r1.judges.judge_file import KINDS, JudgeFile
-    from got_r1.recipe_file import load_section
+    from got_r1.recipes.recipe_file import load_section
 
     file = load_section(path, JudgeFile, "judge file")
     given = [kind for kind in KINDS if kind in file.model_fields_set]

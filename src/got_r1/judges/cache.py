@@ -24,10 +24,10 @@ from pathlib import Path
 
 import numpy as np
 
-from got_r1.atomic import translate_os_errors
-from got_r1.chain import strip_boxes
 from got_r1.errors import BadInput, RunFailed
+from got_r1.files.atomic import translate_os_errors
 from got_r1.judges.base import Judge
+from got_r1.plan.chain import strip_boxes
 from got_r1.records import (
     Ask,
     Box,

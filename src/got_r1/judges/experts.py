@@ -28,11 +28,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from got_r1.chain import strip_boxes
 from got_r1.errors import BadInput
 from got_r1.icons.prompts import RELATION_PHRASES
 from got_r1.judges.settings import ExpertsSettings
-from got_r1.layout import NEAR_LIMIT, Relation, centre, draw_plan, gap, relation_holds
+from got_r1.plan.chain import strip_boxes
+from got_r1.plan.layout import NEAR_LIMIT, Relation, centre, draw_plan, gap, relation_holds
 from got_r1.records import (
     Ask,
     Box,

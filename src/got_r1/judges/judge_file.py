@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from got_r1.config import Section
 from got_r1.judges.settings import (
     ExpertsSettings,
     MLLMSettings,
     OpenAISettings,
     TransformersSettings,
 )
+from got_r1.recipes.sections import Section
 
 __all__ = ["KINDS", "JudgeFile"]
 

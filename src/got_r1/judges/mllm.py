@@ -35,10 +35,10 @@ from string import Template
 import numpy as np
 from PIL import Image
 
-from got_r1.chain import strip_boxes
 from got_r1.judges.replies import read_boxes, read_score
 from got_r1.judges.settings import MLLMSettings
-from got_r1.layout import draw_plan
+from got_r1.plan.chain import strip_boxes
+from got_r1.plan.layout import draw_plan
 from got_r1.records import (
     Ask,
     Box,

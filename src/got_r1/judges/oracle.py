@@ -28,7 +28,6 @@ from itertools import combinations
 
 import numpy as np
 
-from got_r1.chain import strip_boxes
 from got_r1.icons.detect import detect
 from got_r1.icons.prompts import parse, parse_name
 from got_r1.icons.splits import CONVERSES
@@ -44,7 +43,8 @@ from got_r1.icons.truth import (
     relation_true,
 )
 from got_r1.icons.world import Icon, Meaning
-from got_r1.layout import NEAR_LIMIT, OVERLAP_LIMIT, Relation, assign, centre, gap, iou
+from got_r1.plan.chain import strip_boxes
+from got_r1.plan.layout import NEAR_LIMIT, OVERLAP_LIMIT, Relation, assign, centre, gap, iou
 from got_r1.records import (
     Ask,
     Box,

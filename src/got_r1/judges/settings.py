@@ -8,8 +8,8 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from got_r1.config import Section
 from got_r1.errors import BadInput
+from got_r1.recipes.sections import Section
 from got_r1.vision.settings import DetectorSettings, QualitySettings, SimilaritySettings
 
 __all__ = ["ExpertsSettings", "MLLMSettings", "OpenAISettings", "Scale", "TransformersSettings"]

@@ -35,7 +35,7 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 from got_r1.errors import BadInput, RunFailed
-from got_r1.inputs import read_json
+from got_r1.files.inputs import read_json
 from got_r1.judges.mllm import Question, question, total, verdict
 from got_r1.judges.replies import Unreadable
 from got_r1.judges.settings import MLLMSettings, TransformersSettings

@@ -22,7 +22,6 @@ from torch.distributed.tensor import DTensor
 from transformers import JanusForConditionalGeneration, JanusProcessor
 from transformers.utils import logging as transformers_logging
 
-from got_r1.config import LoraSection, RolloutSection
 from got_r1.policy.replay import (
     LogprobMode,
     Replay,
@@ -30,6 +29,7 @@ from got_r1.policy.replay import (
     chain_places,
     select_in_chunks,
 )
+from got_r1.recipes.sections import LoraSection, RolloutSection
 
 __all__ = [
     "BEGIN_OF_IMAGE",

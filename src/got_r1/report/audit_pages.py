@@ -13,7 +13,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from got_r1.atomic import write_bytes
+from got_r1.files.atomic import write_bytes
 from got_r1.report.gallery import Piece, split_chain
 from got_r1.report.panels import TERM_NAMES
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from got_r1.atomic import write_bytes
+from got_r1.files.atomic import write_bytes
 from got_r1.report.gallery import build_galleries
 from got_r1.report.panels import draw_sections
 from got_r1.report.read import RunFiles, as_number, read_run

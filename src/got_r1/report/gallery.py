@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from got_r1 import chain as grammar
-from got_r1.layout import assign, iou
+from got_r1.plan import chain as grammar
+from got_r1.plan.layout import assign, iou
 from got_r1.records import Box
 from got_r1.report.panels import TERM_NAMES
 from got_r1.report.read import RunFiles, SampleFile, as_dict, as_number

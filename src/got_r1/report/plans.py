@@ -9,9 +9,9 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from got_r1.atomic import write_bytes
 from got_r1.errors import BadInput
-from got_r1.inputs import read_json
+from got_r1.files.atomic import write_bytes
+from got_r1.files.inputs import read_json
 from got_r1.report.gallery import Card, build_galleries
 from got_r1.report.read import RunFiles, SampleFile, as_dict, as_number
 from got_r1.report.results import compare

@@ -20,8 +20,8 @@ from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
-from got_r1.atomic import replace_folder
 from got_r1.errors import BadInput, RunFailed
+from got_r1.files.atomic import replace_folder
 from got_r1.policy.janus import Policy
 from got_r1.training.distributed import Ranks
 

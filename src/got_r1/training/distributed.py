@@ -32,10 +32,10 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from got_r1.config import ModelSection, ScaleSection
 from got_r1.errors import BadInput, GotR1Error, RunFailed
 from got_r1.policy import load_encoder, load_policy
 from got_r1.policy.janus import Policy, Replay, TokenBatch, acting_parts
+from got_r1.recipes.sections import ModelSection, ScaleSection
 
 __all__ = [
     "ALONE",

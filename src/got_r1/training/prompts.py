@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from got_r1.config import DataSection, PromptSource
 from got_r1.errors import BadInput
+from got_r1.files.inputs import read_prompts
 from got_r1.icons.prompts import prompt_list
-from got_r1.inputs import read_prompts
+from got_r1.recipes.sections import DataSection, PromptSource
 from got_r1.records import Prompt
 
 __all__ = ["PromptMix", "load_prompts"]

@@ -19,10 +19,10 @@ from got_r1 import grpo, rewards
 from got_r1.benchmarks import load_benchmark
 from got_r1.benchmarks.base import Sample
 from got_r1.benchmarks.statistics import evaluate
-from got_r1.config import Recipe, RLSection
 from got_r1.errors import RunFailed
 from got_r1.judges import load_judge
 from got_r1.policy.janus import Policy, Replay, TokenBatch
+from got_r1.recipes.sections import Recipe, RLSection
 from got_r1.records import JudgeFailure, Rollout, Verdict
 from got_r1.report.build import build_report
 from got_r1.sampling import generate, named_box

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from got_r1 import chain as chains
 from got_r1 import rewards
-from got_r1.config import Recipe
 from got_r1.judges.base import Judge
+from got_r1.plan import chain as chains
 from got_r1.policy.janus import Policy
 from got_r1.policy.sampler import Sampler
+from got_r1.recipes.sections import Recipe
 from got_r1.records import Chain, JudgeFailure, Prompt, Reward, Rollout, WrittenChains
 
 __all__ = ["Samples", "roll_out"]

@@ -15,13 +15,13 @@ from typing import Any, Self
 
 import torch
 
-from got_r1.atomic import replace_folder
-from got_r1.config import OptimizerSection, Recipe
 from got_r1.errors import BadInput
+from got_r1.files.atomic import replace_folder
+from got_r1.files.runlog import RunLog
 from got_r1.policy.janus import Policy
 from got_r1.progress import TrainingProgress
-from got_r1.recipe_file import load_recipe, recipe_text
-from got_r1.runlog import RunLog
+from got_r1.recipes.recipe_file import load_recipe, recipe_text
+from got_r1.recipes.sections import OptimizerSection, Recipe
 from got_r1.training.checkpoint import (
     KEPT_CHECKPOINTS,
     load_checkpoint,

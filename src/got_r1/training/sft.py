@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from got_r1.config import Recipe
 from got_r1.data import open_data
 from got_r1.data.base import Source
 from got_r1.data.prepare import prepare
 from got_r1.data.tokens import Tokens
 from got_r1.policy import load_encoder
 from got_r1.policy.janus import Policy, TokenBatch
+from got_r1.recipes.sections import Recipe
 from got_r1.training.distributed import (
     ALONE,
     Ranks,

@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from got_r1.config import Recipe
 from got_r1.icons.data import triples
 from got_r1.icons.looks import look_map, relook
 from got_r1.icons.measure import detector_accuracy
@@ -22,6 +21,7 @@ from got_r1.icons.render import render
 from got_r1.icons.world import CELL
 from got_r1.policy.janus import Policy, to_pixels
 from got_r1.policy.tiny import build_policy
+from got_r1.recipes.sections import Recipe
 from got_r1.training.codebook import (
     CODES,
     FORMS,

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from got_r1.errors import BadInput
-from got_r1.inputs import read_text
+from got_r1.files.inputs import read_text
 from got_r1.vision.base import Detection
 
 __all__ = ["ImportedDetections", "ImportedImage", "read_detections"]

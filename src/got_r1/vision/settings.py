@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from got_r1.config import Section
+from got_r1.recipes.sections import Section
 
 __all__ = [
     "DepthSettings",

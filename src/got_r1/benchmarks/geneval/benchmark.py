@@ -32,9 +32,9 @@ from got_r1.benchmarks.geneval.rules import (
 )
 from got_r1.benchmarks.settings import BenchmarkSettings
 from got_r1.errors import BadInput
-from got_r1.inputs import read_text
+from got_r1.files.inputs import read_text
+from got_r1.files.sample_files import SampleFiles
 from got_r1.records import Prompt
-from got_r1.sample_files import SampleFiles
 from got_r1.vision.base import Detection
 
 __all__ = ["TAGS", "GenEval", "GenEvalFiles"]

@@ -15,21 +15,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from got_r1.atomic import write_text
 from got_r1.benchmarks.base import Sample
 from got_r1.benchmarks.plans.cases import Case
 from got_r1.benchmarks.plans.sight import Observer, Sight, direction
 from got_r1.benchmarks.plans.summary import Seen, outcome, summarise_plans, summarise_swap
-from got_r1.chain import parse
 from got_r1.errors import BadInput, RunFailed
-from got_r1.inputs import read_image, read_json
-from got_r1.planning import with_boxes
+from got_r1.files.atomic import write_text
+from got_r1.files.inputs import read_image, read_json
+from got_r1.files.sample_files import SampleFiles
+from got_r1.plan.chain import parse
+from got_r1.plan.repair import with_boxes
 from got_r1.records import Box, Chain, JudgeFailure, Prompt
-from got_r1.sample_files import SampleFiles
 
 if TYPE_CHECKING:
-    from got_r1.config import RolloutSection
     from got_r1.policy.janus import Policy
+    from got_r1.recipes.sections import RolloutSection
 
 __all__ = ["RESULT", "Drawer", "run_plans", "swapped_chain"]
 

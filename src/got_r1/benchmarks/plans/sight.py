@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from got_r1.benchmarks.base import Sample
-from got_r1.chain import format_chain
 from got_r1.icons import prompts as icons
 from got_r1.icons.detect import detect
 from got_r1.icons.truth import image_truth, plan_truth
 from got_r1.judges.oracle import OracleJudge
-from got_r1.layout import Relation, assign, relation_holds
-from got_r1.planning import planned_objects
-from got_r1.reading import Asked, likeness, read
+from got_r1.plan.chain import format_chain
+from got_r1.plan.layout import Relation, assign, relation_holds
+from got_r1.plan.reading import Asked, likeness, read
+from got_r1.plan.repair import planned_objects
 from got_r1.records import (
     Ask,
     Box,

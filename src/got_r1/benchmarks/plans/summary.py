@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 from got_r1.benchmarks.plans.cases import Case
 from got_r1.benchmarks.plans.sight import DIRECTIONS, Pair, Sight, direction, follows
 from got_r1.benchmarks.statistics import LEVEL, RESAMPLES, Estimate
-from got_r1.layout import RELATIONS
-from got_r1.reading import CONVERSES
+from got_r1.plan.layout import RELATIONS
+from got_r1.plan.reading import CONVERSES
 
 __all__ = ["Outcome", "Seen", "outcome", "summarise_plans", "summarise_swap"]
 

@@ -1,0 +1,1 @@
+"""Official Janus checkpoints: conversion to transformers folders and back, in bounded memory."""

@@ -1,0 +1,308 @@
+"""What a prompt asks for, read from its words: objects, their numbers, and one relation.
+
+A small grammar of English for prompts like T2I-CompBench's, of any objects (the icon world has a
+stricter one of its own, `icons.prompts`):
+
+    sentence := [opening] (list | link) [.]
+    list     := phrase {(","| "and" | ", and") phrase}
+    link     := phrase [verb] relation phrase [tail] | relation phrase [","] [verb] phrase
+    tail     := (", with" | ", and" | "with" | "and") list
+    phrase   := [a | an | the | one .. ten] up to five words without a verb or a preposition
+
+What it cannot read is None, never a guess: "a man is walking his dog" has no plan to compare with,
+and "in front of" and "behind" are no relation of boxes. (Our choice throughout.)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from got_r1.plan.layout import Relation
+
+__all__ = [
+    "CONVERSES",
+    "RELATION_WORDS",
+    "Asked",
+    "AskedObject",
+    "find_relation_words",
+    "likeness",
+    "paraphrases",
+    "read",
+]
+
+RELATION_WORDS: Mapping[Relation, tuple[str, ...]] = MappingProxyType(
+    {
+        "left": (
+            "on the left of",
+            "to the left of",
+            "left of",
+            "at the left of",
+            "on the left side of",
+            "to the left side of",
+            "on the left-hand side of",
+        ),
+        "right": (
+            "on the right of",
+            "to the right of",
+            "right of",
+            "at the right of",
+            "on the right side of",
+            "to the right side of",
+            "on the right-hand side of",
+        ),
+        "top": ("on the top of", "on top of", "above", "over", "atop"),
+        "bottom": (
+            "on the bottom of",
+            "below",
+            "under",
+            "at the bottom of",
+            "beneath",
+            "underneath",
+        ),
+        "next to": ("next to", "beside", "adjacent to", "alongside"),
+        "near": ("near", "close to"),
+        "on side of": ("on side of", "on the side of", "at the side of"),
+    }
+)
+"""Wordings of each relation, T2I-CompBench's first."""
+
+CONVERSES: Mapping[Relation, Relation] = MappingProxyType(
+    {
+        "left": "right",
+        "right": "left",
+        "top": "bottom",
+        "bottom": "top",
+        "next to": "next to",
+        "near": "near",
+        "on side of": "on side of",
+    }
+)
+"""a <relation> b is the same as b <converse> a."""
+
+_COUNTS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_LONGEST = 400  # characters; longer texts are descriptions, not sentences of this grammar
+_MOST_WORDS = 5  # of a name
+_IRREGULAR = {
+    "people": "person",
+    "men": "man",
+    "women": "woman",
+    "children": "child",
+    "mice": "mouse",
+    "geese": "goose",
+    "feet": "foot",
+    "teeth": "tooth",
+    "knives": "knife",
+    "wolves": "wolf",
+    "leaves": "leaf",
+    "shelves": "shelf",
+    "loaves": "loaf",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AskedObject:
+    """One object of a prompt: its singular name without an article, and how many. `determiner` is
+    the word before it ("a", "the", "" for none), for saying it again."""
+
+    name: str
+    count: int = 1
+    determiner: str = field(default="a", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a prompt asks: `objects[0]` is in `relation` to `objects[1]`, where there is one."""
+
+    objects: tuple[AskedObject, ...]
+    relation: Relation | None = None
+
+    @property
+    def singles(self) -> tuple[str, ...]:
+        """The name of every single object: "two hearts" are two."""
+        return tuple(one.name for one in self.objects for _ in range(one.count))
+
+
+# -- text -> what is asked -----------------------------------------------------------------------
+
+_RELATION_OF = {words: name for name, several in RELATION_WORDS.items() for words in several}
+_ANY_RELATION = "|".join(map(re.escape, sorted(_RELATION_OF, key=len, reverse=True)))
+_RELATION = re.compile(rf"(?<![\w-])(?:{_ANY_RELATION})(?![\w-])")
+_DETERMINER = rf"(?:an?|the|{'|'.join(_COUNTS)})"
+_OPENING = re.compile(
+    r"(?:there (?:is|are|was|were)"
+    r"|(?:an? )?(?:picture|image|photo|photograph|painting|drawing) of) "
+)
+_BE = "is|are|was|were|stands?|stood|sits?|sat|lies|lay|rests?|rested|hangs?|hung|floats?|floated"
+_DOING = "standing|sitting|lying|resting|hanging|hung|placed|parked|positioned|located|perched|seen"
+_VERB = re.compile(rf"(?: (?:{_BE}))?(?: (?:{_DOING}))?$")
+_LEADING_VERB = re.compile(rf"^(?:there )?(?:{_BE}) ")
+_PHRASE = re.compile(rf"(?:(?P<determiner>{_DETERMINER}) )?(?P<name>[a-z'-]+(?: [a-z'-]+)*)")
+_SEPARATOR = re.compile(r",? and |, ")
+_TAIL = re.compile(r",? (?:with|and) |, ")
+# "to the left of the dog is a cat": where the place ends and the thing begins.
+_INVERSION = re.compile(rf",? (?=(?:there )?(?:{_BE}) {_DETERMINER} )|, ")
+_COLOR = (
+    "(?:black|white|grey|gray|brown|beige|red|orange|yellow|green|blue|purple|pink|gold|silver)"
+)
+_TWO_COLORS = re.compile(rf"\b({_COLOR}) and ({_COLOR})\b(?= [a-z])")
+_PAST = re.compile(r"[a-z]{4,}ed")  # "the flower bloomed"
+# Words that no name holds: what has one of them is a clause, not a thing.
+_CLAUSE = re.compile(
+    r"(?<![\w-])(?:an?|the|is|are|was|were|be|being|been|has|have|had|on|in|at|to|with|from|by|that|which|who"
+    r"|it|its|his|her|their|into|onto|behind|front|through|while|as|for|there|this|these|those|and"
+    r"|each|every|some|many|several|all)(?![\w-])"
+)
+
+
+def read(text: str) -> Asked | None:
+    """What a prompt asks, or None where the grammar does not know the sentence.
+
+    Case, white space and a final dot do not matter. A sentence with two relations is not read.
+    """
+    if len(text) > _LONGEST:
+        return None
+    sentence = " ".join(text.lower().split()).removesuffix(".").rstrip().replace(" ,", ",")
+    sentence = _TWO_COLORS.sub(r"\1-and-\2", _OPENING.sub("", sentence, count=1))
+    found = list(_RELATION.finditer(sentence))
+    if not found:
+        objects = _list(sentence)
+        return Asked(objects) if objects else None
+    if len(found) > 1:
+        return None
+    relation = _RELATION_OF[found[0][0]]
+    before, after = sentence[: found[0].start()].strip(), sentence[found[0].end() :].strip()
+    if before:
+        second, _, tail = _partition(_TAIL, after)
+        return _link(_VERB.sub("", before), relation, second, tail)
+    second, found_verb, rest = _partition(_INVERSION, after)
+    first, _, tail = _partition(_TAIL, _LEADING_VERB.sub("", rest, count=1))
+    return _link(first, relation, second, tail) if found_verb else None
+
+
+def find_relation_words(text: str) -> list[tuple[Relation, int, int]]:
+    """Every relation that a text names: which, and where its words begin and end."""
+    return [
+        (_RELATION_OF[found[0]], found.start(), found.end())
+        for found in _RELATION.finditer(text.lower())
+    ]
+
+
+def _partition(pattern: re.Pattern[str], text: str) -> tuple[str, bool, str]:
+    """str.partition at the first match."""
+    found = pattern.search(text)
+    return (text[: found.start()], True, text[found.end() :]) if found else (text, False, "")
+
+
+def _link(first: str, relation: Relation, second: str, tail: str) -> Asked | None:
+    """A relation between two single things, with what else the sentence names.
+
+    A tail that is no list of things is left out: it says how the scene looks.
+    """
+    one, two = _phrase(first), _phrase(second)
+    if one is None or two is None or one.count > 1 or two.count > 1:
+        return None
+    return Asked((one, two, *_list(tail)), relation)
+
+
+def _list(text: str) -> tuple[AskedObject, ...]:
+    """The things of a list; empty where one of them is none."""
+    things = [_phrase(piece) for piece in _SEPARATOR.split(text)]
+    return tuple(thing for thing in things if thing) if all(things) else ()
+
+
+def _phrase(text: str) -> AskedObject | None:
+    found = _PHRASE.fullmatch(text.strip())
+    if found is None:
+        return None
+    words = found["name"].split()
+    if len(words) > _MOST_WORDS or "of" in (words[0], words[-1]):
+        return None
+    if _CLAUSE.search(found["name"]) or _PAST.fullmatch(words[-1]):
+        return None
+    determiner = found["determiner"] or ""
+    count = _COUNTS.index(determiner) + 1 if determiner in _COUNTS else 1
+    if count > 1:
+        words[-1] = _singular(words[-1])
+    return AskedObject(" ".join(words), count, determiner)
+
+
+# -- names ---------------------------------------------------------------------------------------
+
+
+def likeness(asked: str, planned: str) -> float:
+    """How well a planned name is what was asked, in [0, 1].
+
+    0 where the thing itself (the last word, or the one before "of") is not named; else the share of
+    the asked words that the planned name holds. Numbers do not matter, further words do not cost.
+    """
+    wanted, there = _words(asked), _words(planned)
+    if not wanted or _head(wanted) not in there:
+        return 0.0
+    return sum(word in there for word in wanted) / len(wanted)
+
+
+def _words(name: str) -> list[str]:
+    plain = re.findall(r"[a-z0-9']+", name.lower())
+    return [_singular(word) for word in plain if word not in ("a", "an", "the", "and")]
+
+
+def _head(words: list[str]) -> str:
+    return words[words.index("of") - 1] if "of" in words[1:] else words[-1]
+
+
+def _singular(word: str) -> str:
+    """A noun's singular, by its ending; wrong ones are at least the same for asked and planned."""
+    if word in _IRREGULAR:
+        return _IRREGULAR[word]
+    if word.endswith("ies") and len(word) > 4:
+        return f"{word[:-3]}y"
+    if re.search(r"(?:ch|sh|x|ss|z)es$", word):
+        return word[:-2]
+    return word[:-1] if re.search(r"[^sui]s$", word) else word
+
+
+# -- what is asked -> text -----------------------------------------------------------------------
+
+
+def paraphrases(asked: Asked) -> dict[str, str]:
+    """Sentences that all say the relation of `asked`, by the name of their form.
+
+    The first is T2I-CompBench's own. "converse" forms name the second object first. All are
+    sentences of this grammar, and of the icon world's for its own things.
+    """
+    relation = asked.relation
+    if relation is None:
+        raise ValueError("paraphrases are of a relation")
+    first, second, *others = asked.objects
+    one, two = (_with_article(thing, "a") for thing in (first, second))
+    the_one, the_two = (_with_article(thing, "the") for thing in (first, second))
+    is_one, is_two = ("are" if _is_plural(thing) else "is" for thing in (first, second))
+    words, other_words = RELATION_WORDS[relation][:2]
+    converse = RELATION_WORDS[CONVERSES[relation]][0]
+    tail = f", with {' and '.join(_with_article(other, 'a') for other in others)}" if others else ""
+    return {
+        "plain": f"{one} {words} {two}{tail}",
+        "other words": f"{one} {other_words} {two}{tail}",
+        "picture of": f"a picture of {one} {words} {two}{tail}",
+        "full sentence": f"{the_one} {is_one} {words} {the_two}{tail}",
+        "converse": f"{two} {converse} {one}{tail}",
+        "converse, full sentence": f"{the_two} {is_two} {converse} {the_one}{tail}",
+    }
+
+
+def _with_article(thing: AskedObject, article: str) -> str:
+    """The thing as a sentence names it; one without a determiner ("rubber gloves") keeps none."""
+    if thing.count > 1:
+        return f"{_COUNTS[thing.count - 1]} {thing.name}s"
+    if article == "the":
+        return f"the {thing.name}"
+    if not thing.determiner:
+        return thing.name
+    return f"{'an' if thing.name[0] in 'aeiou' else 'a'} {thing.name}"
+
+
+def _is_plural(thing: AskedObject) -> bool:
+    return not thing.determiner and _singular(thing.name.split()[-1]) != thing.name.split()[-1]

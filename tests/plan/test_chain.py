@@ -1,0 +1,262 @@
+"""The chain grammar: both directions, and everything that a policy may write instead."""
+
+import random
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from got_r1.errors import BadInput
+from got_r1.plan.chain import (
+    BOX_END,
+    BOX_START,
+    OBJ_END,
+    OBJ_START,
+    TAGS,
+    Problem,
+    find_problems,
+    format_chain,
+    format_object,
+    parse,
+    strip_boxes,
+)
+from got_r1.records import Box, PlannedObject
+
+VASE = PlannedObject("yellow vase", Box(202, 482, 729, 964))
+VASE_TEXT = (
+    "<|obj_start|>yellow vase<|obj_end|> <|box_start|>(202,482),(729,964)<|box_end|>"  # the paper's
+)
+TABLE = PlannedObject("table", Box(0, 800, 999, 999))
+
+
+def spans(low: int = 0, high: int = 999) -> st.SearchStrategy[tuple[int, int]]:
+    pairs = st.tuples(st.integers(low, high), st.integers(low, high))
+    return pairs.filter(lambda pair: pair[0] != pair[1]).map(lambda pair: (min(pair), max(pair)))
+
+
+boxes = st.builds(lambda x, y: Box(x[0], y[0], x[1], y[1]), spans(), spans())
+tagless = st.text().filter(lambda text: not any(tag in text for tag in TAGS))
+names = tagless.map(str.strip).filter(bool)
+planned = st.builds(PlannedObject, names, boxes)
+# Text in which the grammar's pieces are frequent, so that every transition is met.
+noise = st.lists(
+    st.one_of(
+        st.sampled_from([*TAGS, " ", "(1,2),(30,40)", "(1,2)", "(", ",", "12", "-", "red heart"]),
+        st.text(max_size=5),
+    ),
+    max_size=40,
+).map("".join)
+
+
+def wrap(name: str, coordinates: str) -> str:
+    return f"{OBJ_START}{name}{OBJ_END} {BOX_START}{coordinates}{BOX_END}"
+
+
+# -- reading what was written --------------------------------------------------------------------
+
+
+def test_the_papers_example_in_both_directions():
+    assert format_object(VASE) == VASE_TEXT
+    chain = parse(f"A {VASE_TEXT} stands.")
+    assert chain.objects == (VASE,)
+    assert chain.problems == ()
+
+
+def test_tags_keep_the_official_order():
+    assert TAGS == ("<|box_start|>", "<|box_end|>", "<|obj_start|>", "<|obj_end|>")
+
+
+@given(st.lists(st.tuples(tagless, planned), min_size=1, max_size=6, unique_by=lambda p: p[1]))
+def test_parse_reads_back_what_format_wrote(parts):
+    objects = tuple(item for _, item in parts)
+    text = format_chain([piece for pair in parts for piece in pair])
+    chain = parse(text)
+    assert chain.text == text
+    assert chain.objects == objects
+    assert chain.problems == ()
+    bare = format_chain(chain.objects)
+    assert parse(bare).objects == objects
+    assert format_chain(parse(bare).objects) == bare
+
+
+def test_objects_of_one_name_are_separate_in_different_boxes():
+    hearts = [PlannedObject("heart", Box(x, 0, x + 99, 99)) for x in (0, 300, 600)]
+    chain = parse(format_chain(hearts))
+    assert chain.objects == tuple(hearts)
+    assert chain.problems == ()
+
+
+def test_spaces_and_leading_zeros_in_coordinates_are_tolerated():
+    assert parse(wrap(" a ", " ( 007 , 2 ) , (30,\n40) ")).objects == (
+        PlannedObject("a", Box(7, 2, 30, 40)),
+    )
+
+
+# -- malformed chains ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "problems"),
+    [
+        ("", [Problem.EMPTY]),
+        (" \n", [Problem.EMPTY]),
+        ("a heart and a star", [Problem.NO_PLAN]),
+        (f"{OBJ_START}a", [Problem.UNCLOSED, Problem.NO_PLAN]),
+        (f"{OBJ_START}a{OBJ_END} {BOX_START}(1,2),(3,4)", [Problem.UNCLOSED, Problem.NO_PLAN]),
+        (f"{OBJ_START}a {OBJ_START}b{OBJ_END} {BOX_START}(1,2),(3,4){BOX_END}", [Problem.UNCLOSED]),
+        (f"{OBJ_START}a{BOX_END}", [Problem.UNCLOSED, Problem.NO_PLAN]),
+        (f"a{OBJ_END}", [Problem.STRAY, Problem.NO_PLAN]),
+        (f"(1,2),(3,4){BOX_END}", [Problem.STRAY, Problem.NO_PLAN]),
+        (wrap(" ", "(1,2),(3,4)"), [Problem.EMPTY_NAME, Problem.NO_OBJECT, Problem.NO_PLAN]),
+        (f"{OBJ_START}a{OBJ_END}", [Problem.NO_BOX, Problem.NO_PLAN]),
+        (f"{OBJ_START}a{OBJ_END} on {BOX_START}(1,2),(3,4){BOX_END}",
+         [Problem.NO_BOX, Problem.NO_OBJECT, Problem.NO_PLAN]),
+        (f"{OBJ_START}a{OBJ_END} {OBJ_START}b{OBJ_END} {BOX_START}(1,2),(3,4){BOX_END}",
+         [Problem.NO_BOX]),
+        (f"{BOX_START}(1,2),(3,4){BOX_END}", [Problem.NO_OBJECT, Problem.NO_PLAN]),
+        (wrap("a", "(1,2),(3,4)") + f" {BOX_START}(5,6),(7,8){BOX_END}", [Problem.NO_OBJECT]),
+        (wrap("a", ""), [Problem.MISSING, Problem.NO_PLAN]),
+        (wrap("a", "(1,2)"), [Problem.MISSING, Problem.NO_PLAN]),
+        (wrap("a", "1,2,3,4"), [Problem.MALFORMED, Problem.NO_PLAN]),
+        (wrap("a", "(1.5,2),(3,4)"), [Problem.MALFORMED, Problem.NO_PLAN]),
+        (wrap("a", "(1,2),(3,4),(5,6)"), [Problem.MALFORMED, Problem.NO_PLAN]),
+        (wrap("a", "(1,2),(3,1000)"), [Problem.OUT_OF_RANGE, Problem.NO_PLAN]),
+        (wrap("a", "(-1,2),(3,4)"), [Problem.OUT_OF_RANGE, Problem.NO_PLAN]),
+        (wrap("a", f"(1,2),(3,{'9' * 5000})"), [Problem.OUT_OF_RANGE, Problem.NO_PLAN]),
+        (wrap("a", "(30,2),(3,4)"), [Problem.REVERSED, Problem.NO_PLAN]),
+        (wrap("a", "(1,20),(3,4)"), [Problem.REVERSED, Problem.NO_PLAN]),
+        (wrap("a", "(1,2),(1,4)"), [Problem.NO_AREA, Problem.NO_PLAN]),
+        (wrap("a", "(1,2),(3,4)") * 2, [Problem.REPEATED]),
+    ],
+)  # fmt: skip
+def test_a_malformed_chain_names_its_problems(text, problems):
+    assert parse(text).problems == tuple(problem.value for problem in problems)
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        (f"A {wrap('a', '(1,2),(3,4)')}.", []),
+        (
+            f"{VASE_TEXT} {wrap('a', '(1,2),(3,1004)')}.",
+            [(Problem.OUT_OF_RANGE, "<|box_start|>(1,2)")],
+        ),
+        (f"A {OBJ_START}a{OBJ_END} and {VASE_TEXT}", [(Problem.NO_BOX, "<|obj_start|>a<")]),
+        (f"{VASE_TEXT} and {VASE_TEXT[:-5]}", [(Problem.UNCLOSED, "<|box_start|>(202,482),(729")]),
+        (f"{VASE_TEXT} end{OBJ_END}", [(Problem.STRAY, "<|obj_end|>")]),
+        (f"{VASE_TEXT} {OBJ_START} {OBJ_END}", [(Problem.EMPTY_NAME, "<|obj_start|> <")]),
+        (f"{VASE_TEXT} {VASE_TEXT}", [(Problem.REPEATED, "<|obj_start|>yellow")]),
+    ],
+)
+def test_problems_are_found_where_they_begin(text, places):
+    found = find_problems(text)
+    assert [problem for problem, _ in found] == [problem for problem, _ in places]
+    for (_, at), (_, start) in zip(found, places, strict=True):
+        assert text.startswith(start, at)
+        assert at == text.rindex(start)
+
+
+def test_valid_objects_of_a_malformed_chain_are_kept():
+    text = f"{VASE_TEXT} {wrap('broken', '(9,9)')} {format_object(TABLE)} {OBJ_START}tail"
+    chain = parse(text)
+    assert chain.objects == (VASE, TABLE)
+    assert chain.problems == (Problem.MISSING.value, Problem.UNCLOSED.value)
+
+
+def test_a_repeated_object_is_kept_once():
+    assert parse(VASE_TEXT * 3).objects == (VASE,)
+
+
+@given(st.one_of(st.text(), noise))
+def test_any_string_comes_back_as_a_chain(text):
+    chain = parse(text)
+    assert chain.text == text
+    assert set(chain.problems) <= {problem.value for problem in Problem}
+    assert len(set(chain.objects)) == len(chain.objects)
+    assert chain.problems or chain.objects
+    # Whatever was accepted can be written again: no invalid object slips through.
+    if chain.objects:
+        assert parse(format_chain(chain.objects)).objects == chain.objects
+
+
+def test_six_hundred_tokens_of_noise():
+    rng = random.Random(0)
+    words = [*TAGS, "(", ")", ",", "12", "999", "1000", "heart", " "]
+    for _ in range(200):
+        chain = parse("".join(rng.choice(words) for _ in range(600)))
+        assert chain.problems
+
+
+def test_length_is_no_danger():
+    """Inputs that make a backtracking pattern quadratic; a slow parser would never end here."""
+    size = 300_000
+    texts = [
+        "(" * size,
+        " " * size + "x",
+        "<|obj_" * size,
+        BOX_START * size,
+        wrap("a", "1" * size),
+        wrap("a", " " * size),
+        wrap("a", "(1,2)," + " " * size),
+    ]
+    for text in texts:
+        assert parse(text).problems
+        strip_boxes(text)
+
+
+# -- writing -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["", "  ", " heart", f"a{BOX_START}"])
+def test_a_name_that_would_not_read_back_is_refused(name):
+    with pytest.raises(BadInput, match="object name"):
+        format_object(PlannedObject(name, VASE.box))
+
+
+@pytest.mark.parametrize(
+    "box", [Box(5, 0, 4, 9), Box(5, 0, 5, 9), Box(0, 0, 9, 1000), Box(-1, 0, 9, 9)]
+)
+def test_a_box_that_would_not_read_back_is_refused(box):
+    with pytest.raises(BadInput, match="box of 'heart'"):
+        format_object(PlannedObject("heart", box))
+
+
+def test_prose_with_tags_is_refused():
+    with pytest.raises(BadInput, match="prose"):
+        format_chain(["a ", OBJ_START, VASE])
+
+
+# -- what the judge of R_sem reads ---------------------------------------------------------------
+
+
+def test_boxes_are_stripped_and_prose_is_left_tidy():
+    text = f"A {VASE_TEXT}, on a\n {format_object(TABLE)} ."
+    assert strip_boxes(text) == "A yellow vase, on a table."
+
+
+def test_an_unclosed_box_loses_its_coordinates_too():
+    assert strip_boxes(f"a {OBJ_START}heart{OBJ_END} {BOX_START}(12,34),(56") == "a heart"
+
+
+def test_stripping_does_not_spell_a_new_tag():
+    assert not any(tag in strip_boxes("<|obj_<|obj_end|>start|>") for tag in TAGS)
+
+
+@given(st.one_of(st.text(), noise))
+def test_no_tag_survives_stripping(text):
+    stripped = strip_boxes(text)
+    assert not any(tag in stripped for tag in TAGS)
+    assert stripped == " ".join(stripped.split())
+
+
+letters = st.text(alphabet="xyz ,.", max_size=20)
+pets = st.builds(PlannedObject, st.sampled_from(["cat", "dog"]), boxes)
+
+
+@given(st.lists(st.tuples(letters, pets), min_size=1))
+def test_stripping_takes_every_digit_of_the_boxes_and_no_name(parts):
+    stripped = strip_boxes(format_chain([piece for pair in parts for piece in pair]))
+    assert not re.search(r"[0-9()]", stripped)
+    for name in ("cat", "dog"):
+        assert stripped.count(name) == sum(item.name == name for _, item in parts)
