@@ -32,8 +32,9 @@ demo: install
 	@dir=runs/demo; n=1; while [ -e $$dir ]; do n=$$((n + 1)); dir=runs/demo-$$n; done; \
 	$(BIN)/got-r1 train rl recipes/icons.yaml run.dir=$$dir
 
+# A file's tests stay in one process, where they share what is built once.
 test: install-dev
-	@$(BIN)/pytest
+	@$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: install-dev
 	@$(BIN)/ruff format --check .

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 
 # Set before anything imports torch, and inherited by the processes that tests start.
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test may depend on a hub
@@ -17,6 +17,18 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # no test may depend on a hub
 # The same examples on every machine, and no deadline: a slow machine is not a wrong program.
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: processes that share the suite (`make test`) end together."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture(scope="session")
+def reference_data() -> Path:
+    """Prompt lists of the benchmarks, and what their official code answers to made-up cases."""
+    return Path(__file__).parent / "fixtures"
 
 
 @pytest.fixture(scope="session")

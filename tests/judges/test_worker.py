@@ -145,7 +145,9 @@ def test_the_worker_ends_with_its_parent(
     """Killed, or by Ctrl-C, which the terminal sends to both."""
     script = tmp_path / "parent.py"
     script.write_text(
-        "import sys, time\n"
+        "import signal, sys, time\n"
+        # Whoever runs the tests in the background has Ctrl-C ignored, and children inherit that.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from got_r1.judges.worker import WorkerJudge\n"
         "from got_r1.judges.settings import MLLMSettings, OpenAISettings\n"
         f"judge = WorkerJudge(OpenAISettings(model='m', urls=['{server.url}']), MLLMSettings())\n"
