@@ -25,12 +25,12 @@ from got_r1.files.inputs import read_prompts
 from got_r1.icons.data import triples
 from got_r1.icons.prompts import parse
 from got_r1.icons.render import render
-from got_r1.icons.splits import CONVERSES, is_held_out, split_of
+from got_r1.icons.splits import is_held_out, split_of
 from got_r1.icons.world import Icon, Scene, box_from_cells
 from got_r1.judges import load_judge
 from got_r1.plan import chain as chains
 from got_r1.plan.layout import RELATIONS
-from got_r1.plan.reading import read
+from got_r1.plan.reading import CONVERSES, read
 from got_r1.records import Ask, Box, Chain, JudgeFailure, PlannedObject, Prompt, Verdict
 from got_r1.report.plans import build_plans_page, headline
 

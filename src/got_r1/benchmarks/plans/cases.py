@@ -14,10 +14,10 @@ from typing import cast, get_args
 
 from got_r1.errors import BadInput
 from got_r1.icons.prompts import Category, draw_prompt, say
-from got_r1.icons.splits import CONVERSES, Split
+from got_r1.icons.splits import Split
 from got_r1.icons.world import MAX_OBJECTS, Meaning
 from got_r1.plan.layout import RELATIONS, Relation
-from got_r1.plan.reading import Asked, paraphrases, read
+from got_r1.plan.reading import CONVERSES, Asked, paraphrases, read
 from got_r1.records import Prompt
 
 __all__ = ["AS_WRITTEN", "LIST", "Case", "both_ways", "file_cases", "icon_cases"]
