@@ -18,8 +18,8 @@ from got_r1.plan.reading import (
     CONVERSES,
     RELATION_OF_WORDS,
     RELATION_WORDS,
-    Asked,
     AskedObject,
+    PromptSpec,
     find_relation_words,
     likeness,
     paraphrases,
@@ -36,10 +36,10 @@ meanings = st.builds(
 related = meanings.filter(lambda meaning: meaning.relation is not None)
 
 
-def asked_of(meaning: Meaning) -> Asked:
+def asked_of(meaning: Meaning) -> PromptSpec:
     """What the icon world's own grammar understood."""
     objects = tuple(AskedObject(spec.name, spec.count) for spec in meaning.objects)
-    return Asked(objects, meaning.relation)
+    return PromptSpec(objects, meaning.relation)
 
 
 # -- against the icon world's grammar ------------------------------------------------------------

@@ -34,8 +34,8 @@ __all__ = [
     "OPENING",
     "RELATION_OF_WORDS",
     "RELATION_WORDS",
-    "Asked",
     "AskedObject",
+    "PromptSpec",
     "content_words",
     "find_relation_words",
     "head_word",
@@ -140,7 +140,7 @@ class AskedObject:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class PromptSpec:
     """What a prompt asks: `objects[0]` is in `relation` to `objects[1]`, where there is one."""
 
     objects: tuple[AskedObject, ...]
@@ -182,7 +182,7 @@ _CLAUSE = re.compile(
 )
 
 
-def read(text: str) -> Asked | None:
+def read(text: str) -> PromptSpec | None:
     """What a prompt asks, or None where the grammar does not know the sentence.
 
     Case, white space and a final dot do not matter. A sentence with two relations is not read.
@@ -194,7 +194,7 @@ def read(text: str) -> Asked | None:
     found = list(_RELATION.finditer(sentence))
     if not found:
         objects = _list(sentence)
-        return Asked(objects) if objects else None
+        return PromptSpec(objects) if objects else None
     if len(found) > 1:
         return None
     relation = RELATION_OF_WORDS[found[0][0]]
@@ -243,7 +243,7 @@ def _partition(pattern: re.Pattern[str], text: str) -> tuple[str, bool, str]:
     return (text[: found.start()], True, text[found.end() :]) if found else (text, False, "")
 
 
-def _link(first: str, relation: Relation, second: str, tail: str) -> Asked | None:
+def _link(first: str, relation: Relation, second: str, tail: str) -> PromptSpec | None:
     """A relation between two single things, with what else the sentence names.
 
     A tail that is no list of things is left out: it says how the scene looks.
@@ -251,7 +251,7 @@ def _link(first: str, relation: Relation, second: str, tail: str) -> Asked | Non
     one, two = _phrase(first), _phrase(second)
     if one is None or two is None or one.count > 1 or two.count > 1:
         return None
-    return Asked((one, two, *_list(tail)), relation)
+    return PromptSpec((one, two, *_list(tail)), relation)
 
 
 def _list(text: str) -> tuple[AskedObject, ...]:
@@ -316,7 +316,7 @@ def _singular(word: str) -> str:
 # -- what is asked -> text -----------------------------------------------------------------------
 
 
-def paraphrases(asked: Asked) -> dict[str, str]:
+def paraphrases(asked: PromptSpec) -> dict[str, str]:
     """Sentences that all say the relation of `asked`, by the name of their form.
 
     The first is T2I-CompBench's own. "converse" forms name the second object first. All are

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from got_r1.benchmarks.plans.cases import Case
-from got_r1.benchmarks.plans.sight import DIRECTIONS, Pair, Sight, direction, follows
+from got_r1.benchmarks.plans.sight import DIRECTIONS, BoxPair, Sight, direction, follows
 from got_r1.benchmarks.statistics import LEVEL, RESAMPLES, Estimate
 from got_r1.plan.layout import RELATIONS
 from got_r1.plan.reading import CONVERSES
@@ -291,7 +291,7 @@ Outcome = Literal["boxes", "words", "other", "lost"]
 OUTCOMES: tuple[Outcome, ...] = ("boxes", "words", "other", "lost")
 
 
-def outcome(planned: Pair, found: Pair | None) -> Outcome:
+def outcome(planned: BoxPair, found: BoxPair | None) -> Outcome:
     """What an image did whose chain had its two boxes exchanged; `planned` before the exchange.
 
     boxes: the two lie as the exchanged boxes say. words: as before, which is what the words around
