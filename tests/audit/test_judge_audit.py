@@ -1,5 +1,7 @@
 """The instrument: the oracle passes, every planted fault is found where it is, and named."""
 
+import random
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -10,13 +12,14 @@ from got_r1.audit.asking import Answers
 from got_r1.audit.counterfactuals import make_suite
 from got_r1.audit.judge import audit_judge
 from got_r1.audit.limits import Limits, find
-from got_r1.audit.planted import PLANTED, Flaky
+from got_r1.audit.planted import PLANTED
 from got_r1.audit.results import measure
 from got_r1.audit.settings import TERMS
 from got_r1.errors import RunFailed
+from got_r1.judges.base import Judge
 from got_r1.judges.oracle import OracleJudge
 from got_r1.plan.layout import draw_plan
-from got_r1.records import JudgeFailure, SpatialAsk, Verdict
+from got_r1.records import Ask, JudgeFailure, SpatialAsk, Verdict
 
 
 @cache
@@ -155,6 +158,20 @@ def test_few_pairs_show_nothing():
 
 
 # -- failures ------------------------------------------------------------------------------------
+
+
+class Flaky:
+    """Leaves a share of the asks unanswered; else what `inner` says."""
+
+    def __init__(self, inner: Judge, share: float, seed: int = 0) -> None:
+        self._inner, self._share, self._rng = inner, share, random.Random(seed)
+
+    def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
+        """One answer for each ask."""
+        return [
+            JudgeFailure("no reply") if self._rng.random() < self._share else answer
+            for answer in self._inner.judge(asks)
+        ]
 
 
 def test_failures_are_counted_and_never_a_score():

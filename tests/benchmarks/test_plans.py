@@ -16,7 +16,7 @@ from got_r1.benchmarks.base import Sample
 from got_r1.benchmarks.plans.cases import AS_WRITTEN, LIST, Case, both_ways, file_cases, icon_cases
 from got_r1.benchmarks.plans.run import swapped_chain
 from got_r1.benchmarks.plans.sight import IconObserver, JudgeObserver, Sight, direction, follows
-from got_r1.benchmarks.plans.summary import Seen, outcome, summarise_plans, summarise_swap
+from got_r1.benchmarks.plans.summary import SeenCase, outcome, summarise_plans, summarise_swap
 from got_r1.benchmarks.statistics import estimate
 from got_r1.commands import plans as command
 from got_r1.commands.arguments import Parser
@@ -25,12 +25,12 @@ from got_r1.files.inputs import read_prompts
 from got_r1.icons.data import triples
 from got_r1.icons.prompts import parse
 from got_r1.icons.render import render
-from got_r1.icons.splits import CONVERSES, is_held_out, split_of
+from got_r1.icons.splits import is_held_out, split_of
 from got_r1.icons.world import Icon, Scene, box_from_cells
 from got_r1.judges import load_judge
 from got_r1.plan import chain as chains
 from got_r1.plan.layout import RELATIONS
-from got_r1.plan.reading import read
+from got_r1.plan.reading import CONVERSES, read
 from got_r1.records import Ask, Box, Chain, JudgeFailure, PlannedObject, Prompt, Verdict
 from got_r1.report.plans import build_plans_page, headline
 
@@ -248,14 +248,14 @@ def test_a_judge_that_fails_makes_no_sight():
 # -- the numbers ---------------------------------------------------------------------------------
 
 
-def seen(meaning: int, form: str, planned: bool, drawn: bool, relation: str = "left") -> Seen:
+def seen(meaning: int, form: str, planned: bool, drawn: bool, relation: str = "left") -> SeenCase:
     """A sample whose plan and image are right or wrong as said, both by their direction."""
     text = f"a cat {'on the left of' if relation == 'left' else relation} a dog"
     asked = read(text)
     assert asked is not None
     boxes = ((WEST, EAST), (EAST, WEST))
     sight = Sight(planned, drawn, planned, drawn, (0, 1), boxes[not planned], boxes[not drawn])
-    return Seen(Case(Prompt(text), asked, meaning, form), sight)
+    return SeenCase(Case(Prompt(text), asked, meaning, form), sight)
 
 
 def test_metrics_by_hand():
@@ -301,7 +301,7 @@ def test_metrics_by_hand():
     assert gains["verdict"] == "neither"  # three meanings say nothing
 
 
-def many(planned: float, drawn: float, n: int = 200) -> list[Seen]:
+def many(planned: float, drawn: float, n: int = 200) -> list[SeenCase]:
     """`n` meanings in one form: a share of right plans, and of right images among those."""
     rights = round(n * planned)
     return [seen(i, "plain", i < rights, i < round(rights * drawn)) for i in range(n)]
@@ -333,7 +333,7 @@ def test_the_gains_are_said():
 
 def test_intervals_are_over_meanings_not_over_phrasings():
     once = many(0.6, 1.0, 100)
-    sixfold = [Seen(Case(s.case.prompt, s.case.asked, s.case.meaning, f"{form}"), s.sight)
+    sixfold = [SeenCase(Case(s.case.prompt, s.case.asked, s.case.meaning, f"{form}"), s.sight)
                for s in once for form in range(6)]  # fmt: skip
     one, six = (
         summarise_plans(some)["metrics"]["plan_relation"]["overall"] for some in (once, sixfold)

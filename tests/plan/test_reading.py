@@ -1,26 +1,32 @@
 """Prompts read: the icon world's grammar and T2I-CompBench's sentences as witnesses."""
 
 import random
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from got_r1.benchmarks.compbench import spatial as compbench
+from got_r1.benchmarks.compbench.quirks import MENDED
+from got_r1.benchmarks.geneval import rules as geneval
 from got_r1.icons import prompts as icons
-from got_r1.icons.splits import CONVERSES as ICON_CONVERSES
 from got_r1.icons.world import Meaning
-from got_r1.plan.layout import RELATIONS
+from got_r1.plan.layout import RELATIONS, relation_holds
 from got_r1.plan.reading import (
     CONVERSES,
+    RELATION_OF_WORDS,
     RELATION_WORDS,
-    Asked,
     AskedObject,
+    PromptSpec,
     find_relation_words,
     likeness,
     paraphrases,
     read,
+    relation_asked,
 )
+from got_r1.records import Box
 
 meanings = st.builds(
     lambda seed, category: icons.draw_meaning(random.Random(seed), category),
@@ -30,10 +36,10 @@ meanings = st.builds(
 related = meanings.filter(lambda meaning: meaning.relation is not None)
 
 
-def asked_of(meaning: Meaning) -> Asked:
+def asked_of(meaning: Meaning) -> PromptSpec:
     """What the icon world's own grammar understood."""
     objects = tuple(AskedObject(spec.name, spec.count) for spec in meaning.objects)
-    return Asked(objects, meaning.relation)
+    return PromptSpec(objects, meaning.relation)
 
 
 # -- against the icon world's grammar ------------------------------------------------------------
@@ -50,19 +56,109 @@ def test_paraphrases_differ_and_say_the_same_in_both_grammars(meaning):
     said = paraphrases(asked_of(meaning))
     assert len(set(said.values())) == len(said) == 6
     first, second, *others = meaning.objects
-    converse = Meaning((second, first, *others), ICON_CONVERSES[meaning.relation])
+    converse = Meaning((second, first, *others), CONVERSES[meaning.relation])
     for form, text in said.items():
         expected = converse if form.startswith("converse") else meaning
         assert icons.parse(text) == expected
         assert read(text) == asked_of(expected)
 
 
-def test_the_icon_worlds_words_and_converses_are_among_ours():
-    assert dict(CONVERSES) == ICON_CONVERSES
-    assert tuple(RELATION_WORDS) == RELATIONS
-    for relation, words in icons.RELATION_PHRASES.items():
-        assert set(words) <= set(RELATION_WORDS[relation])
-        assert words[0] == RELATION_WORDS[relation][0]
+# -- every wording, and every reader of it --------------------------------------------------------
+
+WORDINGS = [(relation, words) for relation in RELATIONS for words in RELATION_WORDS[relation]]
+SIDES = {"left": Box(100, 450, 200, 550), "right": Box(800, 450, 900, 550)}
+SIDES |= {"top": Box(450, 100, 550, 200), "bottom": Box(450, 800, 550, 900)}
+CENTRE = Box(450, 450, 550, 550)
+
+
+def test_no_wording_has_two_meanings():
+    assert tuple(RELATION_WORDS) == tuple(CONVERSES) == RELATIONS
+    assert len(RELATION_OF_WORDS) == len(WORDINGS)
+    assert all(CONVERSES[CONVERSES[relation]] == relation for relation in RELATIONS)
+
+
+@pytest.mark.parametrize(("relation", "words"), WORDINGS)
+def test_all_readers_know_every_wording_with_the_same_meaning(relation, words):
+    sentences = {
+        f"a star {words} a heart": ("star", "heart"),
+        f"A photo of the red star is {words} one heart.": ("red star", "heart"),
+        f"a star {words} a heart, with a tree": ("star", "heart"),
+    }
+    for text, (one, two) in sentences.items():
+        asked, meaning = read(text), icons.parse(text)
+        assert asked == asked_of(meaning)
+        assert asked.relation == relation
+        assert relation_asked(text) == (one, relation, two)
+        assert [found[0] for found in find_relation_words(text)] == [relation]
+    # Sentences outside the grammar of `read`.
+    assert relation_asked(f"Two dogs {words} a sofa; a lamp") == ("two dogs", relation, "a sofa")
+
+
+def test_a_book_beneath_a_cup():
+    assert relation_asked("a book beneath a cup") == ("book", "bottom", "cup")
+
+
+@pytest.mark.parametrize("words", compbench.LOCALITIES)
+def test_the_official_2d_scorer_measures_its_phrases_as_we_read_them(words):
+    relation = RELATION_OF_WORDS[words]
+    nearness = CONVERSES[relation] == relation  # its limits are the script's own
+    assert (words in compbench.BESIDE) == nearness
+    for box in () if nearness else SIDES.values():
+        score = compbench.position_score(astuple(box), astuple(CENTRE), words, MENDED)
+        assert (score == 1) == relation_holds(relation, box, CENTRE)
+
+
+def test_every_phrase_of_the_official_scripts_is_known():
+    for phrase in (*compbench.LOCALITIES, compbench.SIDE):
+        assert phrase in RELATION_OF_WORDS
+    for phrase in (*compbench.PHRASES, *compbench.MISSED_PHRASES):
+        assert phrase in RELATION_OF_WORDS or f"{phrase} of" in RELATION_OF_WORDS
+
+
+def test_geneval_measures_its_relations_as_we_read_them():
+    for side, box in SIDES.items():
+        seen = geneval.relations(geneval.Seen(astuple(box), 1), geneval.Seen(astuple(CENTRE), 1))
+        assert {RELATION_OF_WORDS[words] for words in seen} == {side}
+
+
+@given(related)
+def test_the_sides_of_a_relation_are_the_names_of_its_objects(meaning):
+    first, second = (spec.name for spec in meaning.objects[:2])
+    for phrasing in icons.phrasings(meaning):
+        assert relation_asked(icons.say(meaning, phrasing)) == (first, meaning.relation, second)
+
+
+@given(
+    st.sampled_from(WORDINGS),
+    st.text(alphabet="abcdeé ", min_size=1, max_size=12).filter(str.strip),
+    st.text(alphabet="fghijü ", min_size=1, max_size=12).filter(str.strip),
+)
+def test_the_sides_of_any_single_relation_are_found(wording, before, after):
+    relation, words = wording
+    stated = relation_asked(f"two {before} {words} two {after}")
+    assert stated == (
+        " ".join(f"two {before}".split()), relation, " ".join(f"two {after}".split())
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("A Cat sitting on top of the sofa.", ("cat", "top", "sofa")),
+        ("to the left of the dog is a cat", ("cat", "left", "dog")),
+        ("a picture of two cats near a sofa", ("two cats", "near", "a sofa")),
+        ("a spoon and a vase beside a bowl and a cup", ("a vase", "next to", "a bowl")),
+        ("a red vase and a blue bowl", None),
+        ("a vase on the left of a bowl near a cup", None),
+        ("a linear undertone", None),
+        ("a right-hand man, a top-left of-shoot", None),
+        ("near a bowl", None),
+        ("a vase below", None),
+        ("", None),
+    ],
+)
+def test_a_relation_is_asked_when_there_is_just_one(text, expected):
+    assert relation_asked(text) == expected
 
 
 # -- sentences about other things ----------------------------------------------------------------
@@ -163,6 +259,7 @@ def test_the_benchmarks_spatial_prompts_are_read_whole(shared_data: Path, split)
         ("glass of water", "water", 0),
         ("black-and-white cat", "white cat", 2 / 3),
         ("lamp", "clamp", 0),
+        ("café", "a small Café", 1),
         ("", "x", 0),
     ],
 )
@@ -176,4 +273,6 @@ def test_where_words_of_a_relation_stand():
         ("left", "On the left of"),
         ("bottom", "under"),
     ]
+    shifted = "\u0130\u0130 sit above a bear"  # lower case has one character more for each
+    assert [shifted[a:b] for _, a, b in find_relation_words(shifted)] == ["above"]
     assert find_relation_words("thunder, a nearby undertaker, overalls") == []

@@ -37,7 +37,6 @@ __all__ = [
     "ChainBeliever",
     "ColourBlind",
     "Constant",
-    "Flaky",
     "Generous",
     "LeftRightBlind",
     "PromptOnly",
@@ -125,20 +124,6 @@ class ChainBeliever:
         """One answer for each ask."""
         answers = OracleJudge().judge(asks)
         return [_obeyed(ask, answer) for ask, answer in zip(asks, answers, strict=True)]
-
-
-class Flaky:
-    """Leaves a share of the asks unanswered; else what `inner` says."""
-
-    def __init__(self, inner: Judge, share: float, seed: int = 0) -> None:
-        self._inner, self._share, self._rng = inner, share, random.Random(seed)
-
-    def judge(self, asks: Sequence[Ask]) -> list[_Answer]:
-        """One answer for each ask."""
-        return [
-            JudgeFailure("no reply") if self._rng.random() < self._share else answer
-            for answer in self._inner.judge(asks)
-        ]
 
 
 PLANTED: dict[str, type[Judge]] = {

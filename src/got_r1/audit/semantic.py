@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from got_r1.audit.cases import Draft, Suite
 from got_r1.audit.subjects import Subject, reordered, rephrased, subjects, tags_of, write_chain
-from got_r1.icons.splits import CONVERSES
 from got_r1.icons.world import COLORS, Icon
 from got_r1.plan.chain import TAGS, parse
+from got_r1.plan.reading import CONVERSES
 from got_r1.records import Chain, PlannedObject, SemanticAsk
 
 __all__ = ["PERSUASIONS", "semantic_suite", "swap_looks"]

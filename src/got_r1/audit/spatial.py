@@ -26,9 +26,9 @@ from got_r1.audit.subjects import (
     write_chain,
 )
 from got_r1.icons.prompts import say
-from got_r1.icons.splits import CONVERSES
 from got_r1.icons.world import Meaning
 from got_r1.plan.layout import Relation
+from got_r1.plan.reading import CONVERSES
 from got_r1.records import Box, Chain, PlannedObject, SpatialAsk
 
 __all__ = ["DOSES", "LABEL", "spatial_suite"]

@@ -14,17 +14,16 @@ from itertools import cycle
 
 from got_r1.icons.prompts import (
     CATEGORIES,
-    RELATION_PHRASES,
     Category,
     draw_meaning,
     phrasings,
     say,
 )
 from got_r1.icons.scenes import Layout, draw_scene
-from got_r1.icons.splits import CONVERSES
 from got_r1.icons.world import Icon, Meaning
 from got_r1.plan.chain import format_chain, parse
 from got_r1.plan.layout import RELATIONS, Relation
+from got_r1.plan.reading import CONVERSES, RELATION_WORDS
 from got_r1.records import Chain, PlannedObject, Prompt
 
 __all__ = ["AXES", "Subject", "reordered", "rephrased", "subjects", "tags_of", "write_chain"]
@@ -101,7 +100,7 @@ def write_chain(
     parts: list[str | PlannedObject] = ["A "]
     for index, planned in enumerate(objects):
         if index == 1 and relation is not None:
-            parts.append(f" {RELATION_PHRASES[relation][0]} a ")
+            parts.append(f" {RELATION_WORDS[relation][0]} a ")
         elif index:
             parts.append(" and a " if index == len(objects) - 1 else ", a ")
         parts.append(planned)

@@ -14,12 +14,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from got_r1.icons.prompts import CATEGORIES, RELATION_PHRASES, draw_prompt
+from got_r1.icons.prompts import CATEGORIES, draw_prompt
 from got_r1.icons.render import render
 from got_r1.icons.scenes import Layout, allowed_directions, draw_scene
-from got_r1.icons.splits import CONVERSES, holds_out_color
+from got_r1.icons.splits import holds_out_color
 from got_r1.icons.world import COLORS, FILLS, MAX_OBJECTS, Icon, Meaning, ObjectSpec, Scene
 from got_r1.plan.chain import format_chain
+from got_r1.plan.reading import CONVERSES, RELATION_WORDS
 from got_r1.records import PlannedObject, Prompt
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def chain_for(rng: random.Random, layout: Layout, meaning: Meaning) -> str:
     parts: list[str | PlannedObject] = [rng.choice(("A ", "There is a "))]
     for index, icon in enumerate(icons):
         if index == 1 and meaning.relation:
-            parts.append(f" {RELATION_PHRASES[meaning.relation][0]} a ")
+            parts.append(f" {RELATION_WORDS[meaning.relation][0]} a ")
         elif index:
             parts.append(" and a " if index == len(icons) - 1 else ", a ")
         parts.append(_planned(icon))

@@ -9,7 +9,7 @@ fits: then there is no object. (Our choice throughout.)
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -32,7 +32,7 @@ from got_r1.icons.world import (
     natural_size,
 )
 
-__all__ = ["detect", "detect_all"]
+__all__ = ["detect"]
 
 _INK = 56  # of 255: a pixel this far from white in any channel is not background
 _MIN_AREA = 20  # pixels; the smallest icon, an airplane of 12x12, has about 50
@@ -59,11 +59,6 @@ def detect(image: np.ndarray) -> tuple[Icon, ...]:
     ink = 255 - image.astype(np.float32)
     icons = [icon for component in _components(mask) for icon in _explain(ink, component)]
     return tuple(sorted(icons, key=lambda icon: (icon.box.y1, icon.box.x1)))
-
-
-def detect_all(images: Sequence[np.ndarray] | np.ndarray) -> list[tuple[Icon, ...]]:
-    """`detect` for each image of a batch: uint8 [images, height, width, 3] or a sequence."""
-    return [detect(image) for image in images]
 
 
 def _components(mask: np.ndarray) -> Iterator[np.ndarray]:

@@ -7,6 +7,11 @@
 
 `say` writes a meaning in one of its phrasings, `parse` reads any of them back. Nothing a judge
 needs travels beside the text.
+
+The general reader of prompts is `got_r1.plan.reading`; openings, numbers and the wordings of
+relations are its tables. `parse` stays beside it because the oracle must be right by construction:
+it accepts the sentences of this grammar over the world's own words and nothing else, where the
+general reader passes over what it does not need ("..., in the snow").
 """
 
 from __future__ import annotations
@@ -22,11 +27,11 @@ from got_r1.errors import BadInput
 from got_r1.icons.splits import Split, is_held_out, split_of
 from got_r1.icons.world import COLORS, FILLS, MAX_OBJECTS, NOUNS, Meaning, ObjectSpec
 from got_r1.plan.layout import RELATIONS, Relation
+from got_r1.plan.reading import COUNT_WORDS, OPENING, RELATION_OF_WORDS, RELATION_WORDS
 from got_r1.records import Prompt
 
 __all__ = [
     "CATEGORIES",
-    "RELATION_PHRASES",
     "Category",
     "Phrasing",
     "draw_meaning",
@@ -41,20 +46,12 @@ __all__ = [
 Category = Literal["color", "texture", "spatial", "numeracy", "complex"]
 CATEGORIES: tuple[Category, ...] = get_args(Category)
 
-RELATION_PHRASES: Mapping[Relation, tuple[str, ...]] = MappingProxyType(
-    {
-        "left": ("on the left of", "to the left of", "left of"),
-        "right": ("on the right of", "to the right of", "right of"),
-        "top": ("on the top of", "on top of", "above"),
-        "bottom": ("on the bottom of", "below", "under"),
-        "next to": ("next to", "beside"),
-        "near": ("near", "close to"),
-        "on side of": ("on side of", "on the side of"),
-    }
+# How many wordings of a relation, from the first, prompts are made with; all of them are read.
+# More would change every list of prompts that is drawn, and with it every run.
+_SAID: Mapping[Relation, int] = MappingProxyType(
+    {"left": 3, "right": 3, "top": 3, "bottom": 3, "next to": 2, "near": 2, "on side of": 2}
 )
-"""Wordings of each relation; the first is T2I-CompBench's, and the one that chains use."""
-
-_COUNTS = ("one", "two", "three", "four")
+_COUNTS = COUNT_WORDS[:MAX_OBJECTS]
 _OPENINGS = ("", "there is ", "a picture of ", "an image of ")
 _PATIENCE = 200  # draws in a row that only repeat sentences: then the split is used up
 _LONGEST = 400  # characters; no sentence of the grammar has more than half of that
@@ -69,7 +66,7 @@ class Phrasing:
     """The choices that a meaning leaves open: which words say it."""
 
     opening: str = ""
-    relation: str = ""  # one of RELATION_PHRASES
+    relation: str = ""  # one of the relation's wordings
     verb: str = ""  # "is " or nothing before the relation
     article: Literal["a", "the", "one"] = "a"  # "one": numbers in place of articles
     last: str = ", with "  # how the third object follows a relation
@@ -87,7 +84,7 @@ def phrasings(meaning: Meaning) -> tuple[Phrasing, ...]:
     lasts = (", with ", ", and ") if len(meaning.objects) > 2 else (", with ",)
     return tuple(
         replace(style, relation=relation, last=last)
-        for relation in RELATION_PHRASES[meaning.relation]
+        for relation in RELATION_WORDS[meaning.relation][: _SAID[meaning.relation]]
         for last in lasts
         for style in styles
     )
@@ -125,9 +122,7 @@ _NAME = rf"(?:(?P<fill>{'|'.join(FILLS)}) )?(?:(?P<color>{'|'.join(COLORS)}) )?"
 _NAME += rf"(?P<noun>{'|'.join([*_PLURALS, *NOUNS])})"
 _NAME_PATTERN = re.compile(_NAME)
 _PHRASE_PATTERN = re.compile(rf"(?:(?P<count>an?|the|{'|'.join(_COUNTS)}) )?{_NAME}")
-_OPENING_PATTERN = re.compile(r"(?:there (?:is|are)|(?:a picture|an image) of) ")
-_RELATION_OF = {text: relation for relation, texts in RELATION_PHRASES.items() for text in texts}
-_ANY_RELATION = "|".join(sorted(_RELATION_OF, key=len, reverse=True))
+_ANY_RELATION = "|".join(map(re.escape, sorted(RELATION_OF_WORDS, key=len, reverse=True)))
 _LINK_PATTERN = re.compile(
     rf"(?P<first>[a-z ]+?) (?:is )?(?P<relation>{_ANY_RELATION}) "
     rf"(?P<second>[a-z ]+?)(?:,? (?:with|and) (?P<third>[a-z ]+))?"
@@ -144,7 +139,7 @@ def parse(text: str) -> Meaning | None:
         return None
     sentence = " ".join(text.lower().split()).removesuffix(".").rstrip()
     sentence = sentence.replace(" ,", ",")
-    sentence = _OPENING_PATTERN.sub("", sentence, count=1)
+    sentence = OPENING.sub("", sentence, count=1)
     link = _LINK_PATTERN.fullmatch(sentence)
     phrases = _SEPARATOR.split(sentence)
     if link:
@@ -156,7 +151,7 @@ def parse(text: str) -> Meaning | None:
         return Meaning(objects)
     if any(spec.count > 1 for spec in objects):
         return None
-    return Meaning(objects, _RELATION_OF[link["relation"]])
+    return Meaning(objects, RELATION_OF_WORDS[link["relation"]])
 
 
 def parse_name(text: str) -> ObjectSpec | None:

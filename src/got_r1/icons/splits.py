@@ -20,9 +20,9 @@ from typing import Literal
 
 from got_r1.icons.world import COLORS, NOUNS, Meaning, ObjectSpec
 from got_r1.plan.layout import RELATIONS, Relation
+from got_r1.plan.reading import CONVERSES
 
 __all__ = [
-    "CONVERSES",
     "HELD_OUT_COLORS",
     "HELD_OUT_RELATIONS",
     "Split",
@@ -43,17 +43,6 @@ HELD_OUT_RELATIONS: frozenset[tuple[str, Relation]] = frozenset(
     (NOUNS[(5 * index + 2) % len(NOUNS)], relation) for index, relation in enumerate(RELATIONS)
 )
 """Pairs (noun, relation it is in): 7 of 84."""
-
-CONVERSES: dict[Relation, Relation] = {
-    "left": "right",
-    "right": "left",
-    "top": "bottom",
-    "bottom": "top",
-    "next to": "next to",
-    "near": "near",
-    "on side of": "on side of",
-}
-"""a <relation> b is the same as b <converse> a."""
 
 
 def holds_out_color(color: str | None, noun: str) -> bool:

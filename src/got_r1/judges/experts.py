@@ -19,7 +19,6 @@ answer, and why an MLLM judge is the better one.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -29,10 +28,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from got_r1.errors import BadInput
-from got_r1.icons.prompts import RELATION_PHRASES
 from got_r1.judges.settings import ExpertsSettings
 from got_r1.plan.chain import strip_boxes
 from got_r1.plan.layout import NEAR_LIMIT, Relation, centre, draw_plan, gap, relation_holds
+from got_r1.plan.reading import content_words, head_word, relation_asked
 from got_r1.records import (
     Ask,
     Box,
@@ -53,7 +52,7 @@ from got_r1.vision.boxes import ranked, suppressed, to_thousandths
 if TYPE_CHECKING:
     from got_r1.vision import Detection, Detector, ImageQuality, TextImageSimilarity
 
-__all__ = ["ExpertsJudge", "relation_asked"]
+__all__ = ["ExpertsJudge"]
 
 _HOLDS, _PARTLY, _WRONG = 1.0, 0.5, 0.1  # the middle of the paper's bands 8-10, 5-7 and 1-4, about
 
@@ -201,28 +200,6 @@ def _cosines(a: NDArray[np.float32], b: NDArray[np.float32]) -> list[float]:
 
 # -- a relation in a prompt, and in a plan -------------------------------------------------------
 
-_RELATION_OF = {text: relation for relation, texts in RELATION_PHRASES.items() for text in texts}
-_RELATION = re.compile(
-    r"\b(" + "|".join(sorted(map(re.escape, _RELATION_OF), key=len, reverse=True)) + r")\b"
-)
-_CLAUSE = re.compile(r"[,.;:]| and | with ")
-_WORD = re.compile(r"[^\W_]+")
-
-
-def relation_asked(prompt: str) -> tuple[str, Relation, str] | None:
-    """The one relation that a prompt states, with the words before and after it up to the next
-    clause: "a red cat sleeping", "top", "a sofa". None where it states no relation or several.
-    """
-    text = " ".join(prompt.lower().split())
-    found = list(_RELATION.finditer(text))
-    if len(found) != 1:
-        return None
-    before = _CLAUSE.split(text[: found[0].start()])[-1]
-    after = _CLAUSE.split(text[found[0].end() :])[0]
-    if not _words(before) or not _words(after):
-        return None
-    return before.strip(), _RELATION_OF[found[0][1]], after.strip()
-
 
 def _layout(prompt: str, chain: Chain) -> Verdict | None:
     """r_spa by geometry, or None where the prompt asks for no single relation.
@@ -248,21 +225,17 @@ def _layout(prompt: str, chain: Chain) -> Verdict | None:
 
 
 def _belongs(planned: PlannedObject, side: str, other: str) -> bool:
-    """Whether the object's noun (its name's last word) is said on this side of the relation, and
-    its other words not rather on the other one: which of two hearts is the red one."""
-    name = _words(planned.name)
-    here, there = set(_words(side)), set(_words(other))
-    return bool(name) and name[-1] in here and _shared(name, here) >= _shared(name, there)
+    """Whether the object's noun is said on this side of the relation, and its other words not
+    rather on the other one: which of two hearts is the red one."""
+    name = content_words(planned.name)
+    here, there = set(content_words(side)), set(content_words(other))
+    if not name or head_word(name) not in here:
+        return False
+    return _shared(name, here) >= _shared(name, there)
 
 
 def _shared(name: Sequence[str], words: set[str]) -> int:
     return sum(word in words for word in name)
-
-
-def _words(text: str) -> list[str]:
-    """Words in lower case, the plural's s left out."""
-    words = _WORD.findall(text.lower())
-    return [w[:-1] if len(w) > 3 and w.endswith("s") and not w.endswith("ss") else w for w in words]
 
 
 def _degree(relation: Relation, a: Box, b: Box) -> float:

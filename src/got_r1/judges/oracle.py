@@ -30,7 +30,6 @@ import numpy as np
 
 from got_r1.icons.detect import detect
 from got_r1.icons.prompts import parse, parse_name
-from got_r1.icons.splits import CONVERSES
 from got_r1.icons.truth import (
     Thing,
     asked_objects,
@@ -45,6 +44,7 @@ from got_r1.icons.truth import (
 from got_r1.icons.world import Icon, Meaning
 from got_r1.plan.chain import strip_boxes
 from got_r1.plan.layout import NEAR_LIMIT, OVERLAP_LIMIT, Relation, assign, centre, gap, iou
+from got_r1.plan.reading import CONVERSES
 from got_r1.records import (
     Ask,
     Box,

@@ -27,7 +27,7 @@ import numpy as np
 
 from got_r1.errors import RunFailed
 from got_r1.plan.layout import iou
-from got_r1.plan.reading import Asked, likeness, read
+from got_r1.plan.reading import PromptSpec, likeness, read
 from got_r1.plan.repair import Repair, asked_relation_holds, planned_objects, repair
 from got_r1.records import Chain, Prompt
 
@@ -166,7 +166,7 @@ def _best(prompt: Prompt, scores: Sequence[PlanScore]) -> int:
 # -- scores --------------------------------------------------------------------------------------
 
 
-def score_by_geometry(asked: Asked | None, plan: Chain) -> PlanScore:
+def score_by_geometry(asked: PromptSpec | None, plan: Chain) -> PlanScore:
     """The score of a plan from its boxes and names alone (see the top of this file)."""
     if plan.problems:
         return PlanScore(0.0, {}, f"malformed chain: {', '.join(plan.problems)}")

@@ -1,7 +1,10 @@
 """What a prompt asks for, read from its words: objects, their numbers, and one relation.
 
-A small grammar of English for prompts like T2I-CompBench's, of any objects (the icon world has a
-stricter one of its own, `icons.prompts`):
+This is the one general reader of prompts, and the one place where the wordings of relations and
+numbers are listed. `icons.prompts.parse` is a strict grammar of the icon world's sentences over the
+same wordings; `benchmarks.compbench` reproduces the official scripts' reading with all its quirks.
+
+`read` knows a small grammar of English for prompts like T2I-CompBench's, of any objects:
 
     sentence := [opening] (list | link) [.]
     list     := phrase {(","| "and" | ", and") phrase}
@@ -10,13 +13,16 @@ stricter one of its own, `icons.prompts`):
     phrase   := [a | an | the | one .. ten] up to five words without a verb or a preposition
 
 What it cannot read is None, never a guess: "a man is walking his dog" has no plan to compare with,
-and "in front of" and "behind" are no relation of boxes. (Our choice throughout.)
+and "in front of" and "behind" are no relation of boxes. `relation_asked` is for those who need the
+relation only: it also takes the words around it from sentences outside the grammar. (Our choice
+throughout.)
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import string
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -24,13 +30,19 @@ from got_r1.plan.layout import Relation
 
 __all__ = [
     "CONVERSES",
+    "COUNT_WORDS",
+    "OPENING",
+    "RELATION_OF_WORDS",
     "RELATION_WORDS",
-    "Asked",
     "AskedObject",
+    "PromptSpec",
+    "content_words",
     "find_relation_words",
+    "head_word",
     "likeness",
     "paraphrases",
     "read",
+    "relation_asked",
 ]
 
 RELATION_WORDS: Mapping[Relation, tuple[str, ...]] = MappingProxyType(
@@ -58,6 +70,7 @@ RELATION_WORDS: Mapping[Relation, tuple[str, ...]] = MappingProxyType(
             "on the bottom of",
             "below",
             "under",
+            "on bottom of",
             "at the bottom of",
             "beneath",
             "underneath",
@@ -67,7 +80,13 @@ RELATION_WORDS: Mapping[Relation, tuple[str, ...]] = MappingProxyType(
         "on side of": ("on side of", "on the side of", "at the side of"),
     }
 )
-"""Wordings of each relation, T2I-CompBench's first."""
+"""Wordings of each relation, T2I-CompBench's first. New ones go to the end: prompts of the icon
+world are made with the first ones."""
+
+RELATION_OF_WORDS: Mapping[str, Relation] = MappingProxyType(
+    {words: name for name, several in RELATION_WORDS.items() for words in several}
+)
+"""The relation that a wording names."""
 
 CONVERSES: Mapping[Relation, Relation] = MappingProxyType(
     {
@@ -82,7 +101,15 @@ CONVERSES: Mapping[Relation, Relation] = MappingProxyType(
 )
 """a <relation> b is the same as b <converse> a."""
 
-_COUNTS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+COUNT_WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+"""The numbers from one on, in words."""
+
+OPENING = re.compile(
+    r"(?:there (?:is|are|was|were)"
+    r"|(?:an? )?(?:picture|image|photo|photograph|painting|drawing) of) "
+)
+"""What may stand before a sentence, in lower case, and says nothing of what is asked."""
+
 _LONGEST = 400  # characters; longer texts are descriptions, not sentences of this grammar
 _MOST_WORDS = 5  # of a name
 _IRREGULAR = {
@@ -113,7 +140,7 @@ class AskedObject:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class PromptSpec:
     """What a prompt asks: `objects[0]` is in `relation` to `objects[1]`, where there is one."""
 
     objects: tuple[AskedObject, ...]
@@ -127,14 +154,9 @@ class Asked:
 
 # -- text -> what is asked -----------------------------------------------------------------------
 
-_RELATION_OF = {words: name for name, several in RELATION_WORDS.items() for words in several}
-_ANY_RELATION = "|".join(map(re.escape, sorted(_RELATION_OF, key=len, reverse=True)))
+_ANY_RELATION = "|".join(map(re.escape, sorted(RELATION_OF_WORDS, key=len, reverse=True)))
 _RELATION = re.compile(rf"(?<![\w-])(?:{_ANY_RELATION})(?![\w-])")
-_DETERMINER = rf"(?:an?|the|{'|'.join(_COUNTS)})"
-_OPENING = re.compile(
-    r"(?:there (?:is|are|was|were)"
-    r"|(?:an? )?(?:picture|image|photo|photograph|painting|drawing) of) "
-)
+_DETERMINER = rf"(?:an?|the|{'|'.join(COUNT_WORDS)})"
 _BE = "is|are|was|were|stands?|stood|sits?|sat|lies|lay|rests?|rested|hangs?|hung|floats?|floated"
 _DOING = "standing|sitting|lying|resting|hanging|hung|placed|parked|positioned|located|perched|seen"
 _VERB = re.compile(rf"(?: (?:{_BE}))?(?: (?:{_DOING}))?$")
@@ -148,6 +170,9 @@ _COLOR = (
     "(?:black|white|grey|gray|brown|beige|red|orange|yellow|green|blue|purple|pink|gold|silver)"
 )
 _TWO_COLORS = re.compile(rf"\b({_COLOR}) and ({_COLOR})\b(?= [a-z])")
+_CLAUSE_END = re.compile(r"[,.;:]| and | with ")
+# str.lower may change a text's length, and with it the places of its words.
+_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 _PAST = re.compile(r"[a-z]{4,}ed")  # "the flower bloomed"
 # Words that no name holds: what has one of them is a clause, not a thing.
 _CLAUSE = re.compile(
@@ -157,7 +182,7 @@ _CLAUSE = re.compile(
 )
 
 
-def read(text: str) -> Asked | None:
+def read(text: str) -> PromptSpec | None:
     """What a prompt asks, or None where the grammar does not know the sentence.
 
     Case, white space and a final dot do not matter. A sentence with two relations is not read.
@@ -165,14 +190,14 @@ def read(text: str) -> Asked | None:
     if len(text) > _LONGEST:
         return None
     sentence = " ".join(text.lower().split()).removesuffix(".").rstrip().replace(" ,", ",")
-    sentence = _TWO_COLORS.sub(r"\1-and-\2", _OPENING.sub("", sentence, count=1))
+    sentence = _TWO_COLORS.sub(r"\1-and-\2", OPENING.sub("", sentence, count=1))
     found = list(_RELATION.finditer(sentence))
     if not found:
         objects = _list(sentence)
-        return Asked(objects) if objects else None
+        return PromptSpec(objects) if objects else None
     if len(found) > 1:
         return None
-    relation = _RELATION_OF[found[0][0]]
+    relation = RELATION_OF_WORDS[found[0][0]]
     before, after = sentence[: found[0].start()].strip(), sentence[found[0].end() :].strip()
     if before:
         second, _, tail = _partition(_TAIL, after)
@@ -182,11 +207,33 @@ def read(text: str) -> Asked | None:
     return _link(first, relation, second, tail) if found_verb else None
 
 
+def relation_asked(text: str) -> tuple[str, Relation, str] | None:
+    """The one relation that a text states: (first, relation, second), "first is <relation> of
+    second". None where it states no relation or several.
+
+    `first` and `second` are the names of the objects where `read` knows the sentence; else the
+    words before and after the relation up to the next clause, in lower case ("two cats asleep",
+    "top", "the sofa"), and None where a side has no words.
+    """
+    asked = read(text)
+    if asked is not None and asked.relation is not None:
+        first, second = asked.objects[:2]
+        return first.name, asked.relation, second.name
+    sentence = " ".join(text.lower().split())
+    found = find_relation_words(sentence)
+    if len(found) != 1:
+        return None
+    relation, start, end = found[0]
+    before = _CLAUSE_END.split(OPENING.sub("", sentence[:start], count=1))[-1].strip()
+    after = _CLAUSE_END.split(sentence[end:])[0].strip()
+    return (before, relation, after) if content_words(before) and content_words(after) else None
+
+
 def find_relation_words(text: str) -> list[tuple[Relation, int, int]]:
     """Every relation that a text names: which, and where its words begin and end."""
     return [
-        (_RELATION_OF[found[0]], found.start(), found.end())
-        for found in _RELATION.finditer(text.lower())
+        (RELATION_OF_WORDS[found[0]], found.start(), found.end())
+        for found in _RELATION.finditer(text.translate(_LOWER))
     ]
 
 
@@ -196,7 +243,7 @@ def _partition(pattern: re.Pattern[str], text: str) -> tuple[str, bool, str]:
     return (text[: found.start()], True, text[found.end() :]) if found else (text, False, "")
 
 
-def _link(first: str, relation: Relation, second: str, tail: str) -> Asked | None:
+def _link(first: str, relation: Relation, second: str, tail: str) -> PromptSpec | None:
     """A relation between two single things, with what else the sentence names.
 
     A tail that is no list of things is left out: it says how the scene looks.
@@ -204,7 +251,7 @@ def _link(first: str, relation: Relation, second: str, tail: str) -> Asked | Non
     one, two = _phrase(first), _phrase(second)
     if one is None or two is None or one.count > 1 or two.count > 1:
         return None
-    return Asked((one, two, *_list(tail)), relation)
+    return PromptSpec((one, two, *_list(tail)), relation)
 
 
 def _list(text: str) -> tuple[AskedObject, ...]:
@@ -223,7 +270,7 @@ def _phrase(text: str) -> AskedObject | None:
     if _CLAUSE.search(found["name"]) or _PAST.fullmatch(words[-1]):
         return None
     determiner = found["determiner"] or ""
-    count = _COUNTS.index(determiner) + 1 if determiner in _COUNTS else 1
+    count = COUNT_WORDS.index(determiner) + 1 if determiner in COUNT_WORDS else 1
     if count > 1:
         words[-1] = _singular(words[-1])
     return AskedObject(" ".join(words), count, determiner)
@@ -238,18 +285,20 @@ def likeness(asked: str, planned: str) -> float:
     0 where the thing itself (the last word, or the one before "of") is not named; else the share of
     the asked words that the planned name holds. Numbers do not matter, further words do not cost.
     """
-    wanted, there = _words(asked), _words(planned)
-    if not wanted or _head(wanted) not in there:
+    wanted, there = content_words(asked), content_words(planned)
+    if not wanted or head_word(wanted) not in there:
         return 0.0
     return sum(word in there for word in wanted) / len(wanted)
 
 
-def _words(name: str) -> list[str]:
-    plain = re.findall(r"[a-z0-9']+", name.lower())
+def content_words(name: str) -> list[str]:
+    """The words of a name in order: lower case, singular, without articles and "and"."""
+    plain = re.findall(r"[^\W_]+(?:'[^\W_]+)*", name.lower())
     return [_singular(word) for word in plain if word not in ("a", "an", "the", "and")]
 
 
-def _head(words: list[str]) -> str:
+def head_word(words: Sequence[str]) -> str:
+    """The noun among a name's words (at least one): the one before "of", else the last."""
     return words[words.index("of") - 1] if "of" in words[1:] else words[-1]
 
 
@@ -267,7 +316,7 @@ def _singular(word: str) -> str:
 # -- what is asked -> text -----------------------------------------------------------------------
 
 
-def paraphrases(asked: Asked) -> dict[str, str]:
+def paraphrases(asked: PromptSpec) -> dict[str, str]:
     """Sentences that all say the relation of `asked`, by the name of their form.
 
     The first is T2I-CompBench's own. "converse" forms name the second object first. All are
@@ -296,7 +345,7 @@ def paraphrases(asked: Asked) -> dict[str, str]:
 def _with_article(thing: AskedObject, article: str) -> str:
     """The thing as a sentence names it; one without a determiner ("rubber gloves") keeps none."""
     if thing.count > 1:
-        return f"{_COUNTS[thing.count - 1]} {thing.name}s"
+        return f"{COUNT_WORDS[thing.count - 1]} {thing.name}s"
     if article == "the":
         return f"the {thing.name}"
     if not thing.determiner:

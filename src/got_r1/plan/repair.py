@@ -24,7 +24,7 @@ from got_r1.plan.layout import NEAR_LIMIT, OVERLAP_LIMIT, Relation, assign, rela
 from got_r1.plan.reading import (
     CONVERSES,
     RELATION_WORDS,
-    Asked,
+    PromptSpec,
     find_relation_words,
     likeness,
     read,
@@ -62,7 +62,7 @@ class Repair:
     distance: float = 0.0
 
 
-def planned_objects(asked: Asked, plan: Chain) -> dict[int, int]:
+def planned_objects(asked: PromptSpec, plan: Chain) -> dict[int, int]:
     """Which asked object (index in `asked.singles`) is planned by which (index in `plan.objects`).
 
     One to one, so that names are most alike; what is not named at all is left out.
@@ -73,13 +73,13 @@ def planned_objects(asked: Asked, plan: Chain) -> dict[int, int]:
     return dict(assign(scores.reshape(len(asked.singles), len(plan.objects))))
 
 
-def related_pair(asked: Asked, plan: Chain) -> tuple[int, int] | None:
+def related_pair(asked: PromptSpec, plan: Chain) -> tuple[int, int] | None:
     """The two planned objects that the asked relation is about."""
     pairs = planned_objects(asked, plan)
     return (pairs[0], pairs[1]) if {0, 1} <= pairs.keys() else None
 
 
-def asked_relation_holds(asked: Asked, plan: Chain) -> bool:
+def asked_relation_holds(asked: PromptSpec, plan: Chain) -> bool:
     """Whether both objects of the asked relation are planned and their boxes hold it."""
     pair = related_pair(asked, plan)
     if pair is None or asked.relation is None:
@@ -135,7 +135,7 @@ def with_boxes(text: str, boxes: Mapping[int, Box]) -> str:
     return text
 
 
-def with_words(text: str, asked: Asked, pair: tuple[int, int]) -> str:
+def with_words(text: str, asked: PromptSpec, pair: tuple[int, int]) -> str:
     """A chain's text whose prose states the asked relation where it stated another of the pair."""
     assert asked.relation is not None
     # Names and boxes become blanks, so that places stay and no name is taken for prose.

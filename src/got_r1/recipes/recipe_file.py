@@ -18,10 +18,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from got_r1.errors import BadInput
-from got_r1.files.atomic import write_text
 from got_r1.recipes.sections import Recipe, Section
 
-__all__ = ["explain", "load_recipe", "load_section", "recipe_text", "save_recipe"]
+__all__ = ["explain", "load_recipe", "load_section", "recipe_text"]
 
 Key = tuple[str, ...]
 S = TypeVar("S", bound=Section)
@@ -66,11 +65,6 @@ def load_section(path: Path | str, kind: type[S], what: str) -> S:
 def recipe_text(recipe: Recipe) -> str:
     """The resolved recipe as YAML: every setting, in the order of `Recipe`."""
     return yaml.dump(recipe.model_dump(), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
-
-
-def save_recipe(recipe: Recipe, path: Path | str) -> None:
-    """Writes the resolved recipe, wholly or not at all; `load_recipe` reads it back the same."""
-    write_text(path, recipe_text(recipe))
 
 
 def explain() -> str:

@@ -68,7 +68,7 @@ def load_prompts(data: DataSection, quiet: bool = False) -> PromptMix:
     `quiet`. Raises BadInput where a file is missing, unreadable or without a prompt, and where a
     source has nothing left.
     """
-    taboo = {
+    held_out = {
         normalise(prompt.text)
         for pattern in data.held_out
         for path in matching_files(pattern)
@@ -78,7 +78,7 @@ def load_prompts(data: DataSection, quiet: bool = False) -> PromptMix:
     sources, removed = [], 0
     for source in settings:
         prompts = read_source(source)
-        kept = tuple(prompt for prompt in prompts if normalise(prompt.text) not in taboo)
+        kept = tuple(prompt for prompt in prompts if normalise(prompt.text) not in held_out)
         if not kept:
             raise BadInput(
                 f"all {len(prompts)} prompts of the source {source.path} are held out by "

@@ -4,6 +4,10 @@ Made for what T2I-CompBench is made of: "a green bench and a blue bowl", "The re
 the brown coat rack.", "a mouse on side of a key". Words of closed classes are listed, as are the
 adjectives and verbs that such sentences use; endings and neighbours decide on the rest, and what
 nothing speaks against is a noun. On free prose it errs; docs/benchmarks.md has the figures.
+
+It stands in for spaCy where the official scripts ask spaCy, and is not the project's reader of
+prompts (`got_r1.plan.reading`): what counts is that it agrees with spaCy's tags and noun chunks,
+also where these are not what the sentence means.
 """
 
 from __future__ import annotations

@@ -10,6 +10,9 @@ a prompt to a score in [0, 1]. Odd, but kept without a switch:
   label the first counts, whatever its score.
 - girl, boy, man and woman are looked for as "person"; two of them are then the same box.
 - "near" goes before left and right where a prompt has both.
+
+The phrases below are therefore those of the official script, apart from the wordings of relations
+in `got_r1.plan.reading`, which knows more of them; "on the left of" means the same in both.
 """
 
 from __future__ import annotations

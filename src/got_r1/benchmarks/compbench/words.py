@@ -3,6 +3,11 @@
 The official scripts take both from spaCy's small English model, which is a download of its own.
 `load_tagger` uses it where it is installed, else the fallback of `fallback_tagger`, made for the
 benchmark's own sentences; scores say which one made them.
+
+This is not the project's reader of prompts, which is `got_r1.plan.reading`: it reproduces what the
+official scripts take from a sentence, right or wrong (the first and the last noun as the two
+objects, the words on both sides of a phrase), because a score stands beside published ones only
+when it looks for the same objects.
 """
 
 from __future__ import annotations

@@ -14,10 +14,10 @@ from typing import cast, get_args
 
 from got_r1.errors import BadInput
 from got_r1.icons.prompts import Category, draw_prompt, say
-from got_r1.icons.splits import CONVERSES, Split
+from got_r1.icons.splits import Split
 from got_r1.icons.world import MAX_OBJECTS, Meaning
 from got_r1.plan.layout import RELATIONS, Relation
-from got_r1.plan.reading import Asked, paraphrases, read
+from got_r1.plan.reading import CONVERSES, PromptSpec, paraphrases, read
 from got_r1.records import Prompt
 
 __all__ = ["AS_WRITTEN", "LIST", "Case", "both_ways", "file_cases", "icon_cases"]
@@ -37,7 +37,7 @@ class Case:
     """One prompt. `meaning` numbers what it says, `form` names the words that say it."""
 
     prompt: Prompt
-    asked: Asked
+    asked: PromptSpec
     meaning: int
     form: str
 
@@ -160,7 +160,7 @@ def _in_all_forms(text: str, number: int, first: str) -> list[Case]:
     ]
 
 
-def _read(text: str) -> Asked:
+def _read(text: str) -> PromptSpec:
     asked = read(text)
     assert asked is not None, f"a sentence of the grammar that it cannot read: {text!r}"
     return asked

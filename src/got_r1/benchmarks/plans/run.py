@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from got_r1.benchmarks.base import Sample
 from got_r1.benchmarks.plans.cases import Case
 from got_r1.benchmarks.plans.sight import Observer, Sight, direction
-from got_r1.benchmarks.plans.summary import Seen, outcome, summarise_plans, summarise_swap
+from got_r1.benchmarks.plans.summary import SeenCase, outcome, summarise_plans, summarise_swap
 from got_r1.errors import BadInput, RunFailed
 from got_r1.files.atomic import write_text
 from got_r1.files.inputs import read_image, read_json
@@ -92,7 +92,7 @@ def run_plans(
     drawer.draw(files, [case.prompt for case in cases])
     sights = list(_look(files, [case.prompt for case in cases], observer))
     samples = [
-        Seen(case, sight)
+        SeenCase(case, sight)
         for case, (_, sight) in zip(cases, sights, strict=True)
         if isinstance(sight, Sight)
     ]
@@ -161,14 +161,14 @@ def _swap(
     folder: Path,
 ) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
     """Redraws the first form of every meaning with its boxes exchanged; noise and words stay."""
-    probes: list[tuple[int, Seen, str]] = []
+    probes: list[tuple[int, SeenCase, str]] = []
     asked: set[int] = set()
     for index, (case, (chain, sight)) in enumerate(zip(cases, sights, strict=True)):
         if case.meaning in asked:
             continue
         asked.add(case.meaning)
         if isinstance(sight, Sight) and (text := swapped_chain(chain, sight)) is not None:
-            probes.append((index, Seen(case, sight), text))
+            probes.append((index, SeenCase(case, sight), text))
     if not probes:
         return None, []
     files = SampleFiles(folder / "swapped")
@@ -215,7 +215,7 @@ def _entry(
     return entry | {
         "plan": sight.plan,
         "image_right": sight.image,
-        "follows": Seen(case, sight).follows,
+        "follows": SeenCase(case, sight).follows,
         "found": _found(chain, sight),
     }
 

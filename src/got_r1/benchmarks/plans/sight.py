@@ -20,7 +20,7 @@ from got_r1.icons.truth import image_truth, plan_truth
 from got_r1.judges.oracle import OracleJudge
 from got_r1.plan.chain import format_chain
 from got_r1.plan.layout import Relation, assign, relation_holds
-from got_r1.plan.reading import Asked, likeness, read
+from got_r1.plan.reading import PromptSpec, likeness, read
 from got_r1.plan.repair import planned_objects
 from got_r1.records import (
     Ask,
@@ -36,9 +36,9 @@ from got_r1.records import (
 if TYPE_CHECKING:
     from got_r1.judges.base import Judge
 
-__all__ = ["IconObserver", "JudgeObserver", "Observer", "Pair", "Sight", "direction", "follows"]
+__all__ = ["BoxPair", "IconObserver", "JudgeObserver", "Observer", "Sight", "direction", "follows"]
 
-Pair = tuple[Box, Box]
+BoxPair = tuple[Box, Box]
 """The boxes of the two things that a relation is about, in the prompt's order."""
 
 DIRECTIONS: tuple[Relation, ...] = ("left", "right", "top", "bottom")
@@ -59,8 +59,8 @@ class Sight:
     plan_whole: bool
     image_whole: bool
     pair: tuple[int, int] | None = None
-    planned: Pair | None = None
-    found: Pair | None = None
+    planned: BoxPair | None = None
+    found: BoxPair | None = None
 
 
 class Observer(Protocol):
@@ -73,12 +73,12 @@ class Observer(Protocol):
         ...
 
 
-def direction(pair: Pair) -> Relation | None:
+def direction(pair: BoxPair) -> Relation | None:
     """How the first box lies to the second: the one direction that holds, or none of them."""
     return next((name for name in DIRECTIONS if relation_holds(name, *pair)), None)
 
 
-def follows(relation: Relation, planned: Pair | None, found: Pair | None) -> bool | None:
+def follows(relation: Relation, planned: BoxPair | None, found: BoxPair | None) -> bool | None:
     """Whether the image does what its plan says of the two, right or wrong.
 
     For a direction: the two lie in the planned one. For nearness: the asked relation holds in the
@@ -163,7 +163,7 @@ class JudgeObserver:
 
 
 def _see(
-    asked: Asked,
+    asked: PromptSpec,
     chain: Chain,
     pair: tuple[int, int] | None,
     wanted: Verdict | JudgeFailure,
@@ -180,7 +180,7 @@ def _see(
 
 
 def _right(
-    asked: Asked, things: Sequence[PlannedObject] | Sequence[FoundObject]
+    asked: PromptSpec, things: Sequence[PlannedObject] | Sequence[FoundObject]
 ) -> tuple[bool, bool]:
     """Whether the relation is right among the things, and whether everything is.
 
@@ -211,17 +211,17 @@ def _right(
 # -- the two things of a relation ----------------------------------------------------------------
 
 
-def _asked(sample: Sample) -> Asked:
+def _asked(sample: Sample) -> PromptSpec:
     asked = read(sample.prompt.text)
     assert asked is not None
     return asked
 
 
-def _is_numbered(asked: Asked) -> bool:
+def _is_numbered(asked: PromptSpec) -> bool:
     return any(thing.count > 1 for thing in asked.objects)
 
 
-def _as_chain(asked: Asked) -> Chain:
+def _as_chain(asked: PromptSpec) -> Chain:
     """The asked things as something to look for, anywhere; where numbers are asked for, one more of
     each, so that a surplus is seen. (Boxes differ only because no object may be there twice.)"""
     more = 1 if _is_numbered(asked) else 0
@@ -233,7 +233,7 @@ def _as_chain(asked: Asked) -> Chain:
     return Chain(format_chain(wanted), tuple(wanted))
 
 
-def _planned_pair(asked: Asked, chain: Chain) -> tuple[int, int] | None:
+def _planned_pair(asked: PromptSpec, chain: Chain) -> tuple[int, int] | None:
     """Which planned objects the asked relation is about. None for two of one name: nobody could
     tell them apart in the image."""
     if asked.relation is None or chain.problems:
@@ -246,13 +246,13 @@ def _planned_pair(asked: Asked, chain: Chain) -> tuple[int, int] | None:
     return None if same else (first, second)
 
 
-def _boxes(chain: Chain, pair: tuple[int, int] | None) -> Pair | None:
+def _boxes(chain: Chain, pair: tuple[int, int] | None) -> BoxPair | None:
     return None if pair is None else (chain.objects[pair[0]].box, chain.objects[pair[1]].box)
 
 
 def _found_pair(
     chain: Chain, pair: tuple[int, int] | None, found: Sequence[FoundObject]
-) -> Pair | None:
+) -> BoxPair | None:
     """Where the two planned things are, by their names; the first find of each counts."""
     if pair is None:
         return None

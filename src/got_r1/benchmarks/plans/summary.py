@@ -26,16 +26,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from got_r1.benchmarks.plans.cases import Case
-from got_r1.benchmarks.plans.sight import DIRECTIONS, Pair, Sight, direction, follows
+from got_r1.benchmarks.plans.sight import DIRECTIONS, BoxPair, Sight, direction, follows
 from got_r1.benchmarks.statistics import LEVEL, RESAMPLES, Estimate
 from got_r1.plan.layout import RELATIONS
 from got_r1.plan.reading import CONVERSES
 
-__all__ = ["Outcome", "Seen", "outcome", "summarise_plans", "summarise_swap"]
+__all__ = ["Outcome", "SeenCase", "outcome", "summarise_plans", "summarise_swap"]
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SeenCase:
     """A case and what was seen of its sample."""
 
     case: Case
@@ -114,7 +114,7 @@ RATIOS = {
 }
 
 
-def _count(seen: Seen) -> Counts:
+def _count(seen: SeenCase) -> Counts:
     plan, image = seen.sight.plan, seen.sight.image
     says, does = seen.follows is not None, bool(seen.follows)
     return {
@@ -135,13 +135,13 @@ def _count(seen: Seen) -> Counts:
     }
 
 
-def _tally(samples: Sequence[Seen]) -> Tally | None:
+def _tally(samples: Sequence[SeenCase]) -> Tally | None:
     if not samples:
         return None
     return Tally([seen.case.meaning for seen in samples], [_count(seen) for seen in samples])
 
 
-def _ratio(samples: Sequence[Seen], of: str, over: str) -> dict[str, Any] | None:
+def _ratio(samples: Sequence[SeenCase], of: str, over: str) -> dict[str, Any] | None:
     tally = _tally(samples)
     return _as_json(tally.ratio(of, over)) if tally else None
 
@@ -153,7 +153,7 @@ def _as_json(estimate: Estimate | None) -> dict[str, Any] | None:
 # -- the summary ---------------------------------------------------------------------------------
 
 
-def summarise_plans(samples: Sequence[Seen]) -> dict[str, Any]:
+def summarise_plans(samples: Sequence[SeenCase]) -> dict[str, Any]:
     """Everything but the swap probe, ready for JSON: `metrics` (as `eval table` reads them),
     `bottleneck`, `phrasings`, `consistency`, `objects`. Parts without a sample are left out."""
     related = [seen for seen in samples if seen.case.asked.relation is not None]
@@ -166,7 +166,7 @@ def summarise_plans(samples: Sequence[Seen]) -> dict[str, Any]:
     return found
 
 
-def _metrics(related: Sequence[Seen]) -> dict[str, Any]:
+def _metrics(related: Sequence[SeenCase]) -> dict[str, Any]:
     metrics: dict[str, Any] = {}
     for name, (of, over) in RATIOS.items():
         if (overall := _ratio(related, of, over)) is None:
@@ -180,7 +180,7 @@ def _metrics(related: Sequence[Seen]) -> dict[str, Any]:
     return metrics
 
 
-def _bottleneck(related: Sequence[Seen]) -> dict[str, Any]:
+def _bottleneck(related: Sequence[SeenCase]) -> dict[str, Any]:
     """Who is, with what mending either would give."""
     tally = _tally(related)
     assert tally is not None
@@ -205,7 +205,7 @@ def _bottleneck(related: Sequence[Seen]) -> dict[str, Any]:
     }
 
 
-def _phrasings(related: Sequence[Seen]) -> list[dict[str, Any]]:
+def _phrasings(related: Sequence[SeenCase]) -> list[dict[str, Any]]:
     """Accuracy by form, each with a sentence as its example."""
     rows = []
     for form in dict.fromkeys(seen.case.form for seen in related):
@@ -222,14 +222,14 @@ def _phrasings(related: Sequence[Seen]) -> list[dict[str, Any]]:
     return rows
 
 
-def _consistency(related: Sequence[Seen]) -> dict[str, Any] | None:
+def _consistency(related: Sequence[SeenCase]) -> dict[str, Any] | None:
     """Of the meanings that were seen in every form: right in all, in some, in none.
 
     `if_unrelated` is the share right in all forms if every form failed by itself: far below the
     measured share, mistakes belong to meanings; near it, to the words or to the noise of sampling.
     """
     forms = len({seen.case.form for seen in related})
-    groups: dict[int, list[Seen]] = {}
+    groups: dict[int, list[SeenCase]] = {}
     for seen in related:
         groups.setdefault(seen.case.meaning, []).append(seen)
     whole = {meaning: group for meaning, group in groups.items() if len(group) == forms}
@@ -255,7 +255,7 @@ def _consistency(related: Sequence[Seen]) -> dict[str, Any] | None:
     return result
 
 
-def _objects(samples: Sequence[Seen]) -> list[dict[str, Any]]:
+def _objects(samples: Sequence[SeenCase]) -> list[dict[str, Any]]:
     """Accuracy by the number of asked things: everything right, with and without a relation. Of
     phrasings the first, so that every meaning counts once."""
     forms = (seen.case.form for seen in samples if seen.case.asked.relation is not None)
@@ -291,7 +291,7 @@ Outcome = Literal["boxes", "words", "other", "lost"]
 OUTCOMES: tuple[Outcome, ...] = ("boxes", "words", "other", "lost")
 
 
-def outcome(planned: Pair, found: Pair | None) -> Outcome:
+def outcome(planned: BoxPair, found: BoxPair | None) -> Outcome:
     """What an image did whose chain had its two boxes exchanged; `planned` before the exchange.
 
     boxes: the two lie as the exchanged boxes say. words: as before, which is what the words around
@@ -305,7 +305,7 @@ def outcome(planned: Pair, found: Pair | None) -> Outcome:
     return "boxes" if after == CONVERSES[before] else "words" if after == before else "other"
 
 
-def summarise_swap(probes: Sequence[tuple[Seen, Sight]]) -> dict[str, Any] | None:
+def summarise_swap(probes: Sequence[tuple[SeenCase, Sight]]) -> dict[str, Any] | None:
     """Outcomes as shares, and the accuracy of the image before and after the exchange, over the
     prompts that ask for a direction. `probes`: a sample as planned, and what was seen once its
     boxes were exchanged. None without any."""
