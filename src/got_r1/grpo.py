@@ -1,11 +1,11 @@
 """Group-relative policy optimisation: tensors in, tensors out.
 
-The algorithm in three calls. `advantages` compares each sample with its group, `token_weights` says
-how much every token counts in the batch, `loss` is the clipped objective with a KL to the
-reference. Weights and their total are made once for the whole batch, so micro-batches slice the
-former, share the latter, and their losses add up to the loss of the whole batch.
+The algorithm in three calls. `advantages` compares each sample with its group, `token_weights`
+gives the weight of every token in the batch, `loss` is the clipped objective with a KL to the
+reference policy. Weights and their total are computed once for the whole batch: micro-batches slice
+the weights and share the total, so that their losses add up to the loss of the whole batch.
 
-Shapes: P prompts, G samples a prompt (a group), B = P * G sequences of at most L tokens. A
+Shapes: P prompts, G samples per prompt (a group), B = P * G sequences of at most L tokens. A
 sequence is the whole answer: chain tokens, then image tokens.
 
 Sources: GRPO, DeepSeekMath (arXiv 2402.03300) section 4.1; "fixed" aggregation and advantages
@@ -40,13 +40,13 @@ MIN_SPREAD = 1e-6  # rewards closer than float32 rounding of values near 1 count
 
 @dataclass(frozen=True, slots=True)
 class Advantages:
-    """What each sample of each group is worth beside its siblings."""
+    """The group-relative advantage of every sample."""
 
     values: Tensor  # float [P, G], 0 where `keep` is False
-    keep: Tensor  # bool [P, G]: True where the sample takes part in the loss
+    keep: Tensor  # bool [P, G]: True where the sample is in the loss
     mean: Tensor  # float [P], mean reward of the kept samples (0 where there are none)
     std: Tensor  # float [P], their sample std (0 where there are fewer than two)
-    skipped_groups: int  # groups left out whole: fewer than two kept samples, or no variance
+    skipped_groups: int  # excluded groups: fewer than two kept samples, or no variance
     dropped_samples: int  # samples that came with keep=False
 
 
@@ -57,14 +57,13 @@ def advantages(
 
     Mean and std are taken over the kept samples; the std has the n-1 denominator, as in TRL (the
     papers do not say). A group with fewer than two kept samples, or whose rewards are all equal,
-    says nothing about what is better: it is skipped, so its tokens count neither in the objective
-    nor in the KL nor in any denominator (our choice; TRL lets it dilute the mean and pull on the
-    KL).
+    has no learning signal: it is skipped, so its tokens count neither in the objective nor in the
+    KL nor in any denominator (our choice; in TRL it counts in the mean and in the KL).
 
     Args:
         rewards: float [P, G]. Values where `keep` is False are never read; NaN is fine there.
-        keep: bool [P, G], False for samples that left their group (a judge failed); None keeps all.
-        std_normalisation: divide by the std; False gives the plain difference to the mean.
+        keep: bool [P, G], False for samples without a reward (a judge failed); None keeps all.
+        std_normalisation: divide by the std; False gives the difference to the mean.
     """
     if rewards.dim() != 2:
         raise ValueError(f"rewards must be [prompts, group], not of shape {tuple(rewards.shape)}")
@@ -99,7 +98,7 @@ def advantages(
 class TokenWeights:
     """The loss of a batch is `(weights * token losses).sum() / total`."""
 
-    weights: Tensor  # float [B, L], 0 where a token takes no part
+    weights: Tensor  # float [B, L], 0 for tokens outside the loss
     total: Tensor  # float scalar, > 0; processes that share a batch sum it before using it
 
 
@@ -110,23 +109,23 @@ def token_weights(
     aggregation: Aggregation = "token",
     fixed_length: int | None = None,
 ) -> TokenWeights:
-    """How much each token counts, over a *whole* batch (before it is cut into micro-batches).
+    """The weight of each token, over a *whole* batch (before it is split into micro-batches).
 
-    With w = mask * weights, and B the sequences that have any weight at all:
+    With w = mask * weights, and B the number of sequences with any weight:
 
-    - "token": sum(w * x) / sum(w), every token of the batch alike (DAPO, TRL's `bnpo`);
+    - "token": sum(w * x) / sum(w), every token of the batch equally (DAPO, TRL's `bnpo`);
     - "sequence": mean over sequences of sum_row(w * x) / sum_row(w) (GRPO, TRL's `grpo`);
     - "fixed": sum(w * x) / (B * fixed_length), no length in the denominator (TRL's `dr_grpo`).
 
-    Weights act on numerators and denominators alike: all ones is the plain loss, and weight 0 on
-    the image tokens is exactly the loss of the chains alone. Sequences without weight (dropped, or
+    Weights scale numerator and denominator: all ones is the plain loss, and weight 0 on the image
+    tokens is exactly the loss of the chains alone. Sequences without weight (dropped, or
     of a skipped group) count nowhere. An empty batch has loss 0.
 
     Args:
-        mask: bool [B, L], True for tokens that the policy chose and that are kept.
+        mask: bool [B, L], True for tokens that the policy sampled and that are kept.
         weights: float [B, L], >= 0, for example one value for chain and one for image tokens.
         aggregation: see above.
-        fixed_length: tokens a sequence is divided by, for "fixed" only.
+        fixed_length: tokens per sequence in the denominator, for "fixed" only.
     """
     if mask.dtype != torch.bool:
         raise ValueError("mask must be a bool tensor")
@@ -150,9 +149,9 @@ def token_weights(
 
 @dataclass(frozen=True, slots=True)
 class LossStatistics:
-    """Sums over the tokens that took part, so that micro-batches add up with `+`.
+    """Sums over the tokens in the loss, so that micro-batches add up with `+`.
 
-    Tokens count alike here whatever their weight: these are for people to watch.
+    Tokens count equally here whatever their weight: the sums are for monitoring only.
     """
 
     tokens: Tensor  # scalar: tokens with a weight
@@ -175,7 +174,7 @@ class LossStatistics:
         )
 
     def means(self) -> dict[str, float]:
-        """Per-token means for the metrics file; 0 where no token took part, no `kl` without one."""
+        """Per-token means for the metrics file; 0 without tokens, no `kl` without a reference."""
         tokens = self.tokens.clamp(min=1)
         sums = {
             "kl": self.kl,
@@ -208,12 +207,12 @@ def loss(
     unbiased for tokens sampled from the policy.
 
     Args:
-        logprobs: float [B, L], of the policy that trains, with gradients; B may be a micro-batch.
-        old_logprobs: float [B, L], of the policy that the ratio is taken to; None means the current
-            values, right for the first update on a rollout (all ratios are then 1).
-        ref_logprobs: float [B, L], of the reference policy; None leaves the KL out, and then
+        logprobs: float [B, L], of the trained policy, with gradients; B may be a micro-batch.
+        old_logprobs: float [B, L], the denominator of the ratio; None means the current values,
+            right for the first update on a rollout (all ratios are then 1).
+        ref_logprobs: float [B, L], of the reference policy; None omits the KL, and then
             `kl_coef` must be 0. With `kl_coef` 0 the KL is only measured.
-        advantages: float [B], one a sequence (`Advantages.values`, flattened).
+        advantages: float [B], one per sequence (`Advantages.values`, flattened).
         weights: float [B, L], the rows of `TokenWeights.weights`. Log-probs are never read where
             the weight is 0, so padding may hold anything.
         total: `TokenWeights.total` of the whole batch.
@@ -228,7 +227,7 @@ def loss(
     active = weights > 0
     if old_logprobs is None:
         old_logprobs = logprobs.detach()
-    # Padding is cut off before exp: inf there would come back as NaN through inf * 0.
+    # Padding is masked before exp: inf there would become NaN through inf * 0.
     ratio = torch.where(active, logprobs - old_logprobs, 0.0).exp()
     clipped = ratio.clamp(1 - clip_low, 1 + clip_high)
     gain = advantages[:, None]
@@ -257,9 +256,9 @@ def loss(
 def ratio_gap(replayed: Tensor, sampled: Tensor, mask: Tensor) -> float:
     """Mean |exp(replayed - sampled log-prob) - 1| over the masked tokens; 0 if there are none.
 
-    The policy that acted and its replay in training should agree; cached decoding in low precision
-    and guidance widen the gap, and with it the ratio (our choice of measure). All [B, L]; `mask`
-    is bool.
+    Replayed and behaviour-policy log-probs should agree; cached decoding in low precision and
+    guidance widen the gap (our choice of measure; docs/numerics.md lists its sources). All [B, L];
+    `mask` is bool.
     """
     gap = (replayed.detach() - sampled)[mask].expm1().abs()
     return float(gap.mean()) if gap.numel() else 0.0

@@ -1,6 +1,6 @@
 """The data that flows through a run: frozen records, no logic.
 
-Grouped by who consumes them: the plan (policy -> judge), asks and verdicts (judge -> rewards),
+Grouped by consumer: the plan (policy -> judge), queries and verdicts (judge -> rewards),
 rewards (rewards -> GRPO and report), rollouts (sampler -> replay). Nothing here imports torch at
 run time, so the report can read records without it.
 """
@@ -134,12 +134,13 @@ class FoundObject:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A judge's answer to one ask.
+    """A judge's answer to one query.
 
-    `score` in [0, 1]; for a grounding ask it is None and `found` holds the located boxes (the
-    rewards turn them into an IoU). `reasoning` is the evidence shown to people, `reply` the raw
-    answer where there is one. `tokens`: how many the judge wrote for this ask, unreadable replies
-    included; None where it writes none, or does not say. A cached answer tells what it took once.
+    `score` in [0, 1]; for a grounding query it is None and `found` holds the located boxes (the
+    rewards compute an IoU from them). `reasoning` is the evidence shown to people, `reply` the raw
+    answer if there is one. `tokens`: how many the judge generated for this query, unparseable
+    replies included; None if it generates none or does not report them. A cached answer reports
+    the original number.
     """
 
     score: float | None
@@ -151,9 +152,9 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class JudgeFailure:
-    """The judge could not answer. Never a score: the sample leaves its group and is counted.
+    """The judge could not answer. Never a score: the sample is dropped from its group and counted.
 
-    `reply` is the last one that could not be read, `tokens` as a `Verdict`'s.
+    `reply` is the last unparseable one, `tokens` as in `Verdict`.
     """
 
     reason: str
@@ -163,9 +164,9 @@ class JudgeFailure:
 
 @dataclass(frozen=True, slots=True)
 class Reward:
-    """The total and its breakdown, which travel together.
+    """The total of a sample and its breakdown by term.
 
-    `terms` holds every asked term in [0, 1] under its name (`r_sem`, `r_spa`, `r_ri`, `r_pi`,
+    `terms` holds every scored term in [0, 1] under its name (`r_sem`, `r_spa`, `r_ri`, `r_pi`,
     `r_hps`), `verdicts` the evidence under the same names. `total` is None when a judge failed.
     """
 
@@ -183,7 +184,7 @@ StopReason = Literal["begin_of_image", "length", "end_of_sentence", "given"]
 class WrittenChains:
     """The first stage of a rollout: B chains, each ending with `<begin_of_image>`.
 
-    Everything is recorded at the moment a token is chosen; nothing is reconstructed later.
+    Everything is recorded when a token is generated; nothing is reconstructed later.
     """
 
     prompts: tuple[Prompt, ...]  # [B], prompts repeated group-wise
@@ -199,9 +200,9 @@ class WrittenChains:
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """Both stages: the chains and the image tokens drawn from them."""
+    """Both stages: the chains and the image tokens sampled after them."""
 
     chains: WrittenChains
     image_ids: Tensor  # int64 [B, image tokens]
-    image_logprobs: Tensor  # float32 [B, image tokens], of the distribution that acted
+    image_logprobs: Tensor  # float32 [B, image tokens], of the behaviour policy
     guidance: float  # classifier-free guidance of the image stage; 1 means none

@@ -1,17 +1,18 @@
-"""The reward of a (chain, image) pair: five terms in [0, 1] and the formula that joins them.
+"""The reward of a (chain, image) pair: five terms in [0, 1] and the formula that combines them.
 
     r_sem   prompt -> chain   the chain, boxes stripped, says what the prompt says
-    r_spa   prompt -> chain   the planned layout holds what the prompt asks
+    r_spa   prompt -> chain   the planned layout satisfies the prompt's relation
     r_ri    chain  -> image   the planned objects are found where they were planned (mean IoU)
     r_pi    prompt -> image   the image shows what the prompt says
     r_hps   prompt -> image   people would find it a good picture (HPS v2.1; the paper's version 2)
 
-Terms are asked for in two stages, so that chains are judged while their images are being drawn.
-Two kinds of fault are kept apart (GoT-R1's peers mix them up):
+Terms are scored in two stages, so that chains are judged while their images are generated. Two
+kinds of fault are distinguished:
 
-- A malformed chain is the *policy's* fault: nothing is asked about it or its image, every active
-  term is 0 and so is the total.
-- A `JudgeFailure` is the *judge's* fault: the total is None, and the sample leaves its group.
+- A malformed chain is the *policy's* fault: neither it nor its image is judged, every active term
+  is 0 and so is the total.
+- A `JudgeFailure` is the *judge's* fault: the total is None, and the sample is dropped from its
+  group.
 """
 
 from __future__ import annotations
@@ -65,11 +66,11 @@ Verdicts = Mapping[str, Verdict | JudgeFailure]
 
 
 def combine(terms: Mapping[str, float], config: RewardSection) -> float:
-    """One number from the terms, by the paper's formulas (v1 and v2) or their sum.
+    """Combine the terms by the paper's formulas (v1 and v2) or their weighted sum.
 
-    A weight scales its summand, and is the exponent of its factor; a weight of 0 switches the
-    term off: the summand or factor is left out (x ** 0 = 1), and with both r_sem and r_spa off so
-    is their whole factor. product_v2 takes the mean of r_sem and r_spa, by their weights. Range:
+    A weight scales its summand, and is the exponent of its factor; a weight of 0 disables the term:
+    the summand or factor is omitted (x ** 0 = 1), and with both r_sem and r_spa disabled so is
+    their whole factor. product_v2 takes the weighted mean of r_sem and r_spa. Range:
     [0, w_sem + w_spa] for product_v1, [0, 1] for product_v2, [0, sum of weights] for sum. Raises
     KeyError when an active term is missing.
     """
@@ -108,7 +109,7 @@ def active_terms(config: RewardSection) -> tuple[str, ...]:
 
 
 def check_config(config: RewardSection) -> None:
-    """Raise `BadInput` for settings that no reward can be made from."""
+    """Raise `BadInput` for settings that define no reward."""
     if config.r_hps > 0 and config.formula == "product_v1":
         raise BadInput(
             f"reward.r_hps is {config.r_hps:g}, but reward.formula=product_v1 has no place for it: "
@@ -124,9 +125,9 @@ def check_config(config: RewardSection) -> None:
 def check_judge(judge: Judge, config: RewardSection) -> None:
     """Raise `BadInput` when r_hps is on and the judge cannot rate a picture.
 
-    Most judges answer the other four asks and not this one. Rather than have every judge (and
-    every cache or mixture around one) declare what it can do, one picture is put to it before the
-    run: a failure then costs a second, not a step whose samples all leave their groups.
+    Most judges answer the other four queries and not this one. Instead of having every judge (and
+    every cache or mixture around one) declare its capabilities, one picture is scored before the
+    run: a failure then costs a second, not a step whose samples are all dropped.
     """
     if config.r_hps <= 0:
         return
@@ -208,8 +209,8 @@ def _checked(ask: Ask, answer: Verdict | JudgeFailure) -> Verdict | JudgeFailure
 def reward(chain: Chain, verdicts: Verdicts, config: RewardSection) -> Reward:
     """The reward of one sample from the answers of both stages (`one | two`).
 
-    For a malformed chain every active term is 0, with the chain's problems as the evidence. When
-    a judge failed on an active term the total is None; the terms it did answer are kept.
+    For a malformed chain every active term is 0, with the chain's problems as the evidence. If
+    the judge failed on an active term the total is None; the terms that it answered are kept.
     """
     active = active_terms(config)
     if chain.problems:
@@ -240,7 +241,7 @@ def score(
     images: Sequence[np.ndarray],
     config: RewardSection,
 ) -> list[Reward]:
-    """Both stages and the formula, for samples whose images are there already."""
+    """Both stages and the formula, for samples whose images already exist."""
     one = stage_one(judge, prompts, chains, config)
     two = stage_two(judge, prompts, chains, images, config)
     return [reward(c, {**a, **b}, config) for c, a, b in zip(chains, one, two, strict=True)]

@@ -1,4 +1,4 @@
-"""From prompts to finished samples: chains written, images drawn and decoded, in batches."""
+"""From prompts to finished samples: writes chains, generates and decodes images, in batches."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ class Drawing:
     chain_seconds: float
     image_seconds: float
     index: int  # among all samples of the call
-    chain_tokens: int = 0  # that the policy wrote for its chain, all plans together
+    chain_tokens: int = 0  # generated for its chain, over all candidate plans
     decision: Decision | None = None  # where there was a planner
 
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """What `sample` did: all images in order, how many were drawn now, and in how many seconds."""
+    """Result of `sample`: all images in order, the number generated now, and the seconds taken."""
 
     images: list[Path]
     drawn: int
@@ -69,10 +69,10 @@ def generate(
 ) -> Iterator[Drawing]:
     """`n` chains for each prompt and `images_per_chain` images from each, in that order.
 
-    `batch` is the number of images drawn at once (at least those of one chain). Noise belongs to
-    the sample, so it changes nothing but rounding. With `chain_text` every image is drawn from
-    that chain (of a sequence: every prompt's from its own) instead of one the policy wrote. A
-    `planner` chooses each chain among several, and may mend it.
+    `batch` is the number of images generated at once (at least those of one chain). The noise is
+    keyed by the sample, so the batch size affects rounding only. With `chain_text` every image is
+    generated from that chain (from a sequence: each prompt's from its own) instead of one that the
+    policy wrote. A `planner` chooses each chain among several, and may repair it.
     """
     for drawings in draw_batches(
         policy, prompts, seed, rollout, n, images_per_chain, batch, chain_text, planner, frozenset()
@@ -94,11 +94,11 @@ def draw_batches(
 ) -> Iterator[list[Drawing]]:
     """`generate` by batches, without the samples that are `finished`.
 
-    A batch of which something is missing is drawn whole, so that a sample meets the same
-    neighbours, and rounds the same, however often the work was interrupted.
+    A batch with missing samples is generated completely, so that a sample has the same batch, and
+    the same rounding, however often the work was interrupted.
     """
     sampler = Sampler(policy)
-    group = min(n, max(1, batch // images_per_chain))  # chains of one prompt drawn at once
+    group = min(n, max(1, batch // images_per_chain))  # chains of one prompt at once
     prompts_at_once = max(1, batch // (group * images_per_chain))
     texts = [chain_text] * len(prompts) if isinstance(chain_text, str) else chain_text
     for first_prompt, first_sample in product(
@@ -192,10 +192,10 @@ def write(
 def decide(
     sampler: Sampler, planner: Planner, candidates: WrittenChains, plans: int
 ) -> tuple[WrittenChains, list[Decision]]:
-    """The chains to draw from, one of every `plans` candidates, and why those.
+    """The chosen chains, one of every `plans` candidates, and the decisions behind them.
 
-    A mended chain goes the way of one that somebody wrote: no token of it is an action. One that
-    has grown too long for the model's context is drawn as it was written.
+    A repaired chain is treated as a user-supplied one: all of its tokens are masked out of the
+    loss. A repair that would exceed the model's context is dropped, and the original chain used.
     """
     parsed = [chains.parse(text) for text in candidates.texts]
     firsts = range(0, len(parsed), plans)
@@ -221,12 +221,12 @@ def decide(
 
 
 def repeat(written: WrittenChains, rows: Sequence[int], sample_ids: Sequence[int]) -> WrittenChains:
-    """The chains of `rows`, each image with noise of its own: that of its sample id."""
+    """The chains of `rows`, with the noise of each image keyed by its sample id."""
     return gather([(written, row) for row in rows], sample_ids)
 
 
 def gather(rows: Sequence[tuple[WrittenChains, int]], sample_ids: Sequence[int]) -> WrittenChains:
-    """Rows of several, in order, under other sample ids."""
+    """Rows of several `WrittenChains`, in order, with new sample ids."""
     names = [f.name for f in fields(WrittenChains) if f.name not in ("seed", "sample_ids")]
     columns: Mapping[str, Any] = {
         name: tuple(getattr(written, name)[row] for written, row in rows) for name in names
@@ -248,11 +248,11 @@ def sample(
     planner: Planner | None = None,
     quiet: bool = False,
 ) -> Sampled:
-    """Draws as `generate` does and writes each sample as an image and a record: prompt, chain,
-    objects, settings, timings, and what a `planner` chose from. What `files` holds already is kept
-    and not drawn again.
+    """Generates as `generate` does and writes each sample as an image and a record: prompt, chain,
+    objects, settings, timings, and the candidates of a `planner`. Samples that `files` already
+    contains are kept and not generated again.
 
-    Shows its progress on stderr unless `quiet`.
+    Shows progress on stderr unless `quiet`.
     """
     total = len(prompts) * n * images_per_chain
     owners = [prompts[index // (n * images_per_chain)] for index in range(total)]
@@ -297,10 +297,10 @@ def sample(
 def chain_limit(
     policy: Policy, prompts: Sequence[Prompt], asked: int | None, chain_text: str | None = None
 ) -> int:
-    """The longest chain in tokens: what was asked for; else the model's own limit, else the
-    official 600, and no more than its context leaves beside the longest prompt and the image.
+    """The chain limit in tokens: the requested one, else the model's own, else the official 600;
+    the latter two at most what the context leaves beside the longest prompt and the image.
 
-    Raises BadInput where the model has no room for prompt and chain.
+    Raises BadInput if prompt and chain do not fit into the context.
     """
     lengths = [len(policy.encode_prompt(prompt.text)) for prompt in prompts]
     longest = prompts[int(np.argmax(lengths))].text
@@ -318,5 +318,5 @@ def chain_limit(
 
 
 def named_box(item: PlannedObject | FoundObject) -> dict[str, object]:
-    """An object as records on disk hold it: its name and its box as [x1, y1, x2, y2]."""
+    """An object as it is stored on disk: its name and its box as [x1, y1, x2, y2]."""
     return {"name": item.name, "box": list(asdict(item.box).values())}
