@@ -247,8 +247,8 @@ def test_a_missing_model_leaves_no_folder(refused, argv, tmp_path):
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     """A policy with random weights, in a folder."""
-    from got_r1.policy.janus import TEMPLATE
     from got_r1.policy.tiny import build_policy
+    from got_r1.policy.words import TEMPLATE
 
     texts = [
         t for one in triples(200, 0) for t in (TEMPLATE.format(prompt=one.prompt.text), one.chain)

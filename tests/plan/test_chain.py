@@ -227,6 +227,14 @@ def test_prose_with_tags_is_refused():
         format_chain(["a ", OBJ_START, VASE])
 
 
+@given(
+    st.text(), st.lists(st.sampled_from(["<begin_of_image>", "<｜end▁of▁sentence｜>", " ", "\n"]))
+)
+def test_what_closes_a_chain_is_no_text_of_it(text, ends):
+    text = text.strip() + VASE_TEXT
+    assert parse("".join([text, *ends])).text.rstrip() == text
+
+
 # -- what the judge of R_sem reads ---------------------------------------------------------------
 
 

@@ -31,6 +31,7 @@ __all__ = [
     "format_object",
     "parse",
     "strip_boxes",
+    "without_end",
 ]
 
 BOX_START = "<|box_start|>"
@@ -41,6 +42,9 @@ TAGS = (BOX_START, BOX_END, OBJ_START, OBJ_END)
 """The four added tokens, in the order in which the official tokenizer adds them."""
 
 COORDINATE_MAX = 999
+
+# What may stand behind a chain: no part of its text, though data sets and older samples have it.
+_ENDS = ("<begin_of_image>", "<｜end▁of▁sentence｜>")
 
 
 class Problem(StrEnum):
@@ -75,8 +79,10 @@ def parse(text: str) -> Chain:
     An object counts when its tags are closed, its name is not blank and a valid box follows with
     nothing but white space between. Objects of one name in different boxes are separate things
     ("three hearts"); only the same name in the *same* box is a problem, and is kept once.
-    Spaces inside the coordinates and leading zeros are tolerated.
+    Spaces inside the coordinates and leading zeros are tolerated. The chain's text is that of
+    `without_end`.
     """
+    text = without_end(text)
     objects, problems = _read(text)
     return Chain(text, tuple(objects), tuple(dict.fromkeys(p.value for p, _ in problems)))
 
@@ -210,6 +216,16 @@ def format_chain(parts: Iterable[str | PlannedObject]) -> str:
         else:
             texts.append(part)
     return "".join(texts)
+
+
+def without_end(text: str) -> str:
+    """The chain without the `<begin_of_image>` or end of sentence, if any, that closes it."""
+    left = text.rstrip()
+    while left.endswith(_ENDS):
+        for end in _ENDS:
+            left = left.removesuffix(end).rstrip()
+        text = left
+    return text
 
 
 def strip_boxes(text: str) -> str:
