@@ -160,9 +160,16 @@ def _parse_box(content: str) -> Box | Problem:
     found = _COORDINATES.fullmatch(content)
     if found is None:
         return Problem.MISSING if len(_NUMBER.findall(content)) < 4 else Problem.MALFORMED
+    return _problem_of(Box(*map(_coordinate, found.groups())))
+
+
+def _coordinate(number: str) -> int:
+    """A run of digits with or without a minus; -1 for every one with a minus, "-0" too, since a
+    coordinate has no sign."""
+    if number.startswith("-"):
+        return -1
     # Cut before int(): Python refuses to convert thousands of digits, and noise may hold them.
-    numbers = [number.lstrip("0")[:5] or "0" for number in found.groups()]
-    return _problem_of(Box(*map(int, numbers)))
+    return int(number.lstrip("0")[: len(str(COORDINATE_MAX)) + 1] or "0")
 
 
 def _problem_of(box: Box) -> Box | Problem:
