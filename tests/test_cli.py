@@ -72,6 +72,8 @@ def printed(capsys):
         ("sample --model m --prompt p", "required: --out"),
         ("sample --model m --prompt p --out o --n 0", "--n: must be a whole number of at least 1"),
         ("sample --model m --prompt p --out o --n 1.5", "not '1.5'"),
+        ("sample --model m --prompt p --out o --n +-5", "must be a whole number"),
+        (f"sample --model m --prompt p --out o --n {'9' * 5000}", "must be a whole number"),
         ("sample --model m --prompt p --out o --seed -1", "--seed: must be a whole number"),
         ("sample --model m --prompt p --out o --guidance 0.5", "--guidance: must be a number"),
         ("sample --model m --prompt p --out o --guidance nan", "not 'nan'"),
@@ -247,8 +249,8 @@ def test_a_missing_model_leaves_no_folder(refused, argv, tmp_path):
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     """A policy with random weights, in a folder."""
-    from got_r1.policy.janus import TEMPLATE
     from got_r1.policy.tiny import build_policy
+    from got_r1.policy.words import TEMPLATE
 
     texts = [
         t for one in triples(200, 0) for t in (TEMPLATE.format(prompt=one.prompt.text), one.chain)

@@ -192,7 +192,9 @@ def test_the_greatest_disagreement_stands_first(study):
     rate(study, {"semantic": 1.0, "spatial": 1.0, "quality": 1.0})
     key = read_key(study)
     odd = max(key, key=lambda one: key[one]["scores"]["r_sem"])
-    for path in (study / "ratings").glob("*.json"):
+    sheets = list((study / "ratings").glob("*.json"))
+    assert sheets
+    for path in sheets:
         content = json.loads(path.read_text())
         content["ratings"][odd]["semantic"] = 0
         path.write_text(json.dumps(content))

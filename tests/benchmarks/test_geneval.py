@@ -195,6 +195,7 @@ def test_colours_have_three_sentences_each() -> None:
         {"tag": "x"},
         {"tag": "x", "prompt": "p", "include": [{"class": "cat"}]},
         {"tag": "x", "prompt": "p", "include": [{"class": "cat", "count": "many"}]},
+        {"tag": "x", "prompt": "p", "include": [{"class": "cat", "count": 2.7}]},
         {"tag": "x", "prompt": 3},
         {"tag": "x", "prompt": "p", "include": [{"class": "a", "count": 1, "position": ["at", 0]}]},
         {

@@ -84,7 +84,7 @@ def test_a_chain_may_bring_its_begin_of_image(
     make_recipe: MakeRecipe,
     tmp_path: Path,
 ) -> None:
-    ended = rows[0] | {"got": rows[0]["got"] + "<begin_of_image>\n"}
+    ended = rows[0] | {"got": rows[0]["got"] + "<｜end▁of▁sentence｜><begin_of_image>\n"}
     tokens = prepared(encoder, make_recipe(write_jsonl([rows[0], ended])), tmp_path / "t")
     batch = tokens[torch.tensor([0, 1])]
     assert batch.text_ids[0].equal(batch.text_ids[1])
@@ -175,8 +175,8 @@ STAR = f"<|obj_start|>star<|obj_end|> {BOX}"
         ({"got": "A star in the sky."}, "no planned object", ""),
         ({"got": f"A {STAR.replace('400)', '1400)')}."}, "coordinates outside 0 to 999", ""),
         ({"got": "<begin_of_image>"}, "empty chain", ""),
-        ({"got": f"{STAR}<begin_of_image>."}, "a control token in the text", ""),
-        ({"prompt": "a <｜end▁of▁sentence｜>"}, "a control token in the text", ""),
+        ({"got": f"{STAR}<begin_of_image>."}, "a control token in the text", "<begin_of_image>"),
+        ({"got": f"{STAR}<image_placeholder>."}, "a control token in the text", "<image_place"),
         ({"got": f"{STAR} {'and so on ' * 300}"}, "text too long", "tokens"),
         ({"image": "images/lost.png"}, "the image file is missing", "lost.png"),
         ({"image": b""}, "corrupt image", "1.png"),
@@ -201,6 +201,21 @@ def test_records_that_cannot_be_used_are_counted_and_named(
     (entry,) = skipped(tmp_path / "t")
     assert (entry["name"], entry["problem"]) == ("train.jsonl line 2", problem)
     assert detail in entry["detail"]
+
+
+def test_a_prompt_that_spells_control_tokens_is_plain_text(
+    encoder: Policy,
+    rows: list[Row],
+    write_jsonl: WriteJsonl,
+    make_recipe: MakeRecipe,
+    tmp_path: Path,
+) -> None:
+    path = write_jsonl([rows[0] | {"prompt": "a <｜end▁of▁sentence｜> <|obj_start|>"}])
+    tokens = prepared(encoder, make_recipe(path), tmp_path / "t")
+    batch = tokens[torch.tensor([0])]
+    prompt = batch.text_ids[0, : batch.prompt_lengths[0]].tolist()
+    assert prompt[0] == encoder.bos_id
+    assert not set(prompt[1:]) & encoder.words.control.keys()
 
 
 def test_malformed_chains_may_be_kept(

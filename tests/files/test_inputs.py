@@ -93,7 +93,9 @@ def test_a_bad_record_is_explained(tmp_path, content, told):
 
 
 def test_the_benchmarks_own_files_are_read_whole(shared_data):
-    for path in (shared_data / "prompts").glob("*_val.txt"):
+    paths = list((shared_data / "prompts").glob("*_val.txt"))
+    assert len(paths) == 8
+    for path in paths:
         prompts = read_prompts(path)
         assert len(prompts) == len(path.read_text().splitlines())
         assert path.stem.startswith(f"{prompts[0].category}_")

@@ -217,7 +217,9 @@ def test_answers_come_in_order_and_say_why():
 def test_a_prompt_from_elsewhere_is_a_failure_not_a_zero(text):
     prompt, chain = Prompt(text), plan(HEART_LEFT)
     asks = [SemanticAsk(prompt, chain), SpatialAsk(prompt, chain), ImageAsk(prompt, BLANK)]
-    for answer in OracleJudge().judge(asks):
+    answers = OracleJudge().judge(asks)
+    assert len(answers) == len(asks)
+    for answer in answers:
         assert isinstance(answer, JudgeFailure)
         assert repr(text) in answer.reason
 

@@ -152,7 +152,9 @@ def test_a_real_server_answers_all_scored_asks(
 def test_what_a_real_model_babbles_is_no_score(
     models: dict[str, str], url: str, tmp_path: Path
 ) -> None:
-    for answer in load_judge(judge_file(tmp_path, models["babbles"], url)).judge(ASKS):
+    answers = load_judge(judge_file(tmp_path, models["babbles"], url)).judge(ASKS)
+    assert len(answers) == len(ASKS)
+    for answer in answers:
         assert isinstance(answer, JudgeFailure)
         assert "cannot be read" in answer.reason
 

@@ -87,6 +87,31 @@ def test_objects_of_one_name_are_separate_in_different_boxes():
     assert chain.problems == ()
 
 
+def value_of(number: str) -> int | None:
+    """What a coordinate means, if it is one: digits alone, 0 to 999."""
+    return int(number) if re.fullmatch("0*[0-9]{1,3}", number) else None
+
+
+numbers = st.one_of(
+    st.from_regex(r"[-+]?0{0,7}[0-9]{1,6}", fullmatch=True),
+    st.from_regex(r"[-+.0-9eE_٣²]{1,7}", fullmatch=True),
+    st.integers(-2000, 2000).map(str),
+)
+
+
+@given(st.tuples(numbers, numbers, numbers, numbers))
+def test_a_coordinate_is_its_number_or_a_problem(given_numbers):
+    x1, y1, x2, y2 = given_numbers
+    chain = parse(wrap("a", f"({x1},{y1}),({x2},{y2})"))
+    values = [value_of(number) for number in given_numbers]
+    if None in values or not (values[0] < values[2] and values[1] < values[3]):
+        assert not chain.objects
+        assert chain.problems
+    else:
+        assert chain.objects == (PlannedObject("a", Box(*values)),)
+        assert not chain.problems
+
+
 def test_spaces_and_leading_zeros_in_coordinates_are_tolerated():
     assert parse(wrap(" a ", " ( 007 , 2 ) , (30,\n40) ")).objects == (
         PlannedObject("a", Box(7, 2, 30, 40)),
@@ -123,6 +148,12 @@ def test_spaces_and_leading_zeros_in_coordinates_are_tolerated():
         (wrap("a", "(1,2),(3,4),(5,6)"), [Problem.MALFORMED, Problem.NO_PLAN]),
         (wrap("a", "(1,2),(3,1000)"), [Problem.OUT_OF_RANGE, Problem.NO_PLAN]),
         (wrap("a", "(-1,2),(3,4)"), [Problem.OUT_OF_RANGE, Problem.NO_PLAN]),
+        (wrap("a", "(-00005,2),(3,4)"), [Problem.OUT_OF_RANGE, Problem.NO_PLAN]),
+        (wrap("a", "(-0,2),(3,4)"), [Problem.OUT_OF_RANGE, Problem.NO_PLAN]),
+        (wrap("a", "(+1,2),(3,4)"), [Problem.MALFORMED, Problem.NO_PLAN]),
+        (wrap("a", "(1.0,2),(3,4)"), [Problem.MALFORMED, Problem.NO_PLAN]),
+        (wrap("a", "(1_0,2),(30,40)"), [Problem.MALFORMED, Problem.NO_PLAN]),
+        (wrap("a", "(٣,2),(30,40)"), [Problem.MISSING, Problem.NO_PLAN]),
         (wrap("a", f"(1,2),(3,{'9' * 5000})"), [Problem.OUT_OF_RANGE, Problem.NO_PLAN]),
         (wrap("a", "(30,2),(3,4)"), [Problem.REVERSED, Problem.NO_PLAN]),
         (wrap("a", "(1,20),(3,4)"), [Problem.REVERSED, Problem.NO_PLAN]),
@@ -225,6 +256,14 @@ def test_a_box_that_would_not_read_back_is_refused(box):
 def test_prose_with_tags_is_refused():
     with pytest.raises(BadInput, match="prose"):
         format_chain(["a ", OBJ_START, VASE])
+
+
+@given(
+    st.text(), st.lists(st.sampled_from(["<begin_of_image>", "<｜end▁of▁sentence｜>", " ", "\n"]))
+)
+def test_what_closes_a_chain_is_no_text_of_it(text, ends):
+    text = text.strip() + VASE_TEXT
+    assert parse("".join([text, *ends])).text.rstrip() == text
 
 
 # -- what the judge of R_sem reads ---------------------------------------------------------------

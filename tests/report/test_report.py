@@ -192,6 +192,8 @@ def void(_: object) -> None:
             overwrite("samples/step_000010/001.json", b"[]"),
             "samples/step_000010/001.json cannot be read",
         ),
+        (overwrite("samples/step_000010/²².json", b"{}"), "samples/step_000010/²².json cannot"),
+        (overwrite("metrics.jsonl", b'{"step": 2.5}\n'), "metrics.jsonl: line 1 cannot be read"),
     ],
 )
 def test_damage_is_named_and_the_rest_is_shown(

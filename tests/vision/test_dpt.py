@@ -40,7 +40,9 @@ def test_resizing_keeps_corners_and_lines():
 
 
 def test_resizing_never_leaves_the_range(dpt, images):
-    for depth in dpt.estimate(images):
+    depths = dpt.estimate(images)
+    assert len(depths) == len(images) > 0
+    for depth in depths:
         large = resize(depth, (97, 61))
         assert depth.min() - 1e-6 <= large.min()
         assert large.max() <= depth.max() + 1e-6

@@ -37,6 +37,9 @@ _COLUMNS = ("id", "rater", "prompt", *QUESTIONS, "comment")
 _RATER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _LISTED = 8  # faults of a kind named in an error before it says how many more
 _LOW, _HIGH = 0, 10
+# A cell that begins so is run by spreadsheets as a formula. Prompts and comments are other people's
+# text, so an apostrophe goes before it, and before one that has an apostrophe there already.
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
 
 
 # -- the study's own files -----------------------------------------------------------------------
@@ -115,9 +118,20 @@ def _to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     writer = csv.DictWriter(out, _COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(
-        {k: "" if v is None else v for k, v in row.items() if k in _COLUMNS} for row in rows
+        {k: "" if v is None else _escape(v) for k, v in row.items() if k in _COLUMNS}
+        for row in rows
     )
     return out.getvalue()
+
+
+def _escape(cell: Any) -> Any:
+    """A cell that no spreadsheet runs; `_unescape` gives the same text back."""
+    return f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell
+
+
+def _unescape(cell: Any) -> Any:
+    escaped = isinstance(cell, str) and cell.startswith("'") and _FORMULA.match(cell)
+    return cell[1:] if escaped else cell
 
 
 # -- in ------------------------------------------------------------------------------------------
@@ -211,7 +225,7 @@ def _read_rows(sheet: Path) -> list[tuple[int, dict[str, str]]]:
     delimiter = max(",;\t", key=first.count)
     reader = csv.DictReader(io.StringIO(text), delimiter=delimiter, restval="")
     try:
-        rows = [(reader.line_num, row) for row in reader]
+        rows = [(reader.line_num, {k: _unescape(v) for k, v in row.items()}) for row in reader]
     except csv.Error as error:
         raise BadInput(f"{sheet} is no CSV file ({error}).") from None
     lost = [name for name in ("id", *QUESTIONS) if name not in (reader.fieldnames or ())]

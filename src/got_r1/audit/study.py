@@ -39,7 +39,7 @@ from got_r1.records import Chain
 
 __all__ = ["Candidate", "balanced", "build_study", "find_candidates"]
 
-_STEP = re.compile(r"step_\d+")
+_STEP = re.compile(r"step_[0-9]+")
 _BANDS = ("low", "middle", "high")
 _SIDE = 384  # pixels; smaller images are enlarged to about this
 _TERMS = ("r_sem", "r_spa", "r_pi")

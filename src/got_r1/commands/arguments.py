@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -103,7 +104,8 @@ def at_least(low: int) -> Callable[[str], int]:
     """The type of a whole number of at least `low`."""
 
     def whole_number(text: str) -> int:
-        if not text.lstrip("+-").isdecimal() or int(text) < low:
+        # 18 digits: more than anything here counts, and fewer than int() refuses to convert.
+        if not re.fullmatch(r"[+-]?[0-9]{1,18}", text) or int(text) < low:
             raise argparse.ArgumentTypeError(
                 f"must be a whole number of at least {low}, not {text!r}"
             )

@@ -41,8 +41,8 @@ from got_r1.data.tokens import (
 from got_r1.errors import BadInput
 from got_r1.files.atomic import write_text
 from got_r1.files.inputs import read_json
-from got_r1.plan.chain import parse
-from got_r1.policy.janus import BEGIN_OF_IMAGE, Policy
+from got_r1.plan.chain import parse, without_end
+from got_r1.policy.janus import Policy
 from got_r1.progress import TrainingProgress
 from got_r1.recipes.sections import DataSection
 
@@ -191,7 +191,6 @@ class Reader:
         # The VQ's encoder halves the image at every level but one.
         levels = len(policy.model.config.vq_config.channel_multiplier)
         self.side = policy.grid << (levels - 1)
-        self.reserved = {policy.bos_id, policy.eos_id, policy.pad_id, policy.begin_of_image_id}
 
     def examples(self, records: Iterable[Record | Fault]) -> Generator[Example | Fault, None, None]:
         """One for each record, in order; threads read the images ahead of whoever asks."""
@@ -208,13 +207,17 @@ class Reader:
         """Prompt and chain as token ids; a fault stays one."""
         if isinstance(record, Fault):
             return record
-        text = record.chain.removesuffix(BEGIN_OF_IMAGE).rstrip()
+        text = without_end(record.chain)
         problems = parse(text).problems
         if problems and (not text or not self.keep_malformed):
             return Fault(record.name, problems[0], "; ".join(problems))
-        prompt, chain = self.policy.encode_prompt(record.prompt), self.policy.encode_chain(text)
-        if self.reserved & {*prompt[1:].tolist(), *chain[:-1].tolist()}:
-            return Fault(record.name, "a control token in the text")
+        if token := self.policy.words.control_token_in(text):  # two chains in one, most likely
+            return Fault(record.name, "a control token in the text", token)
+        try:
+            prompt = self.policy.encode_prompt(record.prompt)
+            chain = self.policy.encode_chain(text)
+        except BadInput as error:
+            return Fault(record.name, "a control token in the text", str(error))
         if len(prompt) + len(chain) > self.longest:
             return Fault(record.name, "text too long", f"{len(prompt)} + {len(chain)} tokens")
         return Text(record, prompt, chain)

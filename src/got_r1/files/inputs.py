@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from got_r1.errors import BadInput
-from got_r1.plan.chain import find_problems
+from got_r1.plan.chain import find_problems, without_end
 from got_r1.records import Prompt
 
 __all__ = [
@@ -70,8 +70,8 @@ def read_chain_text(path: Path | str) -> str:
         text = read_json(path, "chain file").get("chain")
         if not isinstance(text, str):
             raise BadInput(f"the chain file {path} has no text under 'chain'.")
-        return text
-    return read_text(path, "chain file").strip()
+        return without_end(text)
+    return without_end(read_text(path, "chain file")).strip()
 
 
 def read_plan(path: Path | str) -> str:

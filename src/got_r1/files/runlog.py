@@ -64,7 +64,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RunLog"]
 
-_SAMPLE_FOLDER = re.compile(r"step_(\d+)")
+_SAMPLE_FOLDER = re.compile(r"step_([0-9]+)")
 _EVAL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 

@@ -31,6 +31,7 @@ __all__ = [
     "format_object",
     "parse",
     "strip_boxes",
+    "without_end",
 ]
 
 BOX_START = "<|box_start|>"
@@ -41,6 +42,9 @@ TAGS = (BOX_START, BOX_END, OBJ_START, OBJ_END)
 """The four added tokens, in the order in which the official tokenizer adds them."""
 
 COORDINATE_MAX = 999
+
+# What may stand behind a chain: no part of its text, though data sets and older samples have it.
+_ENDS = ("<begin_of_image>", "<｜end▁of▁sentence｜>")
 
 
 class Problem(StrEnum):
@@ -75,8 +79,10 @@ def parse(text: str) -> Chain:
     An object counts when its tags are closed, its name is not blank and a valid box follows with
     nothing but white space between. Objects of one name in different boxes are separate things
     ("three hearts"); only the same name in the *same* box is a problem, and is kept once.
-    Spaces inside the coordinates and leading zeros are tolerated.
+    Spaces inside the coordinates and leading zeros are tolerated. The chain's text is that of
+    `without_end`.
     """
+    text = without_end(text)
     objects, problems = _read(text)
     return Chain(text, tuple(objects), tuple(dict.fromkeys(p.value for p, _ in problems)))
 
@@ -154,9 +160,16 @@ def _parse_box(content: str) -> Box | Problem:
     found = _COORDINATES.fullmatch(content)
     if found is None:
         return Problem.MISSING if len(_NUMBER.findall(content)) < 4 else Problem.MALFORMED
+    return _problem_of(Box(*map(_coordinate, found.groups())))
+
+
+def _coordinate(number: str) -> int:
+    """A run of digits with or without a minus; -1 for every one with a minus, "-0" too, since a
+    coordinate has no sign."""
+    if number.startswith("-"):
+        return -1
     # Cut before int(): Python refuses to convert thousands of digits, and noise may hold them.
-    numbers = [number.lstrip("0")[:5] or "0" for number in found.groups()]
-    return _problem_of(Box(*map(int, numbers)))
+    return int(number.lstrip("0")[: len(str(COORDINATE_MAX)) + 1] or "0")
 
 
 def _problem_of(box: Box) -> Box | Problem:
@@ -210,6 +223,16 @@ def format_chain(parts: Iterable[str | PlannedObject]) -> str:
         else:
             texts.append(part)
     return "".join(texts)
+
+
+def without_end(text: str) -> str:
+    """The chain without the `<begin_of_image>` or end of sentence, if any, that closes it."""
+    left = text.rstrip()
+    while left.endswith(_ENDS):
+        for end in _ENDS:
+            left = left.removesuffix(end).rstrip()
+        text = left
+    return text
 
 
 def strip_boxes(text: str) -> str:

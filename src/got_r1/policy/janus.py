@@ -29,10 +29,10 @@ from got_r1.policy.replay import (
     chain_places,
     select_in_chunks,
 )
+from got_r1.policy.words import BEGIN_OF_IMAGE, Words
 from got_r1.recipes.sections import LoraSection, RolloutSection
 
 __all__ = [
-    "BEGIN_OF_IMAGE",
     "LogprobMode",
     "Policy",
     "Replay",
@@ -44,13 +44,6 @@ __all__ = [
 
 # Its bars for every load and save would tear through our own display.
 transformers_logging.disable_progress_bar()
-
-BEGIN_OF_IMAGE = "<begin_of_image>"
-# FACTS: the official instruction, in the Janus conversation template with an empty system prompt.
-TEMPLATE = (
-    "User: Follow the caption to generate an image through a chain of thought process: "
-    "{prompt}\n\nAssistant:"
-)
 
 
 class Policy:
@@ -64,6 +57,7 @@ class Policy:
         self.model = model
         self.processor = processor
         self.tokenizer = processor.tokenizer
+        self.words = Words(processor.tokenizer)
         self.adapter: PeftModel | None = None
         self.frozen_reference: Policy | None = None
         # Where several processes train, the module that replays go through (`distributed.spread`).
@@ -114,23 +108,22 @@ class Policy:
     # -- words and pixels ------------------------------------------------------------------------
 
     def encode_prompt(self, prompt: str) -> Tensor:
-        """int64 [length]: the prompt in the official template, `<begin of sentence>` first."""
-        text = TEMPLATE.format(prompt=prompt)
-        return torch.tensor([self.bos_id, *self._encode(text)])
+        """int64 [length]: the prompt in the official template, `<begin of sentence>` first.
+
+        The prompt is plain text: no control token comes of it. Raises BadInput where the
+        vocabulary cannot spell it so.
+        """
+        return torch.tensor([self.bos_id, *self.words.encode_prompt(prompt)])
 
     def encode_chain(self, chain: str) -> Tensor:
-        """int64 [length]: a chain's text and the `<begin_of_image>` that ends it."""
-        return torch.tensor([*self._encode(chain), self.begin_of_image_id])
+        """int64 [length]: a chain's text and the `<begin_of_image>` that ends it. The tags are its
+        only control tokens; raises BadInput as `encode_prompt` does."""
+        return torch.tensor([*self.words.encode_chain(chain), self.begin_of_image_id])
 
     def decode_chain(self, token_ids: Tensor) -> str:
-        """The chain's text, without its closing `<begin_of_image>`."""
-        ids = token_ids.tolist()
-        if ids and ids[-1] == self.begin_of_image_id:
-            ids.pop()
-        return str(self.tokenizer.decode(ids, skip_special_tokens=False)).strip()
-
-    def _encode(self, text: str) -> list[int]:
-        return list(self.tokenizer.encode(text, add_special_tokens=False))
+        """The text of a chain, int64 [length], without control tokens other than the tags: neither
+        `<begin_of_image>` nor an end of sentence."""
+        return self.words.decode_chain(token_ids.tolist())
 
     @torch.no_grad()
     def decode_images(self, image_ids: Tensor) -> NDArray[np.uint8]:

@@ -23,7 +23,8 @@ from transformers import (
 from transformers.models.janus.image_processing_pil_janus import JanusImageProcessorPil
 
 from got_r1.plan.chain import BOX_END, BOX_START, OBJ_END, OBJ_START
-from got_r1.policy.janus import BEGIN_OF_IMAGE, TEMPLATE, Policy
+from got_r1.policy.janus import Policy
+from got_r1.policy.words import BEGIN_OF_IMAGE, TEMPLATE
 
 __all__ = ["build_policy", "train_tokenizer"]
 

@@ -145,7 +145,7 @@ def _card(sample: SampleFile, notes: list[str]) -> Card:
         picture=_picture(sample, notes),
         planned=planned,
         found=found if record.get("found") is not None else None,
-        pieces=split_chain(str(record.get("chain", ""))),
+        pieces=split_chain(grammar.without_end(str(record.get("chain", "")))),
         problems=tuple(map(str, problems)) if isinstance(problems, list) else (),
         scores=_scores(as_dict(reward.get("terms")), as_dict(record.get("evidence"))),
         total=as_number(reward.get("total")),

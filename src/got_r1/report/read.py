@@ -17,7 +17,8 @@ from got_r1.errors import BadInput
 __all__ = ["RunFiles", "SampleFile", "as_dict", "as_number", "read_run"]
 
 _PARTS = ("config.yaml", "metrics.jsonl", "samples", "evals")
-_STEP_FOLDER = re.compile(r"step_(\d+)")
+_STEP_FOLDER = re.compile(r"step_([0-9]+)")
+_NUMBER = re.compile(r"[0-9]+")
 _FIRST = {"sft": 0, "rl": 1}  # the order of the comparison; other evaluations follow by name
 
 
@@ -123,7 +124,7 @@ def _read_metrics(path: Path, notes: list[str]) -> tuple[dict[str, Any], ...]:
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         row = _parse_object(line)
         step = None if row is None else as_number(row.get("step"))
-        if row is None or step is None:
+        if row is None or step is None or not step.is_integer():
             corrupt.append(number)
         else:
             rows[int(step)] = row | {"step": int(step)}
@@ -160,7 +161,7 @@ def _read_samples(folder: Path, notes: list[str]) -> dict[int, tuple[SampleFile,
         for path in sorted(step_folder.glob("*.json")):
             name = f"samples/{step_folder.name}/{path.name}"
             record = _parse_object(path.read_bytes())
-            if record is None or not path.stem.isdigit():
+            if record is None or not _NUMBER.fullmatch(path.stem):
                 notes.append(f"{name} cannot be read and is left out.")
                 continue
             image = path.with_suffix(".png")

@@ -15,9 +15,10 @@ from transformers import JanusForConditionalGeneration
 
 from got_r1.policy import model_folder
 from got_r1.policy.decoder import PREFILL_TOKENS
-from got_r1.policy.janus import TEMPLATE, Policy, acting_parts, decoded_at_once
+from got_r1.policy.janus import Policy, acting_parts, decoded_at_once
 from got_r1.policy.replay import LOGITS_AT_ONCE
 from got_r1.policy.sampler import CPU_PACE, CUDA_PACE, LENGTH_GROUP
+from got_r1.policy.words import TEMPLATE
 from got_r1.recipes.sections import Recipe
 from got_r1.sizing import memory
 from got_r1.sizing.meta import count_parts, is_official_name, saved_bytes, sum_bytes

@@ -127,8 +127,15 @@ def clause(record: Mapping[str, Any]) -> Clause:
         relation, target = position
         if relation not in RELATIONS:
             raise ValueError(relation)
-        position = (str(relation), int(target))
-    return Clause(str(record["class"]), int(record["count"]), record.get("color"), position)
+        position = (str(relation), whole(target))
+    return Clause(str(record["class"]), whole(record["count"]), record.get("color"), position)
+
+
+def whole(value: object) -> int:
+    """A JSON number that is whole, as it is: `int()` would cut 2.7 to 2."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(value)
+    return value
 
 
 def parse_options(pairs: Sequence[str]) -> Options:
