@@ -25,8 +25,8 @@ from got_r1.errors import BadInput
 CLOSE = 1e-9
 
 
-def cases(shared_data: Path, name: str, count: int) -> list[dict[str, Any]]:
-    found = json.loads((shared_data / "benchmarks" / f"{name}.json").read_text())
+def cases(reference_data: Path, name: str, count: int) -> list[dict[str, Any]]:
+    found = json.loads((reference_data / "benchmarks" / f"{name}.json").read_text())
     assert len(found) == count
     return found
 
@@ -87,8 +87,8 @@ def test_iou_is_symmetric_and_a_share(one: FrameBox, other: FrameBox) -> None:
 # -- 2D --------------------------------------------------------------------------------------------
 
 
-def test_2d_reproduces_the_official_code(shared_data: Path) -> None:
-    for case in cases(shared_data, "compbench_2d_spatial", 116):
+def test_2d_reproduces_the_official_code(reference_data: Path) -> None:
+    for case in cases(reference_data, "compbench_2d_spatial", 116):
         result = spatial.score(
             case["prompt"],
             tokens(case),
@@ -180,9 +180,9 @@ def painted(case: dict[str, Any]) -> np.ndarray:
     return image
 
 
-def test_3d_reproduces_the_official_code(shared_data: Path) -> None:
+def test_3d_reproduces_the_official_code(reference_data: Path) -> None:
     changed = 0
-    for case in cases(shared_data, "compbench_3d_spatial", 52):
+    for case in cases(reference_data, "compbench_3d_spatial", 52):
         image = painted(case)
         result = depth.score(case["prompt"], tokens(case), detections(case), image)
         expected = dict(case["expected"])
@@ -207,8 +207,8 @@ def test_3d_reproduces_the_official_code(shared_data: Path) -> None:
     assert changed > 10  # the switch does something on the very same cases
 
 
-def test_the_depth_pipeline_reproduces_the_official_code(shared_data: Path) -> None:
-    for case in cases(shared_data, "compbench_3d_depth_pipeline", 10):
+def test_the_depth_pipeline_reproduces_the_official_code(reference_data: Path) -> None:
+    for case in cases(reference_data, "compbench_3d_depth_pipeline", 10):
         network, expected = case["dpt_output"], case["expected"]
         grid = np.array(network["grid"], np.float32)
         places = np.arange(network["width"]) * len(grid) // network["width"]
@@ -246,12 +246,14 @@ def test_substrings_are_mended_to_whole_words() -> None:
 
 
 @pytest.fixture
-def plurals(shared_data: Path) -> dict[str, str]:
-    return numeracy.read_objects((shared_data / "prompts" / "new_objects.txt").read_text())
+def plurals(reference_data: Path) -> dict[str, str]:
+    return numeracy.read_objects((reference_data / "prompts" / "new_objects.txt").read_text())
 
 
-def test_numeracy_reproduces_the_official_code(shared_data: Path, plurals: dict[str, str]) -> None:
-    for case in cases(shared_data, "compbench_numeracy", 56):
+def test_numeracy_reproduces_the_official_code(
+    reference_data: Path, plurals: dict[str, str]
+) -> None:
+    for case in cases(reference_data, "compbench_numeracy", 56):
         expected = case["expected"]
         asked = numeracy.asked_counts(case["tokens"], plurals)
         assert [one.word for one in asked] == expected["objects"], case["id"]
@@ -301,8 +303,8 @@ def test_numeracy_with_whole_words() -> None:
 # -- attributes ------------------------------------------------------------------------------------
 
 
-def test_vqa_reproduces_the_official_code(shared_data: Path) -> None:
-    for case in cases(shared_data, "compbench_blip_vqa", 24):
+def test_vqa_reproduces_the_official_code(reference_data: Path) -> None:
+    for case in cases(reference_data, "compbench_blip_vqa", 24):
         expected = case["expected"]
         asked = vqa.questions(case["noun_chunks"], case["np_num"])
         assert asked == expected["questions"], case["id"]
@@ -328,13 +330,15 @@ def test_long_and_odd_questions() -> None:
 # -- complex ---------------------------------------------------------------------------------------
 
 
-def prompt_list(shared_data: Path, name: str) -> list[str]:
-    return (shared_data / "prompts" / name).read_text().rstrip("\n").split("\n")
+def prompt_list(reference_data: Path, name: str) -> list[str]:
+    return (reference_data / "prompts" / name).read_text().rstrip("\n").split("\n")
 
 
-def test_3in1_reproduces_the_official_code(shared_data: Path) -> None:
-    lists = [prompt_list(shared_data, f"complex_val_{kind}.txt") for kind in ("spatial", "action")]
-    for case in cases(shared_data, "compbench_3in1", 30):
+def test_3in1_reproduces_the_official_code(reference_data: Path) -> None:
+    lists = [
+        prompt_list(reference_data, f"complex_val_{kind}.txt") for kind in ("spatial", "action")
+    ]
+    for case in cases(reference_data, "compbench_3in1", 30):
         kind = complex_prompts.kind(
             case["prompt"],
             case.get("spatial_list", lists[0]),
@@ -348,11 +352,13 @@ def test_3in1_reproduces_the_official_code(shared_data: Path) -> None:
         assert scores == pytest.approx(case["expected"]["scores"], abs=CLOSE), case["id"]
 
 
-def test_every_complex_prompt_has_its_official_kind(shared_data: Path) -> None:
-    lists = [prompt_list(shared_data, f"complex_val_{kind}.txt") for kind in ("spatial", "action")]
+def test_every_complex_prompt_has_its_official_kind(reference_data: Path) -> None:
+    lists = [
+        prompt_list(reference_data, f"complex_val_{kind}.txt") for kind in ("spatial", "action")
+    ]
     kinds = [
         (complex_prompts.kind(case["prompt"], *lists), case["category"])
-        for case in cases(shared_data, "compbench_3in1_categories", 300)
+        for case in cases(reference_data, "compbench_3in1_categories", 300)
     ]
     assert all(ours == theirs for ours, theirs in kinds)
     assert sorted(theirs for _, theirs in kinds).count("spatial") == 58

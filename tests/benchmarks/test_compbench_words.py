@@ -30,34 +30,34 @@ TAGGER = FallbackTagger()
 PHRASES = ("on top of", "next to", "near")
 
 
-def stored(shared_data: Path, name: str) -> list[dict]:
-    return json.loads((shared_data / "benchmarks" / f"{name}.json").read_text())
+def stored(reference_data: Path, name: str) -> list[dict]:
+    return json.loads((reference_data / "benchmarks" / f"{name}.json").read_text())
 
 
-def prompts(shared_data: Path, name: str) -> list[str]:
-    return (shared_data / "prompts" / f"{name}.txt").read_text().rstrip("\n").split("\n")
+def prompts(reference_data: Path, name: str) -> list[str]:
+    return (reference_data / "prompts" / f"{name}.txt").read_text().rstrip("\n").split("\n")
 
 
 # -- against the fixtures --------------------------------------------------------------------------
 
 
-def test_tokens_and_tags_agree_with_all_stored_ones(shared_data: Path) -> None:
+def test_tokens_and_tags_agree_with_all_stored_ones(reference_data: Path) -> None:
     names = ("compbench_2d_spatial", "compbench_3d_spatial", "compbench_3d_depth_pipeline")
-    found = [case for name in names for case in stored(shared_data, name)]
+    found = [case for name in names for case in stored(reference_data, name)]
     assert len(found) == 178
     for case in found:
         assert TAGGER.tokens(case["prompt"]) == [Token(*one) for one in case["tokens"]]
 
 
-def test_token_texts_of_numeracy_agree(shared_data: Path) -> None:
-    found = stored(shared_data, "compbench_numeracy")
+def test_token_texts_of_numeracy_agree(reference_data: Path) -> None:
+    found = stored(reference_data, "compbench_numeracy")
     assert len(found) == 56
     for case in found:
         assert [token.text for token in TAGGER.tokens(case["prompt"])] == case["tokens"]
 
 
-def test_noun_chunks_agree_with_23_of_24_stored_ones(shared_data: Path) -> None:
-    found = stored(shared_data, "compbench_blip_vqa")
+def test_noun_chunks_agree_with_23_of_24_stored_ones(reference_data: Path) -> None:
+    found = stored(reference_data, "compbench_blip_vqa")
     assert len(found) == 24
     wrong = [c["prompt"] for c in found if TAGGER.noun_chunks(c["prompt"]) != c["noun_chunks"]]
     # A sentence made to test the preparation of questions; no prompt of the benchmark is like it.
@@ -68,12 +68,12 @@ def test_noun_chunks_agree_with_23_of_24_stored_ones(shared_data: Path) -> None:
 
 
 @pytest.mark.parametrize("split", ["val", "train"])
-def test_pairs_of_described_things_are_two_chunks(shared_data: Path, split: str) -> None:
+def test_pairs_of_described_things_are_two_chunks(reference_data: Path, split: str) -> None:
     """ "a green bench and a blue bowl": nearly all prompts of color, shape and texture."""
     pair = re.compile(r"(an? [a-z -]+?) and (an? [a-z -]+)")
     checked, wrong = 0, []
     for name in ("color", "shape", "texture"):
-        for prompt in prompts(shared_data, f"{name}_{split}"):
+        for prompt in prompts(reference_data, f"{name}_{split}"):
             match = pair.fullmatch(prompt)
             longer = re.search(r"\b(of|with|in|on)\b", prompt) or len(prompt.split()) > 9
             if match is None or longer:
@@ -89,8 +89,10 @@ def test_pairs_of_described_things_are_two_chunks(shared_data: Path, split: str)
 
 @pytest.mark.parametrize("name", ["spatial", "3d_spatial"])
 @pytest.mark.parametrize("split", ["val", "train"])
-def test_spatial_prompts_ask_for_their_two_things(shared_data: Path, name: str, split: str) -> None:
-    found = prompts(shared_data, f"{name}_{split}")
+def test_spatial_prompts_ask_for_their_two_things(
+    reference_data: Path, name: str, split: str
+) -> None:
+    found = prompts(reference_data, f"{name}_{split}")
     assert len(found) == {"val": 300, "train": 700}[split]
     for prompt in found:
         match = re.fullmatch(r"an? ([a-z]+) .* an? ([a-z]+)", prompt)
@@ -98,19 +100,19 @@ def test_spatial_prompts_ask_for_their_two_things(shared_data: Path, name: str, 
         assert first_and_last_noun(TAGGER.tokens(prompt)) == (match[1], match[2]), prompt
 
 
-def test_every_numeracy_prompt_can_be_read(shared_data: Path) -> None:
-    plurals = numeracy.read_objects((shared_data / "prompts" / "new_objects.txt").read_text())
+def test_every_numeracy_prompt_can_be_read(reference_data: Path) -> None:
+    plurals = numeracy.read_objects((reference_data / "prompts" / "new_objects.txt").read_text())
     for split in ("val", "train"):
-        for prompt in prompts(shared_data, f"numeracy_{split}"):
+        for prompt in prompts(reference_data, f"numeracy_{split}"):
             asked = numeracy.asked_counts([t.text for t in TAGGER.tokens(prompt)], plurals)
             assert asked, prompt
 
 
-def test_chunks_are_pieces_of_their_sentence_in_order(shared_data: Path) -> None:
+def test_chunks_are_pieces_of_their_sentence_in_order(reference_data: Path) -> None:
     checked = 0
     for category in CATEGORIES:
-        for prompt in prompts(shared_data, f"{category}_val") + prompts(
-            shared_data, f"{category}_train"
+        for prompt in prompts(reference_data, f"{category}_val") + prompts(
+            reference_data, f"{category}_train"
         ):
             at = 0
             chunks = TAGGER.noun_chunks(prompt)

@@ -29,8 +29,8 @@ from got_r1.benchmarks.geneval.summary import Judged, summarise
 from got_r1.errors import BadInput
 
 
-def stored(shared_data: Path, name: str, count: int) -> list[dict[str, Any]]:
-    found = json.loads((shared_data / "benchmarks" / f"{name}.json").read_text())
+def stored(reference_data: Path, name: str, count: int) -> list[dict[str, Any]]:
+    found = json.loads((reference_data / "benchmarks" / f"{name}.json").read_text())
     assert len(found) == count
     return found
 
@@ -75,8 +75,8 @@ class Picture:
         return colors
 
 
-def test_decisions_reproduce_the_official_code(shared_data: Path) -> None:
-    for case in stored(shared_data, "geneval", 130):
+def test_decisions_reproduce_the_official_code(reference_data: Path) -> None:
+    for case in stored(reference_data, "geneval", 130):
         options = parse_options(case["options"])
         scene = parse_scene(case["metadata"], case["id"])
         picture = Picture(case, options)
@@ -98,8 +98,8 @@ def test_decisions_reproduce_the_official_code(shared_data: Path) -> None:
         assert picture.crops == expected["crops"], case["id"]
 
 
-def test_the_summary_reproduces_the_official_code(shared_data: Path) -> None:
-    for case in stored(shared_data, "geneval_summary", 6):
+def test_the_summary_reproduces_the_official_code(reference_data: Path) -> None:
+    for case in stored(reference_data, "geneval_summary", 6):
         summary = summarise([Judged(**image) for image in case["images"]])
         expected = case["expected"]
         assert summary.total_images == expected["total_images"]

@@ -113,8 +113,8 @@ def test_unread_and_repeated_prompts_are_refused():
         file_cases([good, good])
 
 
-def test_the_benchmarks_spatial_prompts_are_cases(shared_data: Path):
-    prompts = read_prompts(shared_data / "prompts" / "spatial_val.txt")
+def test_the_benchmarks_spatial_prompts_are_cases(reference_data: Path):
+    prompts = read_prompts(reference_data / "prompts" / "spatial_val.txt")
     if len(set(prompts)) < len(prompts):
         prompts = list(dict.fromkeys(prompts))
     cases = file_cases(prompts)

@@ -92,14 +92,14 @@ def test_a_bad_record_is_explained(tmp_path, content, told):
         read_prompts(path)
 
 
-def test_the_benchmarks_own_files_are_read_whole(shared_data):
-    paths = list((shared_data / "prompts").glob("*_val.txt"))
+def test_the_benchmarks_own_files_are_read_whole(reference_data):
+    paths = list((reference_data / "prompts").glob("*_val.txt"))
     assert len(paths) == 8
     for path in paths:
         prompts = read_prompts(path)
         assert len(prompts) == len(path.read_text().splitlines())
         assert path.stem.startswith(f"{prompts[0].category}_")
-    geneval = read_prompts(shared_data / "prompts" / "evaluation_metadata.jsonl")
+    geneval = read_prompts(reference_data / "prompts" / "evaluation_metadata.jsonl")
     assert len(geneval) == 553
     assert geneval[0] == Prompt("a photo of a bench", "single_object")
 

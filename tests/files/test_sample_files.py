@@ -57,8 +57,8 @@ def test_the_longest_name_and_its_partial_file_can_be_written(tmp_path: Path) ->
     assert files.is_finished(0, prompt)
 
 
-def test_every_prompt_of_the_benchmark_can_be_a_name(shared_data: Path) -> None:
-    paths = list((shared_data / "prompts").glob("*_val*.txt"))
+def test_every_prompt_of_the_benchmark_can_be_a_name(reference_data: Path) -> None:
+    paths = list((reference_data / "prompts").glob("*_val*.txt"))
     assert len(paths) == 11
     for path in paths:
         SampleFiles(Path("x"), "compbench").check_prompts(read_prompts(path))

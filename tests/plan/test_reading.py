@@ -227,10 +227,10 @@ def test_any_text_is_read_or_refused(text):
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
-def test_the_benchmarks_spatial_prompts_are_read_whole(shared_data: Path, split):
+def test_the_benchmarks_spatial_prompts_are_read_whole(reference_data: Path, split):
     """All 1,000 of `spatial`, and all of the complex ones that are tagged as spatial."""
     for name in (f"spatial_{split}.txt", f"complex_{split}_spatial.txt"):
-        lines = (shared_data / "prompts" / name).read_text().splitlines()
+        lines = (reference_data / "prompts" / name).read_text().splitlines()
         for line in filter(None, lines):
             asked = read(line)
             assert asked is not None, line

@@ -75,8 +75,8 @@ def test_ordinary_text_keeps_its_ids(words: Words) -> None:
         assert words.encode_chain(one.chain) == whole
 
 
-def test_the_benchmarks_prompts_keep_their_ids(words: Words, shared_data: Path) -> None:
-    files = sorted((shared_data / "prompts").glob("*_*.txt"))
+def test_the_benchmarks_prompts_keep_their_ids(words: Words, reference_data: Path) -> None:
+    files = sorted((reference_data / "prompts").glob("*_*.txt"))
     prompts = [prompt.text for file in files for prompt in read_prompts(file)]
     assert len(prompts) > 5000
     for prompt in prompts:

@@ -117,8 +117,8 @@ def test_held_out_prompts_are_never_trained_on(
     assert capsys.readouterr().err == ""
 
 
-def test_the_benchmarks_val_prompts_stay_out_of_its_train_prompts(shared_data: Path) -> None:
-    folder = shared_data / "prompts"
+def test_the_benchmarks_val_prompts_stay_out_of_its_train_prompts(reference_data: Path) -> None:
+    folder = reference_data / "prompts"
     trained, val = str(folder / "*_train.txt"), str(folder / "*_val.txt")
     mix = load_prompts(DataSection.model_validate({"prompts": trained, "held_out": val}))
     # 8 x 700 lines, of which 41 repeat another; shape has four of its val prompts in train and
