@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -254,3 +255,35 @@ def test_another_source_has_another_identity(
     path.write_bytes(path.read_bytes().replace(b"red", b"Red", 1))
     assert open_source(make_recipe(path)).identity != one
     assert open_source(make_recipe(size=5)).identity != open_source(make_recipe(size=6)).identity
+
+
+@pytest.mark.parametrize("way", ["absolute", "up", "link"])
+def test_images_outside_their_folder_are_faults(
+    way: str, rows: list[Row], write_jsonl: WriteJsonl, make_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    path = write_jsonl(rows[:1])
+    home = tmp_path / "home"
+    home.mkdir()
+    secret = tmp_path / "images" / "0.png"
+    (home / "link.png").symlink_to(secret)
+    name = {"absolute": str(secret), "up": "../images/0.png", "link": "link.png"}.get(
+        way, "loop.png"
+    )
+    path = write_jsonl([rows[0] | {"image": name}]).replace(home / "train.jsonl")
+    (found,) = open_source(make_recipe(path)).records()
+    assert isinstance(found, Fault)
+    assert found.problem == "the image lies outside data.image_root"
+    assert str(home) in found.detail
+    if way == "absolute":  # wanted so: the root is said
+        (found,) = open_source(make_recipe(path, image_root="/")).records()
+        assert isinstance(found, Record)
+        assert found.image == secret
+
+
+def test_a_saved_datasets_files_lie_in_it(make_recipe: MakeRecipe, tmp_path: Path) -> None:
+    (tmp_path / "outside.arrow").write_bytes(b"")
+    (tmp_path / "set").mkdir()
+    state = {"_data_files": [{"filename": "../outside.arrow"}]}
+    (tmp_path / "set" / "state.json").write_text(json.dumps(state))
+    with pytest.raises(BadInput, match=r"'\.\./outside\.arrow' does not lie in"):
+        open_source(make_recipe(tmp_path / "set"))

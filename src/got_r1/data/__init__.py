@@ -89,7 +89,7 @@ def saved_dataset(folder: Path, split: str) -> list[Path]:
 
     Raises BadInput where a DatasetDict has no such split, or a file is missing.
     """
-    from got_r1.files.inputs import read_json
+    from got_r1.files.inputs import path_inside, read_json
 
     if (folder / "dataset_dict.json").is_file():
         splits = read_json(folder / "dataset_dict.json", "dataset").get("splits", [])
@@ -99,7 +99,7 @@ def saved_dataset(folder: Path, split: str) -> list[Path]:
     if not (folder / "state.json").is_file():
         return []
     names = read_json(folder / "state.json", "dataset").get("_data_files", [])
-    files = [folder / entry["filename"] for entry in names]
+    files = [path_inside(folder, entry["filename"], "dataset's file") for entry in names]
     for file in files:
         if not file.is_file():
             raise BadInput(f"the dataset {folder} lacks its file {file.name}; copy it again.")

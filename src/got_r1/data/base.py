@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from got_r1.errors import BadInput
+from got_r1.files.inputs import path_inside
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,7 +95,10 @@ class Columns:
         if isinstance(image, str) and image.startswith(("http://", "https://")):
             return Fault(name, "the image is a URL, not a file", image)
         if isinstance(image, str) and image:
-            image = self.image_root / image
+            try:
+                image = path_inside(self.image_root, image, "image")
+            except BadInput as error:
+                return Fault(name, "the image lies outside data.image_root", str(error))
         if not isinstance(image, Path | bytes) or not image:
             return Fault(name, "no image")
         return Record(name, prompt.strip(), chain.strip(), image)

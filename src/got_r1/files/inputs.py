@@ -16,6 +16,7 @@ from got_r1.records import Prompt
 
 __all__ = [
     "check_prompt",
+    "path_inside",
     "read_chain_text",
     "read_image",
     "read_json",
@@ -47,6 +48,20 @@ def read_text(path: Path | str, what: str) -> str:
     if "\0" in text:  # UTF-16 without its mark is valid UTF-8 with every other byte zero
         raise BadInput(f"the {what} {path} holds zero bytes, as UTF-16 does; save it as UTF-8.")
     return text
+
+
+def path_inside(folder: Path | str, name: str, what: str) -> Path:
+    """The path that a foreign file calls `name`, in `folder`; `what` names it in errors.
+
+    Raises BadInput where it lies elsewhere: an absolute path, `..`, or a link that leads out.
+    """
+    path = Path(folder, name)
+    try:
+        if path.resolve().is_relative_to(Path(folder).resolve()):
+            return path
+    except (OSError, RuntimeError, ValueError):  # loops of links, zero bytes
+        pass
+    raise BadInput(f"the {what} {name!r} does not lie in {folder}; give a path inside that folder.")
 
 
 def read_json(path: Path | str, what: str) -> dict[str, Any]:

@@ -147,7 +147,9 @@ class DataSection(Section):
         "image", min_length=1, description="where the image stands: a path, bytes, or both"
     )
     image_root: str = Field(
-        "", description="folder that image paths start from; empty: the folder of the source"
+        "",
+        description="folder that image paths start from and stay in (/ for absolute paths); empty: "
+        "the folder of the source",
     )
     bad_chains: Literal["skip", "keep"] = Field(
         "skip",
