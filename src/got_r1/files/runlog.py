@@ -2,6 +2,8 @@
 
     <run.dir>/
       config.yaml            the resolved recipe
+      judge_settings.yaml    what its judge stood for: the settings of specs and judge files (RL)
+      resumes.jsonl          one JSON object a resume with other settings: `step`, `changes`
       metrics.jsonl          one JSON object a step
       samples/step_000010/   000.png and 000.json, 001.png ...: a gallery of that step
       evals/<name>.json      an evaluation ("sft", "rl")
@@ -62,7 +64,9 @@ from got_r1.files.atomic import translate_os_errors, write_bytes, write_text
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-__all__ = ["RunLog"]
+__all__ = ["JUDGE", "RunLog"]
+
+JUDGE = "judge_settings.yaml"
 
 _SAMPLE_FOLDER = re.compile(r"step_([0-9]+)")
 _EVAL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -81,9 +85,14 @@ class RunLog:
 
     @classmethod
     def create(
-        cls, run_dir: Path | str, config_yaml_text: str, *, tensorboard: bool = True
+        cls,
+        run_dir: Path | str,
+        config_yaml_text: str,
+        judge_yaml_text: str | None = None,
+        *,
+        tensorboard: bool = True,
     ) -> RunLog:
-        """Start a run in a new or empty folder.
+        """Start a run in a new or empty folder, with its recipe and its judge's settings.
 
         Raises:
             BadInput: the folder holds something already, or cannot be written.
@@ -97,6 +106,8 @@ class RunLog:
                 "choose another run.dir, or add --resume to continue the run in it."
             )
         write_text(run_dir / "config.yaml", config_yaml_text)
+        if judge_yaml_text is not None:  # last: a folder with a recipe alone can be resumed
+            write_text(run_dir / JUDGE, judge_yaml_text)
         return cls(run_dir, tensorboard=tensorboard, purge_step=None)
 
     @classmethod
@@ -117,6 +128,27 @@ class RunLog:
         log = cls(run_dir, tensorboard=tensorboard, purge_step=step + 1)
         log._forget_after(step)
         return log
+
+    def save_recipe(
+        self,
+        step: int,
+        config_yaml_text: str,
+        judge_yaml_text: str | None,
+        changes: Sequence[Mapping[str, Any]],
+    ) -> None:
+        """Save the recipe that the run goes on with behind `step`, and what `changes` in it:
+        `setting`, `before`, `now`.
+
+        Raises:
+            RunFailed: the disk is full.
+        """
+        if changes:
+            path = self.run_dir / "resumes.jsonl"
+            with translate_os_errors(path):
+                _append(path, (_to_json({"step": step, "changes": changes}) + "\n").encode())
+            write_text(self.run_dir / "config.yaml", config_yaml_text)
+        if judge_yaml_text is not None and (changes or not (self.run_dir / JUDGE).exists()):
+            write_text(self.run_dir / JUDGE, judge_yaml_text)
 
     def log_metrics(self, step: int, metrics: Mapping[str, float]) -> None:
         """Append one step's metrics; they are on the disk when this returns.

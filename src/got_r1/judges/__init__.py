@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from functools import cache as remembered
 from importlib.util import find_spec
@@ -59,16 +58,16 @@ def _mix(spec: str, others: Mapping[str, str], load: Callable[[str], Judge]) -> 
 
 def _load(spec: str, file: JudgeFile | None, cache: Path | str | None) -> Judge:
     """One judge; in a `file`, a kind's bare name means its section there."""
-    kind, colon, rest = spec.partition(":")
+    kind, colon, _ = spec.partition(":")
     match kind:
         case "oracle" if not colon:
             from got_r1.judges.oracle import OracleJudge
 
             return OracleJudge()
         case "openai" if colon or file:
-            return _openai(spec, rest, file, cache)
+            return _openai(spec, file, cache)
         case "transformers" if colon or file:
-            return _transformers(spec, rest, file, cache)
+            return _transformers(spec, file, cache)
         case "experts" if not colon:
             return _experts(file, cache)
         case _ if spec.endswith((".yaml", ".yml")) and file is None:
@@ -77,24 +76,12 @@ def _load(spec: str, file: JudgeFile | None, cache: Path | str | None) -> Judge:
             raise BadInput(f"unknown judge {spec!r}: it must be {FORMS}")
 
 
-def _openai(spec: str, rest: str, file: JudgeFile | None, cache: Path | str | None) -> Judge:
-    from got_r1.judges.settings import MLLMSettings, OpenAISettings
+def _openai(spec: str, file: JudgeFile | None, cache: Path | str | None) -> Judge:
+    from got_r1.judges.settings import MLLMSettings
+    from got_r1.judges.specs import openai_settings
 
     wording = file.wording if file else MLLMSettings()
-    if rest or file is None:
-        # Model names may hold '@'; URLs begin with their scheme.
-        found = re.fullmatch(r"(.+?)@(https?://.+)", rest)
-        if found is None:
-            raise BadInput(
-                f"judge {spec!r} must be openai:MODEL@URL, such as "
-                "openai:Qwen/Qwen2.5-VL-7B-Instruct@http://localhost:8000/v1"
-            )
-        urls = [url.strip() for url in found[2].split(",")]
-        settings = OpenAISettings(model=found[1], urls=urls)
-    else:
-        settings = file.openai
-        if not settings.model or not settings.urls:
-            raise BadInput("the judge file sets no openai.model or no openai.urls: give both")
+    settings = openai_settings(spec, file)
     for url in settings.urls:
         _check_url(url)
     if find_spec("openai") is None:
@@ -113,24 +100,24 @@ def _openai(spec: str, rest: str, file: JudgeFile | None, cache: Path | str | No
     return CachedJudge(WorkerJudge(settings, wording), cache, json.dumps(identity))
 
 
-def _transformers(spec: str, rest: str, file: JudgeFile | None, cache: Path | str | None) -> Judge:
-    from got_r1.judges.settings import MLLMSettings, TransformersSettings
+def _transformers(spec: str, file: JudgeFile | None, cache: Path | str | None) -> Judge:
+    from got_r1.judges.settings import MLLMSettings
+    from got_r1.judges.specs import transformers_settings
 
-    folder = rest or (file.transformers.model if file else "")
-    if not folder or not Path(folder).is_dir():
-        raise BadInput(
-            f"judge {spec!r}: there is no model folder at {folder!r}; download one, for example "
-            "with: hf download Qwen/Qwen2.5-VL-7B-Instruct --local-dir qwen2.5-vl-7b"
-        )
+    settings = transformers_settings(spec, file)
     from got_r1.judges.cache import CachedJudge, fingerprint
     from got_r1.judges.mixture import OneAtATime
     from got_r1.judges.mllm import wording_version
     from got_r1.judges.transformers_local import TransformersJudge
 
-    settings = file.transformers if file and not rest else TransformersSettings(model=folder)
     judge = TransformersJudge(settings, file.wording if file else MLLMSettings())
     # Not where it runs, nor how many questions at once.
-    identity = ["transformers", fingerprint(folder), settings.dtype, wording_version(judge.wording)]
+    identity = [
+        "transformers",
+        fingerprint(settings.model),
+        settings.dtype,
+        wording_version(judge.wording),
+    ]
     return CachedJudge(OneAtATime(judge), cache, json.dumps(identity))
 
 
@@ -148,22 +135,15 @@ def _experts(file: JudgeFile | None, cache: Path | str | None) -> Judge:
 
 def _from_file(path: str, cache: Path | str | None) -> Judge:
     """The judge of a YAML file."""
-    from got_r1.judges.judge_file import KINDS, JudgeFile
-    from got_r1.recipes.recipe_file import load_section
+    from got_r1.judges.specs import read_judge_file
 
-    file = load_section(path, JudgeFile, "judge file")
-    given = [kind for kind in KINDS if kind in file.model_fields_set]
-    if not file.spec and len(given) != 1:
-        raise BadInput(
-            f"the judge file {path} sets up {' and '.join(given) or 'no judge'}: say which one "
-            "judges, as spec: openai"
-        )
+    file, spec = read_judge_file(path)
 
     @remembered
     def load(spec: str) -> Judge:
         return _load(spec, file, cache)
 
-    return _mix(file.spec or given[0], {term: getattr(file, term) for term in TERMS}, load)
+    return _mix(spec, {term: getattr(file, term) for term in TERMS}, load)
 
 
 def _check_url(url: str) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from got_r1.errors import BadInput
+from got_r1.recipes.resuming import HARMLESS, ROUNDING
 from got_r1.recipes.sections import Section
 from got_r1.vision.settings import DetectorSettings, QualitySettings, SimilaritySettings
 
@@ -94,20 +95,24 @@ class OpenAISettings(Section):
     """A model behind OpenAI-compatible endpoints."""
 
     model: str = Field("", min_length=1, description="the model's name on the server")
-    urls: list[str] = Field(
+    urls: Annotated[list[str], HARMLESS] = Field(
         [],
         min_length=1,
         description="base URLs, up to and including /v1; several share the load",
     )
-    concurrency: int = Field(64, ge=1, description="requests under way at once, over all URLs")
-    timeout: float = Field(120.0, gt=0, description="seconds that an answer may take")
-    retries: int = Field(
+    concurrency: Annotated[int, HARMLESS] = Field(
+        64, ge=1, description="requests under way at once, over all URLs"
+    )
+    timeout: Annotated[float, HARMLESS] = Field(
+        120.0, gt=0, description="seconds that an answer may take"
+    )
+    retries: Annotated[int, HARMLESS] = Field(
         5, ge=0, description="times that a request is sent again when busy, broken or lost"
     )
-    first_wait: float = Field(
+    first_wait: Annotated[float, HARMLESS] = Field(
         0.5, gt=0, description="seconds before the first of them; each later one waits twice that"
     )
-    api_key_env: str = Field(
+    api_key_env: Annotated[str, HARMLESS] = Field(
         "OPENAI_API_KEY",
         min_length=1,
         description="environment variable that holds the key; keys stand in no file",
@@ -144,13 +149,15 @@ class TransformersSettings(Section):
     shorthand = "model"
 
     model: str = Field("", min_length=1, description="folder of a Qwen2.5-VL-style model")
-    device: str = Field(
+    device: Annotated[str, ROUNDING] = Field(
         "", description="where it runs: cuda, cuda:1, cpu ...; empty: the GPU where there is one"
     )
     dtype: Literal["bfloat16", "float16", "float32"] = Field(
         "bfloat16", description="dtype of the weights"
     )
-    batch: int = Field(8, ge=1, description="questions at once; lower it when memory runs out")
+    batch: Annotated[int, ROUNDING] = Field(
+        8, ge=1, description="questions at once; lower it when memory runs out"
+    )
 
 
 class Scale(Section):

@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from got_r1.errors import BadInput
+from got_r1.recipes.resuming import may_change
 from got_r1.recipes.sections import Recipe, Section
 
 __all__ = ["explain", "load_recipe", "load_section", "recipe_text"]
@@ -62,9 +63,10 @@ def load_section(path: Path | str, kind: type[S], what: str) -> S:
         raise BadInput(_sentence(error.errors()[0], [((), f"in {path}")], kind, what)) from None
 
 
-def recipe_text(recipe: Recipe) -> str:
-    """The resolved recipe as YAML: every setting, in the order of `Recipe`."""
-    return yaml.dump(recipe.model_dump(), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+def recipe_text(recipe: Section) -> str:
+    """The resolved recipe (or another section) as YAML: every setting, in its declared order."""
+    values = recipe.model_dump(exclude_none=True)
+    return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def explain() -> str:
@@ -76,7 +78,9 @@ def explain() -> str:
             if _section_of(field) is None:
                 default = "''" if field.default == "" else field.default
                 shown = "must be given" if field.is_required() else f"= {default}"
-                lines.append(f"  {'.'.join((*key, name))} {shown}   ({_expected(field)})")
+                mark = may_change(field)
+                expected = f"{_expected(field)}; {mark.note}" if mark else _expected(field)
+                lines.append(f"  {'.'.join((*key, name))} {shown}   ({expected})")
                 lines.append(f"      {field.description}")
     return "\n".join(lines[1:])
 

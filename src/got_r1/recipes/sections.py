@@ -6,7 +6,7 @@ recipe is saved in the run folder and is all that is needed to repeat the run.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -17,6 +17,8 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import PydanticCustomError
+
+from got_r1.recipes.resuming import CACHE, HARMLESS, ROUNDING, SAME_JUDGE
 
 __all__ = [
     "DataSection",
@@ -68,9 +70,13 @@ class Section(BaseModel):
 class RunSection(Section):
     """Where a run lives and what makes it repeatable."""
 
-    dir: str = Field("runs/run", description="run folder; must not exist unless resuming")
+    dir: Annotated[str, HARMLESS] = Field(
+        "runs/run", description="run folder; must not exist unless resuming"
+    )
     seed: int = Field(0, ge=0, description="seed of everything random in the run")
-    threads: int = Field(0, ge=0, description="CPU threads for torch; 0 leaves torch's default")
+    threads: Annotated[int, ROUNDING] = Field(
+        0, ge=0, description="CPU threads for torch; 0 leaves torch's default"
+    )
 
 
 class LoraSection(Section):
@@ -195,23 +201,33 @@ class JudgeSection(Section):
 
     shorthand: ClassVar[str | None] = "spec"
 
-    spec: str = Field(
+    spec: Annotated[str, SAME_JUDGE] = Field(
         "oracle",
         description="'oracle' (the icon world's judge, right by construction), "
         "openai:MODEL@URL[,URL...], transformers:FOLDER, 'experts', or a YAML file of settings",
     )
-    r_sem: str = Field("", description="another judge for this term, as in spec; empty: spec's")
-    r_spa: str = Field("", description="another judge for this term, as in spec; empty: spec's")
-    r_ri: str = Field("", description="another judge for this term, as in spec; empty: spec's")
-    r_pi: str = Field("", description="another judge for this term, as in spec; empty: spec's")
-    r_hps: str = Field("", description="another judge for this term, as in spec; empty: spec's")
-    cache: str = Field(
+    r_sem: Annotated[str, SAME_JUDGE] = Field(
+        "", description="another judge for this term, as in spec; empty: spec's"
+    )
+    r_spa: Annotated[str, SAME_JUDGE] = Field(
+        "", description="another judge for this term, as in spec; empty: spec's"
+    )
+    r_ri: Annotated[str, SAME_JUDGE] = Field(
+        "", description="another judge for this term, as in spec; empty: spec's"
+    )
+    r_pi: Annotated[str, SAME_JUDGE] = Field(
+        "", description="another judge for this term, as in spec; empty: spec's"
+    )
+    r_hps: Annotated[str, SAME_JUDGE] = Field(
+        "", description="another judge for this term, as in spec; empty: spec's"
+    )
+    cache: Annotated[str, CACHE] = Field(
         "run",
         min_length=1,
         description="where a model's answers are kept, so that nothing is asked twice: 'run' "
         "(judge_cache in the run folder), a folder that runs share, or 'off'",
     )
-    max_failure_share: float = Field(
+    max_failure_share: Annotated[float, HARMLESS] = Field(
         0.2, ge=0, le=1, description="stop when a larger share of a step's samples got no reward"
     )
 
@@ -244,6 +260,9 @@ class RewardSection(Section):
 class OptimizerSection(Section):
     """AdamW, warm-up, cosine; the base of `vq`, `sft` and `rl`."""
 
+    # What a run of this kind reads: only these sections and settings must stay on resuming.
+    uses: ClassVar[tuple[str, ...]] = ()
+
     steps: int = Field(1000, ge=1, description="optimizer steps")
     learning_rate: float = Field(1e-5, gt=0, description="peak learning rate")
     warmup: int = Field(0, ge=0, description="linear warm-up steps")
@@ -255,17 +274,21 @@ class OptimizerSection(Section):
     beta2: float = Field(0.95, ge=0, lt=1, description="AdamW beta2")
     max_grad_norm: float = Field(1.0, gt=0, description="gradient clipping norm")
     autocast: bool = Field(False, description="bfloat16 autocast in forward and backward")
-    save_every: int = Field(100, ge=1, description="steps between checkpoints")
+    save_every: Annotated[int, HARMLESS] = Field(100, ge=1, description="steps between checkpoints")
 
 
 class VQSection(OptimizerSection):
     """Training of the image tokenizer (the embedded world only)."""
+
+    uses = ("run", "model.dtype", "rollout", "vq")
 
     batch: int = Field(32, ge=2, description="images a step, two drawings of a scene each")
 
 
 class SFTSection(OptimizerSection):
     """Supervised fine-tuning on (prompt, chain, image) triples."""
+
+    uses = ("run", "model", "data", "rollout", "sft", "scale")
 
     batch: int = Field(32, ge=1, description="triples a step")
     condition_dropout: float = Field(
@@ -282,12 +305,17 @@ class SFTSection(OptimizerSection):
 class RLSection(OptimizerSection):
     """GRPO."""
 
+    uses = (
+        *("run", "model", "data.prompts", "data.held_out", "rollout"),
+        *("judge", "reward", "rl", "scale", "eval"),
+    )
+
     prompts: int = Field(8, ge=1, description="prompts a step (paper: batch 8)")
     group: int = Field(16, ge=2, description="samples a prompt, N (paper: 16)")
     inner_epochs: int = Field(
         1, ge=1, description="updates on one rollout (not stated: 1, as T2I-R1)"
     )
-    micro_batch: int = Field(64, ge=1, description="samples a forward pass")
+    micro_batch: Annotated[int, ROUNDING] = Field(64, ge=1, description="samples a forward pass")
     clip_low: float = Field(
         0.2, gt=0, description="lower clip of the ratio, 1 - clip_low (not stated)"
     )
@@ -309,34 +337,35 @@ class RLSection(OptimizerSection):
         "guided",
         description="train the logits that acted (guided) or the conditional ones (as T2I-R1)",
     )
-    sample_every: int = Field(10, ge=1, description="steps between galleries in samples/")
+    sample_every: Annotated[int, HARMLESS] = Field(
+        10, ge=1, description="steps between galleries in samples/"
+    )
 
 
 class ScaleSection(Section):
-    """What fits on which hardware. Nothing here changes what is learned, so a run may be resumed
-    with other settings."""
+    """What fits on which hardware. Nothing here changes what is learned but for rounding."""
 
-    sharding: Literal["auto", "ddp", "fsdp"] = Field(
+    sharding: Annotated[Literal["auto", "ddp", "fsdp"], ROUNDING] = Field(
         "auto",
         description="under torchrun: 'ddp' copies the weights to every process, 'fsdp' divides "
         "them; auto: ddp for LoRA, fsdp for full fine-tuning",
     )
-    micro_tokens: int = Field(
+    micro_tokens: Annotated[int, ROUNDING] = Field(
         0,
         ge=0,
         description="longest forward pass in tokens, padding included; 0: rl.micro_batch samples, "
         "in SFT the whole batch",
     )
-    rollout_batch: int = Field(
+    rollout_batch: Annotated[int, ROUNDING] = Field(
         0,
         ge=0,
         description="RL: samples that a process writes and draws at once, each with its cache of "
         "keys and values; 0: all of its step",
     )
-    checkpoint_activations: bool = Field(
+    checkpoint_activations: Annotated[bool, ROUNDING] = Field(
         False, description="make activations again in the backward pass: less memory, more time"
     )
-    timeout: int = Field(
+    timeout: Annotated[int, HARMLESS] = Field(
         1800, ge=1, description="seconds that a process waits for the others before it gives up"
     )
 
@@ -348,7 +377,7 @@ class EvalSection(Section):
     split: Literal["dev", "val"] = Field(
         "val", description="settings are chosen on dev, results reported on val"
     )
-    batch: int = Field(64, ge=1, description="prompts sampled at once")
+    batch: Annotated[int, ROUNDING] = Field(64, ge=1, description="prompts sampled at once")
     seed: int = Field(1234, ge=0, description="seed of the evaluation's sampling")
 
 

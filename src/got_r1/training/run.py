@@ -11,16 +11,16 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import torch
 
-from got_r1.errors import BadInput
 from got_r1.files.atomic import replace_folder
 from got_r1.files.runlog import RunLog
 from got_r1.policy.janus import Policy
 from got_r1.progress import TrainingProgress
-from got_r1.recipes.recipe_file import load_recipe, recipe_text
+from got_r1.recipes.recipe_file import recipe_text
+from got_r1.recipes.resuming import Change
 from got_r1.recipes.sections import OptimizerSection, Recipe
 from got_r1.training.checkpoint import (
     KEPT_CHECKPOINTS,
@@ -29,6 +29,7 @@ from got_r1.training.checkpoint import (
     save_checkpoint,
 )
 from got_r1.training.distributed import ALONE, Ranks
+from got_r1.training.resuming import changes_since, judge_text, record_changes
 
 __all__ = ["KEPT_CHECKPOINTS", "Run", "seed_step"]
 
@@ -86,15 +87,17 @@ class Run:
         From here on torch has the recipe's number of CPU threads.
 
         Raises BadInput where the folder exists and `resume` was not asked for, or where the
-        recipe differs from the one that the run was started with.
+        recipe differs from the one that the run was started with in what changes results.
         """
         if recipe.run.threads:
             torch.set_num_threads(recipe.run.threads)
         folder = Path(recipe.run.dir)
         going_on = resume and (folder / "config.yaml").is_file()
 
+        changes: list[Change] = []
+
         def checkpoint_to_go_on_from() -> Path | None:
-            check_same_recipe(folder / "config.yaml", recipe)
+            changes.extend(changes_since(folder, recipe, section))
             return newest_checkpoint(folder)
 
         newest = ranks.first(checkpoint_to_go_on_from) if going_on else None
@@ -105,11 +108,12 @@ class Run:
             nonlocal log
             if going_on:
                 log = RunLog.resume(folder, start)
+                record_changes(log, start, changes, recipe, section, quiet=quiet)
             else:
-                log = RunLog.create(folder, recipe_text(recipe))
+                log = RunLog.create(folder, recipe_text(recipe), judge_text(recipe, section))
 
-        ranks.first(open_log)
         quiet = quiet or not ranks.main
+        ranks.first(open_log)
         progress = TrainingProgress(title, section.steps, start_step=start, quiet=quiet)
         return cls(log, progress, recipe, section, policy, optimizer, start, ranks)
 
@@ -170,26 +174,3 @@ class Run:
     def summary(self, **facts: object) -> dict[str, object]:
         """What a training command returns: where the run lives, and `facts`."""
         return {"run_dir": str(self.folder), "steps": self.section.steps, **facts}
-
-
-def check_same_recipe(saved: Path, recipe: Recipe) -> None:
-    """Raises BadInput naming the first setting that differs from the saved recipe."""
-    before = flatten(load_recipe(saved).model_dump())  # settings newer than the run: their defaults
-    now = flatten(recipe.model_dump())
-    for key in sorted(before.keys() | now.keys()):
-        if key.startswith("scale."):  # changes nothing that is learned
-            continue
-        if before.get(key) != now.get(key):
-            raise BadInput(
-                f"cannot resume {saved.parent}: it was started with {key}={before.get(key)!r}, "
-                f"now it is {now.get(key)!r}; use the same recipe or another run.dir"
-            )
-
-
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= (
-            flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-        )
-    return flat

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+from got_r1.recipes.resuming import ROUNDING
 from got_r1.recipes.sections import Section
 
 __all__ = [
@@ -24,10 +25,10 @@ class VisionSettings(Section):
     shorthand = "model"
 
     model: str = Field(..., min_length=1, description="model folder, or its id on the hub")
-    device: str = Field(
+    device: Annotated[str, ROUNDING] = Field(
         "", description="where it runs: cuda, cuda:1, cpu ...; empty: the GPU where there is one"
     )
-    batch: int = Field(16, ge=1, description="images at once")
+    batch: Annotated[int, ROUNDING] = Field(16, ge=1, description="images at once")
 
 
 class SimilaritySettings(VisionSettings):
@@ -52,7 +53,7 @@ class DetectorSettings(VisionSettings):
     model: str = Field(
         "IDEA-Research/grounding-dino-base", min_length=1, description="folder or hub id"
     )
-    batch: int = Field(4, ge=1, description="images at once")
+    batch: Annotated[int, ROUNDING] = Field(4, ge=1, description="images at once")
     threshold: float | None = Field(
         None,
         ge=0,

@@ -1,0 +1,155 @@
+"""What a judge's spec stands for: the kind of judge and its settings, without loading it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import Field
+
+from got_r1.errors import BadInput
+from got_r1.judges.judge_file import KINDS, JudgeFile
+from got_r1.judges.settings import (
+    ExpertsSettings,
+    MLLMSettings,
+    OpenAISettings,
+    TransformersSettings,
+)
+from got_r1.recipes.recipe_file import load_section
+from got_r1.recipes.resuming import Change, compare, plain
+from got_r1.recipes.sections import JudgeSection, Section
+
+__all__ = [
+    "TERMS",
+    "JudgeSettings",
+    "ResolvedJudge",
+    "compare_judges",
+    "openai_settings",
+    "read_judge_file",
+    "resolve",
+    "transformers_settings",
+]
+
+TERMS = ("r_sem", "r_spa", "r_ri", "r_pi", "r_hps")
+
+
+class JudgeSettings(Section):
+    """One judge: its kind, and the settings that judges of this kind have."""
+
+    kind: str = Field(..., description="'oracle', 'openai', 'transformers' or 'experts'")
+    openai: OpenAISettings | None = None
+    transformers: TransformersSettings | None = None
+    experts: ExpertsSettings | None = None
+    wording: MLLMSettings | None = None
+
+
+class ResolvedJudge(Section):
+    """The settings of a recipe's judge, whether they come from specs or from a judge file."""
+
+    spec: JudgeSettings = Field(..., description="who scores")
+    r_sem: JudgeSettings | None = Field(None, description="another judge for this term")
+    r_spa: JudgeSettings | None = Field(None, description="another judge for this term")
+    r_ri: JudgeSettings | None = Field(None, description="another judge for this term")
+    r_pi: JudgeSettings | None = Field(None, description="another judge for this term")
+    r_hps: JudgeSettings | None = Field(None, description="another judge for this term")
+
+    def of(self, term: str) -> JudgeSettings:
+        """The judge that is asked for a term."""
+        found: JudgeSettings | None = getattr(self, term)
+        return found or self.spec
+
+
+def resolve(section: JudgeSection) -> ResolvedJudge:
+    """The settings that `load_judge` would use, without the credentials that URLs may hold.
+
+    Raises BadInput where a judge file or a spec cannot be read.
+    """
+    terms = {term: _resolve(getattr(section, term) or section.spec, term) for term in TERMS}
+    spec = _resolve(section.spec, "")
+    others = {term: judge for term, judge in terms.items() if judge != spec}
+    return ResolvedJudge.model_validate({"spec": spec, **others})
+
+
+def compare_judges(before: ResolvedJudge, now: ResolvedJudge) -> Iterator[Change]:
+    """The settings that differ, each once, with the terms whose judge it is."""
+    found: dict[str, tuple[Change, list[str]]] = {}
+    for term in TERMS:
+        one, other = before.of(term), now.of(term)
+        for change in compare(one, other):
+            found.setdefault(str(change), (change, []))[1].append(term)
+            if change.setting == "kind":
+                break  # another kind has other settings
+    for change, terms in found.values():
+        of_all = "the judge's" if len(terms) == len(TERMS) else f"the {', '.join(terms)} judge's"
+        yield Change(f"{of_all} {change.setting}", change.before, change.now, change.allowed)
+
+
+def _resolve(spec: str, term: str, file: JudgeFile | None = None) -> JudgeSettings:
+    """The judge that a spec names for a term; "" is the judge of all terms without their own."""
+    kind, colon, _ = spec.partition(":")
+    wording = file.wording if file else MLLMSettings()
+    if kind == "openai" and (colon or file):
+        openai = openai_settings(spec, file)
+        shown = openai.model_copy(update={"urls": plain(openai.urls)})
+        return JudgeSettings(kind=kind, openai=shown, wording=wording.suited_to(openai.model))
+    if kind == "transformers" and (colon or file):
+        local = transformers_settings(spec, file)
+        return JudgeSettings(kind=kind, transformers=local, wording=wording)
+    if spec == "experts":
+        return JudgeSettings(kind=kind, experts=file.experts if file else ExpertsSettings())
+    if spec.endswith((".yaml", ".yml")) and file is None:
+        file, own = read_judge_file(spec)
+        return _resolve(getattr(file, term, "") or own, term, file)
+    return JudgeSettings(kind=spec)
+
+
+def openai_settings(spec: str, file: JudgeFile | None) -> OpenAISettings:
+    """The settings of openai:MODEL@URL[,URL...], or those of the file where there is only 'openai'.
+
+    Raises BadInput where model or URLs are missing.
+    """
+    rest = spec.partition(":")[2]
+    if rest or file is None:
+        # Model names may hold '@'; URLs begin with their scheme.
+        found = re.fullmatch(r"(.+?)@(https?://.+)", rest)
+        if found is None:
+            raise BadInput(
+                f"judge {spec!r} must be openai:MODEL@URL, such as "
+                "openai:Qwen/Qwen2.5-VL-7B-Instruct@http://localhost:8000/v1"
+            )
+        urls = [url.strip() for url in found[2].split(",")]
+        return OpenAISettings(model=found[1], urls=urls)
+    if not file.openai.model or not file.openai.urls:
+        raise BadInput("the judge file sets no openai.model or no openai.urls: give both")
+    return file.openai
+
+
+def transformers_settings(spec: str, file: JudgeFile | None) -> TransformersSettings:
+    """The settings of transformers:FOLDER, or those of the file where no folder is given.
+
+    Raises BadInput where the model is no folder.
+    """
+    rest = spec.partition(":")[2]
+    folder = rest or (file.transformers.model if file else "")
+    if not folder or not Path(folder).is_dir():
+        raise BadInput(
+            f"judge {spec!r}: there is no model folder at {folder!r}; download one, for example "
+            "with: hf download Qwen/Qwen2.5-VL-7B-Instruct --local-dir qwen2.5-vl-7b"
+        )
+    return file.transformers if file and not rest else TransformersSettings(model=folder)
+
+
+def read_judge_file(path: str) -> tuple[JudgeFile, str]:
+    """A judge file, and the spec of the judge that it is for terms without their own.
+
+    Raises BadInput where it cannot be read, or does not say who judges.
+    """
+    file = load_section(path, JudgeFile, "judge file")
+    given = [kind for kind in KINDS if kind in file.model_fields_set]
+    if not file.spec and len(given) != 1:
+        raise BadInput(
+            f"the judge file {path} sets up {' and '.join(given) or 'no judge'}: say which one "
+            "judges, as spec: openai"
+        )
+    return file, file.spec or given[0]
