@@ -9,8 +9,9 @@ The endpoint with the fewest open requests is asked. What then goes wrong is one
   server that says "0", or a date gone by, is not asked again at once. Whoever has an open ask turns
   to the others, or waits until the first one wakes.
 - *This answer went wrong* (5xx, no answer in time, no completion in the body): the ask waits, twice
-  as long each time, or turns at once to another endpoint that has answered well so far. After `IN_A_ROW` of these without a good
-  answer between, the endpoint rests too: a broken server answers fastest, and would be asked most.
+  as long each time, or turns at once to another endpoint that has answered well so far. After
+  `IN_A_ROW` of these without a good answer between, the endpoint rests too: a broken server answers
+  fastest, and would be asked most.
 
 All waits have jitter, so that many asks do not come back at the same moment. When every endpoint
 has woken in vain more often than an ask may be tried, asks fail at once until the next one wakes:
