@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from got_r1.errors import BadInput
+from got_r1.judges.endpoints import Endpoints, Unanswered, connect
 from got_r1.judges.openai_api import OpenAIJudge
 from got_r1.judges.settings import MLLMSettings, OpenAISettings
 from got_r1.judges.worker import WorkerJudge
@@ -170,10 +174,12 @@ def test_a_key_is_needed_only_where_one_is_named(
 
 # -- failures that pass ----------------------------------------------------------------------------
 
+PAST = "Wed, 21 Oct 2015 07:28:00 GMT"
+
 PASSING: dict[str, Action] = {
     "429": Status(429),
     "429 with Retry-After": Status(429, headers={"retry-after": "0.05"}),
-    "429 with a date": Status(429, headers={"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}),
+    "429 with a date": Status(429, headers={"retry-after": PAST}),
     "429 with nonsense": Status(429, headers={"retry-after": "soon"}),
     "500": Status(500),
     "503 with Retry-After": Status(503, headers={"retry-after": "0.05"}),
@@ -191,6 +197,68 @@ PASSING: dict[str, Action] = {
     "refusal": Reply("I'm sorry, I can't help with that."),
     "silence": Reply(""),
 }
+
+
+@dataclass
+class Waits:
+    """Endpoints whose clock only moves when they wait."""
+
+    servers: list[ScriptedServer]
+    waited: list[float] = field(default_factory=list)
+
+    async def fail(self) -> None:
+        now = 0.0
+
+        async def sleep(seconds: float) -> None:
+            nonlocal now
+            self.waited.append(seconds)
+            now += seconds
+
+        endpoints = Endpoints(
+            [connect(server.url, "none", 1) for server in self.servers],
+            timeout=30.0,
+            retries=5,
+            first_wait=0.5,
+            key_name="OPENAI_API_KEY",
+            jitter=random.Random(0),
+            clock=lambda: now,
+            sleep=sleep,
+        )
+        with pytest.raises(Unanswered):
+            await endpoints.complete({"model": "m", "messages": []})
+        for one in endpoints.endpoints:
+            await one.close()
+
+
+@pytest.mark.parametrize("code", [429, 503])
+@pytest.mark.parametrize("told", ["0", "-3", "0.2", PAST])
+def test_a_short_retry_after_does_not_switch_backoff_off(code: int, told: str) -> None:
+    with ScriptedServer(lambda request: Status(code, headers={"retry-after": told})) as server:
+        waits = Waits([server])
+        asyncio.run(waits.fail())
+    own = [0.5, 1.0, 2.0, 4.0, 8.0]
+    assert len(server.requests) == 6
+    assert all(w <= got <= 1.5 * w for w, got in zip(own, waits.waited, strict=True))
+    assert len({got / w for w, got in zip(own, waits.waited, strict=True)}) == 5  # jitter
+
+
+def test_a_long_retry_after_is_waited_for() -> None:
+    with ScriptedServer(lambda request: Status(429, headers={"retry-after": "20"})) as server:
+        waits = Waits([server])
+        asyncio.run(waits.fail())
+    assert len(waits.waited) == 5
+    assert all(20 <= got <= 30 for got in waits.waited)
+
+
+def test_two_broken_servers_are_not_asked_in_turn_without_a_wait() -> None:
+    broken = lambda request: Status(500)  # noqa: E731
+    with ScriptedServer(broken) as one, ScriptedServer(broken) as other:
+        waits = Waits([one, other])
+        asyncio.run(waits.fail())
+    # The first fault moves the request to the other server at once; from there on it waits.
+    assert len(one.requests) + len(other.requests) == 6
+    assert len(waits.waited) >= 3
+    assert sum(waits.waited) > 4.0
 
 
 @pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING.keys())

@@ -5,11 +5,13 @@ The endpoint with the fewest open requests is asked. What then goes wrong is one
 - *The request was refused* (400, 401, 403, 404 ...): it would be refused again, so it is not sent
   again. The error says which setting to mend.
 - *The endpoint is not there or is busy* (connection lost, 429, anything with a Retry-After): it
-  rests for as long as it says, else twice as long each time it wakes in vain. Whoever has an open
-  ask turns to the others, or waits until the first one wakes.
+  rests twice as long each time it wakes in vain, and at least as long as its Retry-After says: a
+  server that says "0", or a date gone by, is not asked again at once. Whoever has an open ask turns
+  to the others, or waits until the first one wakes.
 - *This answer went wrong* (5xx, no answer in time, no completion in the body): the ask waits, twice
-  as long each time, or turns to another endpoint at once. After `IN_A_ROW` of these without a good
-  answer between, the endpoint rests too: a broken server answers fastest, and would be asked most.
+  as long each time, or turns at once to another endpoint that has answered well so far. After
+  `IN_A_ROW` of these without a good answer between, the endpoint rests too: a broken server answers
+  fastest, and would be asked most.
 
 All waits have jitter, so that many asks do not come back at the same moment. When every endpoint
 has woken in vain more often than an ask may be tried, asks fail at once until the next one wakes:
@@ -24,7 +26,7 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -129,13 +131,15 @@ class Endpoints:
     first_wait: float  # seconds before the first of them
     key_name: str  # the environment variable of the key, named in errors
     jitter: random.Random = field(default_factory=random.Random)
+    clock: Callable[[], float] = time.monotonic  # seconds
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     async def complete(self, request: dict[str, Any]) -> Completion:
         """A chat completion. Raises Unanswered."""
         failed: Endpoint | None = None
         for attempt in range(self.retries + 1):
             endpoint = await self._next(failed)
-            began = time.monotonic()
+            began = self.clock()
             endpoint.open += 1
             endpoint.asked += 1
             try:
@@ -151,8 +155,8 @@ class Endpoints:
             finally:
                 endpoint.open -= 1
             failed = endpoint
-            if attempt < self.retries:
-                await asyncio.sleep(pause)
+            if attempt < self.retries and pause:
+                await self.sleep(pause)
         times = f"{self.retries + 1} times" if self.retries else "once"
         raise Unanswered(f"{reason}, asked {times}", said)
 
@@ -160,28 +164,29 @@ class Endpoints:
         self, endpoint: Endpoint, error: Exception, reason: str, began: float, attempt: int
     ) -> float:
         """Keeps a failure in mind; returns the seconds that its ask waits before it goes on."""
-        now = time.monotonic()
+        now = self.clock()
         wait = min(LONGEST_WAIT, self.first_wait * 2 ** max(attempt, endpoint.rests))
         told = _retry_after(error)
         absent = isinstance(error, openai.APIConnectionError | openai.RateLimitError)
         if absent or told is not None or endpoint.faults + 1 >= IN_A_ROW:
-            endpoint.failed(reason, began, now, rest=wait if told is None else told)
+            endpoint.failed(reason, began, now, rest=max(wait, told or 0.0))
             return 0.0  # others may be awake; if not, `_next` waits
         endpoint.failed(reason, began, now, rest=0.0)
-        others = any(one.awake_at <= now for one in self.endpoints if one is not endpoint)
+        # One that has just gone wrong too is no reason not to wait: two would be asked in turn.
+        others = any(one.awake_at <= now and not one.faults for one in self.endpoints)
         return 0.0 if others else wait * self.jitter.uniform(0.5, 1.0)
 
     async def _next(self, failed: Endpoint | None) -> Endpoint:
         """The endpoint to ask now; waits while all rest. One that just failed comes last."""
         while True:
-            now = time.monotonic()
+            now = self.clock()
             awake = [one for one in self.endpoints if one.awake_at <= now]
             if awake:
                 return min(awake, key=lambda one: (one is failed, one.open, one.asked))
             if all(one.rests > self.retries for one in self.endpoints):
                 raise Unanswered(f"no judge answers any more: {self.endpoints[0].trouble}")
             wait = min(one.awake_at for one in self.endpoints) - now
-            await asyncio.sleep(wait * self.jitter.uniform(1.0, 1.5))
+            await self.sleep(wait * self.jitter.uniform(1.0, 1.5))
 
     def _explain(self, endpoint: Endpoint, error: Exception, request: dict[str, Any]) -> str:
         """A failed request in words. Raises Unanswered where it would only fail again."""
