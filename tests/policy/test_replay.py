@@ -77,6 +77,25 @@ def test_chunks_change_neither_values_nor_gradients(
         torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
 
 
+def test_chunks_are_made_again_with_the_same_dropout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A head may have adapters with dropout: the backward pass needs the forward pass's masks."""
+    monkeypatch.setattr(replay_module, "LOGITS_AT_ONCE", 2 * 5)
+    generator = torch.Generator().manual_seed(0)
+    states = torch.randn(6, 4, generator=generator, dtype=torch.float64)
+    targets = torch.randint(5, (6,), generator=generator)
+
+    def logprobs(weight: Tensor) -> Tensor:
+        torch.manual_seed(1)
+
+        def logits(rows: Tensor) -> Tensor:
+            return torch.nn.functional.dropout(rows, 0.5) @ weight
+
+        return replay_module.select_in_chunks(logits, (states,), targets, classes=5)[0]
+
+    weight = torch.randn(4, 5, generator=generator, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(logprobs, (weight,))
+
+
 @pytest.mark.parametrize("head", ["chain", "image"])
 def test_no_pass_holds_more_logits_than_a_chunk(
     own_policy: Policy, head: str, monkeypatch: pytest.MonkeyPatch

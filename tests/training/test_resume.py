@@ -19,7 +19,8 @@ from safetensors.torch import load_file
 
 from got_r1.errors import BadInput
 from got_r1.recipes.sections import Recipe
-from got_r1.training import sft
+from got_r1.training import rl, sft, vq
+from got_r1.training.run import Run
 
 MakeRecipe = Callable[..., Recipe]
 TIMING = ("seconds/", "tokens_per_second")
@@ -67,12 +68,23 @@ def kill_at(process: subprocess.Popen[bytes], run: Path, step: int) -> None:
     process.wait()
 
 
+LORA = {"rank": 4, "dropout": 0.3}
+ICONS = {"model": {"path": "icons"}, "rollout": {"chain_limit": 120}}  # rewards that differ
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", ["sft", "rl"])
+@pytest.mark.parametrize(
+    ("stage", "known"),
+    [
+        ("sft", {}),
+        ("rl", ICONS),
+        ("rl", ICONS | {"model": {"path": "icons", "lora": LORA}}),
+    ],
+    ids=["sft", "rl", "rl with LoRA"],
+)
 def test_a_killed_run_resumes_to_the_same_result(
-    stage: str, make_recipe: MakeRecipe, tmp_path: Path
+    stage: str, known: dict[str, Any], make_recipe: MakeRecipe, tmp_path: Path
 ) -> None:
-    known = {"model": {"path": "icons"}, "rollout": {"chain_limit": 120}} if stage == "rl" else {}
     whole, broken = make_recipe("whole", **known), make_recipe("broken", **known)
     assert start(stage, whole, tmp_path).wait() == 0
 
@@ -83,6 +95,57 @@ def test_a_killed_run_resumes_to_the_same_result(
     code = start(stage, broken, tmp_path, "--resume").wait()
     assert code == 0, (tmp_path / "stderr.txt").read_text()
     assert_same_run(Path(whole.run.dir), broken_dir)
+
+
+class Stopped(Exception):
+    """Ends a run from inside."""
+
+
+def stop_after(step: int, patch: pytest.MonkeyPatch) -> None:
+    """Lets the next run end, without a checkpoint, as soon as it has logged `step`."""
+    log = Run.log
+
+    def log_and_stop(run: Run, now: int, metrics: dict[str, float]) -> None:
+        log(run, now, metrics)
+        if now == step:
+            raise Stopped
+
+    patch.setattr(Run, "log", log_and_stop)
+
+
+@pytest.mark.parametrize(
+    ("train", "sections"),
+    [
+        (sft.train, {"model": {"lora": LORA}, "sft": {"steps": 4, "autocast": True}}),
+        (rl.train, ICONS | {"model": {"path": "icons", "lora": LORA}}),
+        (rl.train, ICONS | {"model": {"path": "icons", "lora": LORA}, "rl": {"autocast": True}}),
+        (vq.train, {}),
+    ],
+    ids=["sft with autocast", "rl", "rl with autocast", "vq"],
+)
+def test_a_stopped_run_resumes_to_the_same_result(
+    train: Callable[..., object],
+    sections: dict[str, Any],
+    make_recipe: MakeRecipe,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With LoRA and dropout, and for the VQ."""
+    for name, value in (("CORPUS", 300), ("SCENES", 16), ("MEASURED", 16)):
+        monkeypatch.setattr(vq, name, value)
+    shorter = {
+        "eval": {"prompts": 2},
+        "rl": {"steps": 3, "prompts": 1, "group": 4, "learning_rate": 1e-2},
+    }
+    for section, values in sections.items():
+        shorter[section] = shorter.get(section, {}) | values
+    whole, broken = make_recipe("whole", **shorter), make_recipe("broken", **shorter)
+    train(whole, quiet=True)
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        stop_after(3, patch)
+        train(broken, quiet=True)
+    assert [path.name for path in Path(broken.run.dir, "checkpoints").glob("step_*")]
+    train(broken, resume=True, quiet=True)
+    assert_same_run(Path(whole.run.dir), Path(broken.run.dir))
 
 
 def test_a_disk_that_fills_up_under_a_run_loses_nothing(

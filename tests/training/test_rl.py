@@ -131,6 +131,35 @@ def test_only_adapters_change_under_lora(make_recipe: MakeRecipe) -> None:
     assert all("lora_" in name for name in policy.trainable())
 
 
+@pytest.mark.parametrize("rank", [0, 4])
+def test_dropout_acts_in_updates_only(
+    make_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch, rank: int
+) -> None:
+    """What is sampled, evaluated and compared with is the same at any state of torch's generator,
+    which it leaves alone."""
+    model = {"lora": {"rank": rank, "dropout": 0.5}}
+    recipe = make_recipe("run", model=model, rl={"steps": 2, "kl_coef": 0.1}, eval={"prompts": 2})
+    seen: list[str] = []
+
+    def watch(name: str) -> None:
+        inner = getattr(rl, name)
+
+        def watched(policy: Policy, *args: Any) -> Any:
+            assert not any(module.training for module in policy.model.modules()), name
+            before = torch.get_rng_state()
+            result = inner(policy, *args)
+            assert torch.equal(torch.get_rng_state(), before), name
+            seen.append(name)
+            return result
+
+        monkeypatch.setattr(rl, name, watched)
+
+    for name in ("evaluate_policy", "roll_out", "reference_logprobs"):
+        watch(name)
+    rl.train(recipe, quiet=True)
+    assert seen.count("evaluate_policy") == seen.count("roll_out") == 2
+
+
 # -- faults of the judge ---------------------------------------------------------------------------
 
 

@@ -43,7 +43,7 @@ def load_policy(path: str | Path, dtype: torch.dtype | None = None) -> Policy:
     except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
         raise BadInput(cannot_load(folder, error)) from error
     unit_codebook(model.model.vqmodel)
-    return Policy(model.eval(), processor)
+    return Policy(model, processor)
 
 
 def load_encoder(path: str | Path, dtype: torch.dtype | None = None) -> Policy:
@@ -79,7 +79,7 @@ def load_encoder(path: str | Path, dtype: torch.dtype | None = None) -> Policy:
     except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
         raise BadInput(cannot_load(folder, error)) from error
     unit_codebook(model.model.vqmodel)
-    return Policy(model.eval(), processor)
+    return Policy(model, processor)
 
 
 def attention() -> str:

@@ -51,10 +51,13 @@ class Policy:
 
     `model` is the bare `JanusForConditionalGeneration` (adapters, if any, live inside its layers);
     `adapter` is the peft wrapper around the same modules, or None under full fine-tuning.
+
+    The model is in eval mode, from here on, except inside `training_mode`: sampling, evaluation and
+    the reference policy would otherwise act with dropout, and draw from torch's generator.
     """
 
     def __init__(self, model: JanusForConditionalGeneration, processor: JanusProcessor) -> None:
-        self.model = model
+        self.model = model.eval()
         self.processor = processor
         self.tokenizer = processor.tokenizer
         self.words = Words(processor.tokenizer)
@@ -156,6 +159,17 @@ class Policy:
         a text-to-image sequence passes through; the VQ and the understanding tower stay frozen.
         """
         self.adapter = choose_trained(self.model, lora)
+        self.model.eval()  # peft makes its modules in training mode
+
+    @contextmanager
+    def training_mode(self) -> Iterator[None]:
+        """The model in training mode, as an update wants it: with dropout, and with activation
+        checkpointing where it was chosen."""
+        self.model.train()
+        try:
+            yield
+        finally:
+            self.model.eval()
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """The trained parameters by name."""
@@ -170,7 +184,7 @@ class Policy:
         shared = (janus.vision_model, janus.aligner, janus.vqmodel)
         model = copy.deepcopy(self.model, {id(part): part for part in shared})
         model.to(janus.vqmodel.post_quant_conv.weight.dtype).requires_grad_(False)
-        self.frozen_reference = Policy(model.eval(), self.processor)
+        self.frozen_reference = Policy(model, self.processor)
 
     @contextmanager
     def reference(self) -> Iterator[Policy]:

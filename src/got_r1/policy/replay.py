@@ -126,9 +126,6 @@ def select_in_chunks(
     if len(targets) <= size:
         return select(*states, targets)
     chunks = zip(*(tensor.split(size) for tensor in (*states, targets)), strict=True)
-    selected = [
-        checkpoint(select, *chunk, use_reentrant=False, preserve_rng_state=False)
-        for chunk in chunks
-    ]
+    selected = [checkpoint(select, *chunk, use_reentrant=False) for chunk in chunks]
     chosen, entropies = zip(*selected, strict=True)
     return torch.cat(chosen), torch.cat(entropies)

@@ -134,34 +134,33 @@ def improve(
     replayed: list[Replay] = []
     old: list[Tensor] = []
     metrics: dict[str, float] = {}
-    policy.model.train()
-    for epoch in range(section.inner_epochs):
-        losses, statistics = torch.zeros((), device=device), []
-        for index, (rows, counts) in enumerate(micro):
-            with gradients_together(policy, last=index == len(micro) - 1):
-                replay = replay_answers(policy, batch[rows], recipe)
-                logprobs = join(replay, mask)
-                if epoch == 0:
-                    replayed.append(Replay(*(part.detach() for part in replay)))
-                    old.append(logprobs.detach())
-                loss, found = grpo.loss(
-                    logprobs,
-                    old[index],
-                    reference[index],
-                    gains[rows],
-                    counts,
-                    total,
-                    clip_low=section.clip_low,
-                    clip_high=section.clip_high,
-                    kl_coef=section.kl_coef,
-                )
-                (loss * ranks.size).backward()
-            losses += loss.detach()
-            statistics.append(found)
-        metrics |= {"loss": float(ranks.sum(losses))} | update(optimizer, section, step)
-        if statistics:
-            metrics |= of_all_ranks(sum(statistics[1:], start=statistics[0]), ranks).means()
-    policy.model.eval()
+    with policy.training_mode():
+        for epoch in range(section.inner_epochs):
+            losses, statistics = torch.zeros((), device=device), []
+            for index, (rows, counts) in enumerate(micro):
+                with gradients_together(policy, last=index == len(micro) - 1):
+                    replay = replay_answers(policy, batch[rows], recipe)
+                    logprobs = join(replay, mask)
+                    if epoch == 0:
+                        replayed.append(Replay(*(part.detach() for part in replay)))
+                        old.append(logprobs.detach())
+                    loss, found = grpo.loss(
+                        logprobs,
+                        old[index],
+                        reference[index],
+                        gains[rows],
+                        counts,
+                        total,
+                        clip_low=section.clip_low,
+                        clip_high=section.clip_high,
+                        kl_coef=section.kl_coef,
+                    )
+                    (loss * ranks.size).backward()
+                losses += loss.detach()
+                statistics.append(found)
+            metrics |= {"loss": float(ranks.sum(losses))} | update(optimizer, section, step)
+            if statistics:
+                metrics |= of_all_ranks(sum(statistics[1:], start=statistics[0]), ranks).means()
     if micro:
         seen = slice(len(mine))  # fillers come behind
         rows = torch.cat([*mine, torch.zeros(0, dtype=torch.long)])

@@ -46,7 +46,6 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
         ) as run:
             if not isinstance(data, Tokens):
                 data = encode(data, policy, recipe, run, quiet=quiet)
-            policy.model.train()
             for step in run.steps():
                 seed_step(recipe.run.seed, step)
                 batch = data[draw_rows(data, section.batch, recipe.run.seed, step)]
@@ -82,16 +81,17 @@ def learn(
     micro = same_number(mine, torch.ones(len(batch), 1), ranks)
     low_precision = section.autocast or recipe.model.dtype == "bfloat16"
     losses = torch.zeros(2, device=policy.device)
-    for index, (rows, counts) in enumerate(micro):
-        with gradients_together(policy, last=index == len(micro) - 1):
-            with torch.autocast(policy.device.type, torch.bfloat16, enabled=low_precision):
-                replay = policy.replay(batch[rows].to(policy.device))
-            chain_counts = (written[rows, : replay.chain_logprobs.shape[1]] * counts).to(losses)
-            chain_loss = -(replay.chain_logprobs * chain_counts).sum() / totals[0]
-            image_loss = -(replay.image_logprobs * counts.to(losses)).sum() / totals[1]
-            loss = chain_loss + section.image_loss_weight * image_loss
-            (loss * ranks.size).backward()
-        losses += torch.stack([chain_loss, image_loss]).detach()
+    with policy.training_mode():
+        for index, (rows, counts) in enumerate(micro):
+            with gradients_together(policy, last=index == len(micro) - 1):
+                with torch.autocast(policy.device.type, torch.bfloat16, enabled=low_precision):
+                    replay = policy.replay(batch[rows].to(policy.device))
+                chain_counts = (written[rows, : replay.chain_logprobs.shape[1]] * counts).to(losses)
+                chain_loss = -(replay.chain_logprobs * chain_counts).sum() / totals[0]
+                image_loss = -(replay.image_logprobs * counts.to(losses)).sum() / totals[1]
+                loss = chain_loss + section.image_loss_weight * image_loss
+                (loss * ranks.size).backward()
+            losses += torch.stack([chain_loss, image_loss]).detach()
     metrics = update(optimizer, section, step)
     chain, image = ranks.sum(losses).tolist()
     metrics |= {"loss": chain + section.image_loss_weight * image}

@@ -47,9 +47,11 @@ WEIGHTS = {
 }
 DRAWN_WEIGHT = 3.0  # weight of a drawn pixel beside the ground's 1
 TEMPERATURE = 0.1  # of softmaxes over cosines
+CORPUS = 5000  # triples whose words make the tokenizer
 SCENES = 10_000  # scenes to draw batches from, each in two choices of looks
 RESTART_EVERY = 50  # steps between restarts of unused forms
 PROBE = 512  # images that decide which forms are unused
+MEASURED = 2000  # fresh images that the detector reads in the end
 
 
 def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str, object]:
@@ -57,7 +59,7 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
     section = recipe.vq
     policy = blank_policy(recipe.run.seed)
     policy.model.requires_grad_(False)
-    vq = policy.model.model.vqmodel.requires_grad_(True).train()
+    vq = policy.model.model.vqmodel.requires_grad_(True)
     optimizer = make_optimizer(vq.parameters(), section)
     images, looks = scene_pairs(SCENES, recipe.run.seed)
     probe = to_pixels(images[: PROBE // 2].reshape(-1, *images.shape[2:]))
@@ -71,11 +73,12 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
             seed = seed_step(recipe.run.seed, step)
             rows = np.random.default_rng(seed).integers(len(images), size=section.batch // 2)
             pixels = to_pixels(images[rows].reshape(-1, *images.shape[2:]))
-            with torch.autocast("cpu", torch.bfloat16, enabled=section.autocast):
-                states = encode(policy, pixels)
-                losses = all_losses(policy, pixels, states, looks[rows].flatten(0, 1))
-            loss = torch.stack([WEIGHTS[name] * part for name, part in losses.items()]).sum()
-            loss.backward()
+            with policy.training_mode():
+                with torch.autocast("cpu", torch.bfloat16, enabled=section.autocast):
+                    states = encode(policy, pixels)
+                    losses = all_losses(policy, pixels, states, looks[rows].flatten(0, 1))
+                loss = torch.stack([WEIGHTS[name] * part for name, part in losses.items()]).sum()
+                loss.backward()
             metrics = update(optimizer, section, step)
             if step % RESTART_EVERY == 0:
                 unused = unused_forms(nearest(encode(policy, probe), codebook_of(policy)))
@@ -88,9 +91,9 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
         with torch.no_grad():
             vq.quantize.embedding.weight.copy_(codebook_of(policy))
             policy.model.model.generation_embeddings.weight.copy_(codebook_of(policy))
-        vq.eval().requires_grad_(False)
+        vq.requires_grad_(False)
         folder = run.finish()
-        read = detector_readings(policy, 2000, recipe.run.seed + 1)
+        read = detector_readings(policy, MEASURED, recipe.run.seed + 1)
         run.records.save_eval("detector", read)
         return run.summary(model=str(folder), detector=read)
 
@@ -106,7 +109,7 @@ def scene_pairs(count: int, seed: int) -> tuple[NDArray[np.uint8], Tensor]:
 
 def blank_policy(seed: int) -> Policy:
     """The embedded configuration with random weights, and a tokenizer of the world's words."""
-    corpus = triples(5000, seed)
+    corpus = triples(CORPUS, seed)
     texts = (text for triple in corpus for text in (triple.prompt.text, triple.chain))
     return build_policy(texts, seed=seed, codebook_size=CODES)
 
