@@ -188,9 +188,11 @@ def test_equal_names_are_paired_for_the_largest_total():
     assert mean_iou(chain, found(*(("heart", box) for box in reversed(boxes)))) == 1.0
 
 
-def test_surplus_boxes_are_ignored():
-    many = found(("heart", Box(0, 0, 100, 50)), ("heart", HEART.box), ("heart", HEART.box))
-    assert mean_iou(CHAIN, many) == 1.0
+def test_surplus_boxes_do_not_count_however_well_they_fit():
+    """With the best of all that was found, drawing an object several times would pay."""
+    half, elsewhere = ("heart", Box(0, 0, 100, 50)), ("star", Box(0, 0, 9, 9))
+    assert mean_iou(CHAIN, found(elsewhere, half, ("heart", HEART.box))) == 0.5
+    assert mean_iou(CHAIN, found(("heart", HEART.box), half)) == 1.0
 
 
 def test_mean_iou_of_no_plan_is_zero():
@@ -288,6 +290,18 @@ def test_a_score_outside_the_unit_interval_is_a_failure(bad):
     failure = result.verdicts["r_pi"]
     assert isinstance(failure, JudgeFailure)
     assert failure.reply == "ten out of ten"
+
+
+@pytest.mark.parametrize("box", [Box(0, 0, 1000, 9), Box(9, 0, 8, 9), Box(0, math.nan, 9, 9)])  # type: ignore[arg-type]
+def test_a_box_that_is_none_is_a_failure(box):
+    judge = Recorder({GroundingAsk: Verdict(None, (FoundObject("heart", box),))})
+    [result] = score(judge, [PROMPT], [CHAIN], [IMAGE], RewardSection())
+    assert isinstance(result.verdicts["r_ri"], JudgeFailure)
+
+
+def test_what_is_no_answer_stops_the_run():
+    with pytest.raises(RunFailed, match="Recorder answered with a float: a judge must answer"):
+        stage_one(Recorder({SemanticAsk: 0.5}), [PROMPT], [CHAIN], RewardSection())
 
 
 def test_a_judge_that_loses_an_answer_stops_the_run():

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
 __all__ = [
+    "TERMS",
     "Ask",
     "Box",
     "Chain",
@@ -80,11 +81,15 @@ class Chain:
 
 # -- judging -------------------------------------------------------------------------------------
 
+TERMS = ("r_sem", "r_spa", "r_ri", "r_pi", "r_hps")
+"""The terms of the reward. Each kind of ask is for one, its `term`."""
+
 
 @dataclass(frozen=True, slots=True)
 class SemanticAsk:
     """R_sem: does the chain, boxes stripped, say what the prompt says?"""
 
+    term: ClassVar[str] = "r_sem"
     prompt: Prompt
     chain: Chain
 
@@ -93,6 +98,7 @@ class SemanticAsk:
 class SpatialAsk:
     """R_spa: does the planned layout, drawn on a canvas, hold what the prompt asks?"""
 
+    term: ClassVar[str] = "r_spa"
     prompt: Prompt
     chain: Chain
 
@@ -101,6 +107,7 @@ class SpatialAsk:
 class GroundingAsk:
     """R_RI: where in the image are the planned objects? `image`: uint8 [height, width, 3]."""
 
+    term: ClassVar[str] = "r_ri"
     chain: Chain
     image: np.ndarray
 
@@ -109,6 +116,7 @@ class GroundingAsk:
 class ImageAsk:
     """R_PI: does the image show what the prompt says? `image`: uint8 [height, width, 3]."""
 
+    term: ClassVar[str] = "r_pi"
     prompt: Prompt
     image: np.ndarray
 
@@ -117,6 +125,7 @@ class ImageAsk:
 class QualityAsk:
     """R_HPS: how much would people like the image? `image`: uint8 [height, width, 3]."""
 
+    term: ClassVar[str] = "r_hps"
     prompt: Prompt
     image: np.ndarray
 

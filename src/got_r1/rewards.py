@@ -22,11 +22,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from got_r1.errors import BadInput, RunFailed
-from got_r1.plan.layout import iou, match_boxes
+from got_r1.errors import BadInput
+from got_r1.judges.base import answers_of
+from got_r1.plan.layout import counted, iou, match_boxes
 from got_r1.plan.planning import PlanScore, ScorePlans
 from got_r1.recipes.sections import RewardSection
 from got_r1.records import (
+    TERMS,
     Ask,
     Chain,
     FoundObject,
@@ -45,7 +47,6 @@ if TYPE_CHECKING:
     from got_r1.judges.base import Judge
 
 __all__ = [
-    "TERMS",
     "Verdicts",
     "active_terms",
     "check_config",
@@ -58,8 +59,6 @@ __all__ = [
     "stage_one",
     "stage_two",
 ]
-
-TERMS = ("r_sem", "r_spa", "r_ri", "r_pi", "r_hps")
 
 Verdicts = Mapping[str, Verdict | JudgeFailure]
 """The judge's answers about one sample, by term."""
@@ -91,12 +90,15 @@ def combine(terms: Mapping[str, float], config: RewardSection) -> float:
 def mean_iou(chain: Chain, found: Sequence[FoundObject]) -> float:
     """R_RI: mean over all N planned objects of IoU(planned box, found box), in [0, 1].
 
-    Planned and found objects of one name are paired one to one, so that their total IoU is
-    largest; a planned object without a partner counts 0, a surplus found one is ignored (the
-    paper states neither). 0 for a chain without objects.
+    Of each name the first so many found objects count as are planned under it
+    (`plan.layout.counted`). They are paired with the planned ones one to one, so that their total
+    IoU is largest; a planned object without a partner counts 0 (the paper states neither). 0 for a
+    chain without objects.
     """
     total = 0.0
-    for name in dict.fromkeys(planned.name for planned in chain.objects):
+    names = [planned.name for planned in chain.objects]
+    found = [found[index] for index in counted(names, [item.name for item in found])]
+    for name in dict.fromkeys(names):
         planned = [item.box for item in chain.objects if item.name == name]
         located = [item.box for item in found if item.name == name]
         total += sum(iou(planned[i], located[j]) for i, j in match_boxes(planned, located))
@@ -132,8 +134,8 @@ def check_judge(judge: Judge, config: RewardSection) -> None:
     if config.r_hps <= 0:
         return
     ask = QualityAsk(Prompt("a grey square"), np.full((64, 64, 3), 128, dtype=np.uint8))
-    (answers,) = _answers(judge, [{"r_hps": ask}])
-    if isinstance(answer := answers["r_hps"], JudgeFailure):
+    (answer,) = answers_of(judge, [ask])
+    if isinstance(answer, JudgeFailure):
         raise BadInput(
             f"reward.r_hps is {config.r_hps:g}, but the judge cannot rate a picture "
             f"({answer.reason}): give r_hps a judge that can, such as 'experts', or set "
@@ -148,14 +150,10 @@ def stage_one(
     judge: Judge, prompts: Sequence[Prompt], chains: Sequence[Chain], config: RewardSection
 ) -> list[Verdicts]:
     """Ask for r_sem and r_spa, as soon as the chains are written; one batch, one dict a sample."""
-    wanted: list[dict[str, Ask]] = []
+    wanted: list[list[Ask]] = []
     for prompt, chain in zip(prompts, chains, strict=True):
-        asks: dict[str, Ask] = {}
-        if config.r_sem > 0:
-            asks["r_sem"] = SemanticAsk(prompt, chain)
-        if config.r_spa > 0:
-            asks["r_spa"] = SpatialAsk(prompt, chain)
-        wanted.append({} if chain.problems else asks)
+        asks: tuple[Ask, ...] = (SemanticAsk(prompt, chain), SpatialAsk(prompt, chain))
+        wanted.append(_counting(asks, chain, config))
     return _answers(judge, wanted)
 
 
@@ -167,40 +165,26 @@ def stage_two(
     config: RewardSection,
 ) -> list[Verdicts]:
     """Ask for r_ri, r_pi and r_hps, once the images (uint8 [height, width, 3]) are drawn."""
-    wanted: list[dict[str, Ask]] = []
+    wanted: list[list[Ask]] = []
     for prompt, chain, image in zip(prompts, chains, images, strict=True):
-        asks: dict[str, Ask] = {}
-        if config.r_ri > 0:
-            asks["r_ri"] = GroundingAsk(chain, image)
-        if config.r_pi > 0:
-            asks["r_pi"] = ImageAsk(prompt, image)
-        if config.r_hps > 0:
-            asks["r_hps"] = QualityAsk(prompt, image)
-        wanted.append({} if chain.problems else asks)
+        asks: tuple[Ask, ...] = (
+            GroundingAsk(chain, image),
+            ImageAsk(prompt, image),
+            QualityAsk(prompt, image),
+        )
+        wanted.append(_counting(asks, chain, config))
     return _answers(judge, wanted)
 
 
-def _answers(judge: Judge, wanted: Sequence[Mapping[str, Ask]]) -> list[Verdicts]:
+def _counting(asks: Sequence[Ask], chain: Chain, config: RewardSection) -> list[Ask]:
+    """The asks whose term is on; none about a malformed chain."""
+    return [] if chain.problems else [ask for ask in asks if getattr(config, ask.term) > 0]
+
+
+def _answers(judge: Judge, wanted: Sequence[Sequence[Ask]]) -> list[Verdicts]:
     """All asks in one batch to the judge, the answers back under sample and term."""
-    asks = [ask for sample in wanted for ask in sample.values()]
-    answers = judge.judge(asks) if asks else []
-    if len(answers) != len(asks):
-        raise RunFailed(
-            f"{type(judge).__name__} gave {len(answers)} answers to {len(asks)} asks: "
-            "a judge must answer every ask, in order"
-        )
-    checked = iter([_checked(ask, answer) for ask, answer in zip(asks, answers, strict=True)])
-    return [{name: next(checked) for name in sample} for sample in wanted]
-
-
-def _checked(ask: Ask, answer: Verdict | JudgeFailure) -> Verdict | JudgeFailure:
-    """A score that is no number in [0, 1] (NaN included) is a failure of the judge."""
-    if isinstance(answer, JudgeFailure) or isinstance(ask, GroundingAsk):
-        return answer
-    if answer.score is None or not 0 <= answer.score <= 1:
-        reason = f"score {answer.score} is not a number in [0, 1]"
-        return JudgeFailure(reason, answer.reply, answer.tokens)
-    return answer
+    answers = iter(answers_of(judge, [ask for asks in wanted for ask in asks]))
+    return [{ask.term: next(answers) for ask in asks} for asks in wanted]
 
 
 # -- from verdicts to the reward -----------------------------------------------------------------
@@ -230,7 +214,7 @@ def reward(chain: Chain, verdicts: Verdicts, config: RewardSection) -> Reward:
 def _term(name: str, chain: Chain, verdict: Verdict) -> float:
     if name == "r_ri":
         return mean_iou(chain, verdict.found)
-    assert verdict.score is not None  # _checked saw to it
+    assert verdict.score is not None  # `answers_of` saw to it
     return verdict.score
 
 

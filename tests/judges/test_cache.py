@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import multiprocessing
 import os
 import signal
 import sqlite3
 import time
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -183,6 +186,42 @@ def test_many_asks_pass_the_limits_of_a_query(tmp_path: Path) -> None:
     first = CachedJudge(judge, tmp_path, "judge").judge(asks)
     assert CachedJudge(judge, tmp_path, "judge").judge(asks) == first
     assert len(judge.asked) == 2500
+
+
+class Says:
+    """Scores everything the same."""
+
+    def __init__(self, score: float) -> None:
+        self.score = score
+
+    def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
+        return [Verdict(self.score) for _ in asks]
+
+
+@pytest.mark.parametrize("bad", [float("nan"), 1.5, -0.1, None])
+def test_a_score_that_is_none_is_not_kept(tmp_path: Path, bad: float) -> None:
+    (answer,) = CachedJudge(Says(bad), tmp_path, "judge").judge([about("a")])
+    assert isinstance(answer, JudgeFailure)
+    (answer,) = CachedJudge(Says(0.5), tmp_path, "judge").judge([about("a")])
+    assert answer == Verdict(0.5)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), 1.5, None])
+def test_a_bad_score_in_an_old_cache_is_asked_again_once(tmp_path: Path, bad: float) -> None:
+    CachedJudge(Says(0.25), tmp_path, "judge").judge([about("a"), about("b")])
+    answer = {"score": bad, "found": [], "reasoning": "", "reply": "", "tokens": None}
+    key = hashlib.sha256(b"judge\0" + content_key(about("a"))).digest()
+    database = sqlite3.connect(tmp_path / "answers.sqlite")
+    with database:  # as written before answers were checked
+        packed = zlib.compress(json.dumps(answer).encode())
+        changed = database.execute("UPDATE answers SET answer = ? WHERE key = ?", (packed, key))
+    assert changed.rowcount == 1
+    database.close()
+    judge = Counting()
+    for _ in range(2):
+        answers = CachedJudge(judge, tmp_path, "judge").judge([about("a"), about("b")])
+        assert [getattr(one, "score", None) for one in answers] == [1e-9, 0.25]
+    assert len(judge.asked) == 1
 
 
 # -- what can go wrong -----------------------------------------------------------------------------

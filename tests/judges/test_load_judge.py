@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
+import shutil
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +17,7 @@ from got_r1 import judges
 from got_r1.errors import BadInput, RunFailed
 from got_r1.judges import Judge, load_judge
 from got_r1.judges.cache import CachedJudge
-from got_r1.judges.mixture import Mixture, OneAtATime, term_of
+from got_r1.judges.mixture import Mixture, OneAtATime
 from got_r1.judges.oracle import OracleJudge
 from got_r1.judges.worker import WorkerJudge
 from got_r1.plan.chain import parse
@@ -223,8 +225,8 @@ class Named:
         self.batches: list[list[str]] = []
 
     def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
-        self.batches.append([term_of(ask) for ask in asks])
-        return [Verdict(0.5, reasoning=f"{self.name} {term_of(ask)}") for ask in asks]
+        self.batches.append([ask.term for ask in asks])
+        return [Verdict(0.5, reasoning=f"{self.name} {ask.term}") for ask in asks]
 
 
 def test_asks_go_by_their_kind_and_come_back_in_order() -> None:
@@ -320,3 +322,22 @@ def test_without_a_cache_folder_only_a_batch_is_asked_once() -> None:
         for asked in (4, 8):
             judge.judge(KINDS * 3)
             assert len(server.requests) == asked
+
+
+def test_experts_are_known_by_their_weights_wherever_they_lie(tmp_path: Path) -> None:
+    def identity(folder: Path) -> str:
+        sections = "".join(f"\n  {name}: {{model: {folder}}}" for name in ("clip", "detector"))
+        judge = load_judge(write(tmp_path, f"experts:{sections}"))
+        assert isinstance(judge, CachedJudge)
+        return judge.identity
+
+    one, moved = tmp_path / "one", tmp_path / "moved"
+    one.mkdir()
+    (one / "model.safetensors").write_bytes(b"\0" * 5000 + b"weights")
+    shutil.copytree(one, moved)
+    before = identity(one)
+    assert identity(moved) == before
+    stat = (moved / "model.safetensors").stat()
+    (moved / "model.safetensors").write_bytes(b"\0" * 5000 + b"others!")
+    os.utime(moved / "model.safetensors", ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert identity(moved) != before

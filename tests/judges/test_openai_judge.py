@@ -102,7 +102,13 @@ def test_a_request_says_the_model_the_wording_and_how_to_answer(
     monkeypatch.setenv("OPENAI_API_KEY", "secret")
     with ScriptedServer(lambda request: score()) as server:
         wording = MLLMSettings(max_tokens=99, temperature=0.25)
-        judge = build(server, wording=wording, model="qwen", extra_body={"top_k": 5})
+        judge = build(
+            server,
+            wording=wording,
+            model="qwen",
+            extra_body={"top_k": 5},
+            api_key_env="OPENAI_API_KEY",
+        )
         answer = only(judge.judge([SEMANTIC]))
     assert isinstance(answer, Verdict)
     assert answer.score == 0.7
@@ -170,6 +176,43 @@ def test_a_key_is_needed_only_where_one_is_named(
         monkeypatch.setenv("MY_KEY", "mine")
         build(server, api_key_env="MY_KEY").judge([SEMANTIC])
     assert server.requests[-1].headers["authorization"] == "Bearer mine"
+
+
+@pytest.mark.parametrize(
+    ("url", "named", "key"),
+    [
+        ("https://api.openai.com/v1", False, "secret"),
+        ("https://api.openai.com.example.org/v1", False, "none"),
+        ("http://api.openai.com/v1", False, "none"),
+        ("https://judges.example.org/v1", False, "none"),
+        ("http://localhost:8000/v1", False, "none"),
+        ("https://judges.example.org/v1", True, "secret"),
+        ("http://localhost:8000/v1", True, "secret"),
+        ("http://[::1]:8000/v1", True, "secret"),
+    ],
+)
+def test_a_key_goes_only_to_whom_it_was_named_for(
+    monkeypatch: pytest.MonkeyPatch, url: str, named: bool, key: str
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "secret")
+    given = {"api_key_env": "OPENAI_API_KEY"} if named else {}
+    assert OpenAISettings(model="m", urls=[url], **given).key(url) == key
+
+
+def test_a_server_that_nobody_named_a_key_for_sees_none(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "secret")
+    with ScriptedServer(lambda request: score()) as server:
+        build(server).judge([SEMANTIC])
+    assert "secret" not in str(dict(server.requests[-1].headers))
+
+
+def test_no_key_travels_unencrypted_to_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", "secret")
+    settings = OpenAISettings(model="m", urls=["http://gpu1:8000/v1"], api_key_env="MY_KEY")
+    with pytest.raises(BadInput, match="gpu1 would get the key of MY_KEY over plain http"):
+        OpenAIJudge(settings, MLLMSettings())
 
 
 # -- failures that pass ----------------------------------------------------------------------------

@@ -162,8 +162,18 @@ def test_an_icon_serves_one_name_and_no_name_is_starved():
     assert len(ask(GroundingAsk(chain, one)).found) == 1
 
 
-def test_of_several_that_fit_the_one_in_its_place_is_meant():
-    assert ask(GroundingAsk(plan(("red heart", RIGHT)), SCENE)).found[0].box.x1 == RIGHT.x1
+def test_of_more_that_fit_than_are_planned_the_place_does_not_choose():
+    """The icon in the planned place would pay for drawing a heart in every place."""
+    for box in (LEFT, RIGHT):
+        (only,) = ask(GroundingAsk(plan(("red heart", box)), SCENE)).found
+        assert only.box.x1 == LEFT.x1
+
+
+def test_of_as_many_as_are_planned_each_is_the_one_in_its_place():
+    image = draw(("heart", "red", "plain", LEFT), ("heart", "red", "dotted", RIGHT))
+    chain = plan(("red heart", RIGHT), ("heart", LEFT))
+    found = {item.name: item.box.x1 for item in ask(GroundingAsk(chain, image)).found}
+    assert found == {"red heart": RIGHT.x1, "heart": LEFT.x1}
 
 
 # -- r_pi ----------------------------------------------------------------------------------------

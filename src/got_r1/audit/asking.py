@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from got_r1.audit.cases import Asked
-from got_r1.errors import RunFailed
-from got_r1.judges.base import Judge
+from got_r1.judges.base import Judge, answers_of
 from got_r1.records import (
     Ask,
     GroundingAsk,
@@ -48,17 +47,10 @@ def put(judge: Judge, asked: Sequence[Asked], batch: int, told: Told) -> Answers
     for start in range(0, len(asked), batch):
         asks = [_shown(one) for one in asked[start : start + batch]]
         began = time.perf_counter()
-        answers = judge.judge(asks)
+        answers = answers_of(judge, asks)
         seconds += time.perf_counter() - began
-        if len(answers) != len(asks):
-            raise RunFailed(
-                f"{type(judge).__name__} gave {len(answers)} answers to {len(asks)} asks: "
-                "a judge must answer every ask, in order"
-            )
-        for ask, answer in zip(asks, answers, strict=True):
-            score, verdict = _scored(ask, answer)
-            scores.append(score)
-            verdicts.append(verdict)
+        scores += [_score(ask, answer) for ask, answer in zip(asks, answers, strict=True)]
+        verdicts += answers
         told(len(asks))
     return Answers(np.array(scores, dtype=float), tuple(verdicts), seconds)
 
@@ -72,13 +64,9 @@ def _shown(asked: Asked) -> Ask:
     return replace(ask, image=large)
 
 
-def _scored(ask: Ask, answer: Verdict | JudgeFailure) -> tuple[float, Verdict | JudgeFailure]:
-    """The term as training would count it; a score outside of [0, 1] is a failure, as there."""
-    if isinstance(answer, JudgeFailure):
-        return float("nan"), answer
-    if isinstance(ask, GroundingAsk):
-        return mean_iou(ask.chain, answer.found), answer
-    if answer.score is None or not 0 <= answer.score <= 1:
-        why = f"score {answer.score} is not a number in [0, 1]"
-        return float("nan"), JudgeFailure(why, answer.reply, answer.tokens)
-    return answer.score, answer
+def _score(ask: Ask, answer: Verdict | JudgeFailure) -> float:
+    """The term as training would count it; NaN for a failure."""
+    if isinstance(ask, GroundingAsk) and isinstance(answer, Verdict):
+        return mean_iou(ask.chain, answer.found)
+    score = None if isinstance(answer, JudgeFailure) else answer.score
+    return float("nan") if score is None else score

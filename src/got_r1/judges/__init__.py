@@ -13,13 +13,13 @@ from urllib.parse import urlsplit
 from got_r1.errors import BadInput
 from got_r1.judges.base import Judge
 from got_r1.recipes.sections import JudgeSection
+from got_r1.records import TERMS
 
 if TYPE_CHECKING:
     from got_r1.judges.judge_file import JudgeFile
 
 __all__ = ["Judge", "load_judge"]
 
-TERMS = ("r_sem", "r_spa", "r_ri", "r_pi", "r_hps")
 FORMS = (
     "'oracle', openai:MODEL@URL[,URL...], transformers:FOLDER, 'experts', or the path of a YAML "
     "file (docs/judges.md)"
@@ -84,6 +84,7 @@ def _openai(spec: str, file: JudgeFile | None, cache: Path | str | None) -> Judg
     settings = openai_settings(spec, file)
     for url in settings.urls:
         _check_url(url)
+        settings.key(url)  # one that is missing is told here, not from another process
     if find_spec("openai") is None:
         raise BadInput(
             f"judge {spec!r} needs the client of OpenAI-compatible servers: "
@@ -93,7 +94,6 @@ def _openai(spec: str, file: JudgeFile | None, cache: Path | str | None) -> Judg
     from got_r1.judges.mllm import wording_version
     from got_r1.judges.worker import WorkerJudge
 
-    settings.key()  # one that is missing is told here, not from another process
     wording = wording.suited_to(settings.model)
     # A model is known by its name, wherever it is served and however patiently it is asked.
     identity = ["openai", settings.model, settings.extra_body, wording_version(wording)]
@@ -105,7 +105,8 @@ def _transformers(spec: str, file: JudgeFile | None, cache: Path | str | None) -
     from got_r1.judges.specs import transformers_settings
 
     settings = transformers_settings(spec, file)
-    from got_r1.judges.cache import CachedJudge, fingerprint
+    from got_r1.files.weights import digest_of_files
+    from got_r1.judges.cache import CachedJudge
     from got_r1.judges.mixture import OneAtATime
     from got_r1.judges.mllm import wording_version
     from got_r1.judges.transformers_local import TransformersJudge
@@ -114,7 +115,7 @@ def _transformers(spec: str, file: JudgeFile | None, cache: Path | str | None) -
     # Not where it runs, nor how many questions at once.
     identity = [
         "transformers",
-        fingerprint(settings.model),
+        digest_of_files(settings.model),
         settings.dtype,
         wording_version(judge.wording),
     ]
@@ -123,13 +124,20 @@ def _transformers(spec: str, file: JudgeFile | None, cache: Path | str | None) -
 
 def _experts(file: JudgeFile | None, cache: Path | str | None) -> Judge:
     from got_r1 import __version__
+    from got_r1.files.weights import digest_of_files
     from got_r1.judges.cache import CachedJudge
-    from got_r1.judges.experts import ExpertsJudge
+    from got_r1.judges.experts import READING, ExpertsJudge
     from got_r1.judges.mixture import OneAtATime
     from got_r1.judges.settings import ExpertsSettings
 
     settings = file.experts if file else ExpertsSettings()
-    identity = ["experts", settings.model_dump(), __version__]
+    models = (settings.clip, settings.detector, settings.quality)
+    # Weights are known by their bytes: a folder may hold others tomorrow, or move.
+    weights = [digest_of_files(one.model) for one in models]
+    known = settings.model_dump(
+        exclude={name: {"model"} for name in ("clip", "detector", "quality")}
+    )
+    identity = ["experts", known, weights, __version__, READING]
     return CachedJudge(OneAtATime(ExpertsJudge(settings)), cache, json.dumps(identity))
 
 

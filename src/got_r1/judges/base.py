@@ -5,9 +5,10 @@ A judge is any object with one method, `judge`. To write your own:
 1. Take the asks in the order given; a batch may mix the five kinds (`match ask:` tells them
    apart). Answer in the same order, one answer for each, however you batch inside.
 2. Scored asks (`SemanticAsk`, `SpatialAsk`, `ImageAsk`, `QualityAsk`) get a `Verdict` with a
-   `score` in [0, 1]. A `GroundingAsk` gets `score=None` and every located object in `found`, under
-   the planned name it was asked for, in thousandths of the image's sides; an object that is not
-   there is simply not in `found`.
+   `score` in [0, 1]. A `GroundingAsk` gets `score=None` and the located objects in `found`, under
+   the planned name they were asked for, in thousandths of the image's sides, the surest first; an
+   object that is not there is simply not in `found`. Of each name only as many count as are
+   planned under it (`plan.layout.counted`).
 3. What you cannot answer (no reply, a reply that cannot be read, a prompt outside of what you
    know) is a `JudgeFailure`, returned and never raised: the sample then leaves its group and is
    counted. It is never a score of 0, which would punish the policy for the judge's fault.
@@ -17,18 +18,22 @@ A judge is any object with one method, `judge`. To write your own:
    drawn, while its chains may still be read, and a mixture asks all its judges at once. Where that
    will not do, hold a lock (`mixture.OneAtATime` is one). The contract test asks from two.
 
-Chains that reach a judge from `got_r1.rewards` are well-formed: malformed ones score 0 without
+Whoever asks a judge asks through `answers_of`, which holds it to 1 and 2. Chains that reach it from
+`got_r1.rewards` are well-formed: malformed ones score 0 without
 being asked about. docs/judges.md has a complete judge in twenty lines.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from numbers import Real
 from typing import Protocol, runtime_checkable
 
-from got_r1.records import Ask, JudgeFailure, Verdict
+from got_r1.errors import RunFailed
+from got_r1.records import Ask, Box, GroundingAsk, JudgeFailure, Verdict
 
-__all__ = ["Judge"]
+__all__ = ["Judge", "answers_of", "checked"]
 
 
 @runtime_checkable
@@ -38,3 +43,47 @@ class Judge(Protocol):
     def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
         """One answer for each ask, in the same order."""
         ...
+
+
+def answers_of(judge: Judge, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
+    """A judge's answers, one for each ask, in the same order, each `checked`. Nothing is asked for
+    an empty batch.
+
+    Raises RunFailed where answers are missing, surplus, or neither a `Verdict` nor a
+    `JudgeFailure`.
+    """
+    answers = judge.judge(asks) if asks else []
+    name = type(judge).__name__
+    if len(answers) != len(asks):
+        raise RunFailed(
+            f"{name} gave {len(answers)} answers to {len(asks)} asks: "
+            "a judge must answer every ask, in order"
+        )
+    for answer in answers:
+        if not isinstance(answer, Verdict | JudgeFailure):
+            raise RunFailed(
+                f"{name} answered with a {type(answer).__name__}: a judge must answer with a "
+                "Verdict or a JudgeFailure"
+            )
+    return [checked(ask, answer) for ask, answer in zip(asks, answers, strict=True)]
+
+
+def checked(ask: Ask, answer: Verdict | JudgeFailure) -> Verdict | JudgeFailure:
+    """The answer as it counts: a failure of the judge where its score is no number in [0, 1] (NaN
+    included) or a box no box."""
+    if isinstance(answer, JudgeFailure):
+        return answer
+    if isinstance(ask, GroundingAsk):
+        wrong = [item.box for item in answer.found if not _is_box(item.box)]
+        if wrong:
+            reason = f"{wrong[0]} has corners that are not 0 to 999, upper left before lower right"
+            return JudgeFailure(reason, answer.reply, answer.tokens)
+        return answer
+    if not isinstance(answer.score, Real) or not 0 <= answer.score <= 1:
+        reason = f"score {answer.score} is not a number in [0, 1]"
+        return JudgeFailure(reason, answer.reply, answer.tokens)
+    return replace(answer, score=float(answer.score))
+
+
+def _is_box(box: Box) -> bool:
+    return 0 <= box.x1 <= box.x2 <= 999 and 0 <= box.y1 <= box.y2 <= 999

@@ -3,7 +3,9 @@
 Two asks are the same when a judge could not tell them apart: the same kind, prompt and chain, the
 same pixels. R_sem is judged with the boxes stripped, so chains that differ in nothing but boxes are
 one ask there. An answer is kept under its ask and the *identity* of the judge: its model, the
-version of its wording, and every setting that can change an answer. Failures are never kept.
+version of its wording, and every setting that can change an answer. Failures are never kept, nor
+is what `base.checked` makes one (a score that is NaN); where a cache holds such an answer it is
+asked for again.
 
 The folder holds one SQLite database in write-ahead mode: processes may share it, and one that is
 killed in the middle of a write leaves it whole. All of them must be on one machine: write-ahead
@@ -17,7 +19,7 @@ import json
 import sqlite3
 import threading
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -26,7 +28,7 @@ import numpy as np
 
 from got_r1.errors import BadInput, RunFailed
 from got_r1.files.atomic import translate_os_errors
-from got_r1.judges.base import Judge
+from got_r1.judges.base import Judge, answers_of, checked
 from got_r1.plan.chain import strip_boxes
 from got_r1.records import (
     Ask,
@@ -41,7 +43,7 @@ from got_r1.records import (
     Verdict,
 )
 
-__all__ = ["CachedJudge", "content_key", "fingerprint"]
+__all__ = ["CachedJudge", "content_key"]
 
 FILE = "answers.sqlite"
 PATIENCE = 60.0  # seconds to wait for another process's write
@@ -71,14 +73,6 @@ def content_key(ask: Ask) -> bytes:
     return digest.digest()
 
 
-def fingerprint(folder: Path | str) -> str:
-    """What tells a model folder from another, or from itself with other weights: the names, sizes
-    and times of its files."""
-    files = sorted(path for path in Path(folder).iterdir() if path.is_file())
-    facts = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    return hashlib.sha256(repr(facts).encode()).hexdigest()
-
-
 def _bytes(text: str) -> bytes:
     return text.encode(errors="surrogatepass")  # a policy may write anything
 
@@ -102,25 +96,21 @@ class CachedJudge:
 
         Raises:
             BadInput: the folder cannot be used.
-            RunFailed: the disk is full, or the database is locked or broken.
+            RunFailed: the disk is full, or the database is locked or broken; or as `answers_of`.
         """
         salt = self.identity.encode()
         keys = [hashlib.sha256(salt + b"\0" + content_key(ask)).digest() for ask in asks]
         distinct = dict(zip(keys, asks, strict=True))
-        known: dict[bytes, Verdict | JudgeFailure] = {}
-        if self._store is not None:
-            known |= self._store.find(list(distinct))
+        kept = self._store.find(list(distinct)) if self._store is not None else {}
+        known = {key: checked(distinct[key], answer) for key, answer in kept.items()}
+        known = {key: answer for key, answer in known.items() if isinstance(answer, Verdict)}
         unknown = [key for key in distinct if key not in known]
         if unknown:
-            answers = self.inner.judge([distinct[key] for key in unknown])
-            if len(answers) != len(unknown):
-                raise RunFailed(
-                    f"{type(self.inner).__name__} gave {len(answers)} answers to {len(unknown)} "
-                    "asks: a judge must answer every ask, in order"
-                )
+            answers = answers_of(self.inner, [distinct[key] for key in unknown])
             new = dict(zip(unknown, answers, strict=True))
             if self._store is not None:
-                self._store.keep({k: a for k, a in new.items() if isinstance(a, Verdict)})
+                good = {key: answer for key, answer in new.items() if isinstance(answer, Verdict)}
+                self._store.keep(good, instead_of=kept.keys() & new.keys())
             known |= new
         return [known[key] for key in keys]
 
@@ -145,9 +135,13 @@ class _Store:
                 found |= {key: _unpack(answer) for key, answer in rows}
         return found
 
-    def keep(self, answers: dict[bytes, Verdict]) -> None:
-        """Writes answers, all or none; one that another process wrote meanwhile stays."""
+    def keep(self, answers: Mapping[bytes, Verdict], instead_of: Iterable[bytes] = ()) -> None:
+        """Writes answers, all or none; one that another process wrote meanwhile stays, unless its
+        key is in `instead_of`: what stands there is no answer."""
         with self._lock, _explained(self._path), closing(self._open()) as database, database:
+            database.executemany(
+                "DELETE FROM answers WHERE key = ?", [(key,) for key in instead_of]
+            )
             database.executemany(
                 "INSERT OR IGNORE INTO answers VALUES (?, ?)",
                 [(key, _pack(answer)) for key, answer in answers.items()],

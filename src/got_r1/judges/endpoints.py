@@ -34,6 +34,8 @@ from urllib.parse import urlsplit
 
 import openai
 
+from got_r1.judges.settings import THIS_MACHINE
+
 __all__ = ["Completion", "Endpoint", "Endpoints", "Unanswered", "connect"]
 
 IN_A_ROW = 3  # wrong answers without a good one between, after which an endpoint rests
@@ -106,7 +108,7 @@ class Endpoint:
 def connect(url: str, key: str, connections: int) -> Endpoint:
     """An endpoint at a base URL, up to and including /v1, for so many connections at once."""
     # What the environment says about proxies is about the world outside, not about this machine.
-    here = urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
+    here = urlsplit(url).hostname in THIS_MACHINE
 
     def client() -> openai.AsyncOpenAI:
         return openai.AsyncOpenAI(
@@ -199,7 +201,11 @@ class Endpoints:
             case openai.APIStatusError(status_code=code) if code in (408, 409) or code >= 500:
                 return f"{where} answered {code} ({said})"
             case openai.APIStatusError(status_code=401 | 403):
-                why = f"{where} refuses the key ({said}): export {self.key_name} with a valid one"
+                why = (
+                    f"{where} refuses the key ({said}): export {self.key_name} with a valid one "
+                    "and name it as api_key_env in the judge's settings (unless named, a key goes "
+                    "to https://api.openai.com only)"
+                )
             case openai.APIStatusError(status_code=404):
                 why = (
                     f"{where} does not know the model {request['model']!r} or has no chat there "

@@ -19,7 +19,6 @@ answer, and why an MLLM judge is the better one.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -30,7 +29,7 @@ from numpy.typing import NDArray
 from got_r1.errors import BadInput
 from got_r1.judges.settings import ExpertsSettings
 from got_r1.plan.chain import strip_boxes
-from got_r1.plan.layout import NEAR_LIMIT, Relation, centre, draw_plan, gap, relation_holds
+from got_r1.plan.layout import NEAR_LIMIT, Relation, centre, counted, draw_plan, gap, relation_holds
 from got_r1.plan.reading import content_words, head_word, relation_asked
 from got_r1.records import (
     Ask,
@@ -52,7 +51,9 @@ from got_r1.vision.boxes import ranked, suppressed, to_thousandths
 if TYPE_CHECKING:
     from got_r1.vision import Detection, Detector, ImageQuality, TextImageSimilarity
 
-__all__ = ["ExpertsJudge"]
+__all__ = ["READING", "ExpertsJudge"]
+
+READING = 2  # raise it where answers change with the same weights: it is part of the cache key
 
 _HOLDS, _PARTLY, _WRONG = 1.0, 0.5, 0.1  # the middle of the paper's bands 8-10, 5-7 and 1-4, about
 
@@ -147,15 +148,12 @@ class ExpertsJudge:
         return [self._located(ask, detections) for ask, detections in zip(asks, found, strict=True)]
 
     def _located(self, ask: GroundingAsk, detections: Sequence[Detection]) -> Verdict:
-        """As many boxes of a name as were planned, the most confident first, after those that
-        show the same thing again: more would let the reward choose among guesses."""
+        """The detections that count, the most confident first, after those that show the same
+        thing again."""
         height, width = ask.image.shape[:2]
-        left = Counter(planned.name for planned in ask.chain.objects)
-        kept: list[Detection] = []
-        for one in ranked(suppressed(detections, self.settings.same_object)):
-            if left[one.label] > 0:
-                left[one.label] -= 1
-                kept.append(one)
+        seen = ranked(suppressed(detections, self.settings.same_object))
+        names = [planned.name for planned in ask.chain.objects]
+        kept = [seen[index] for index in counted(names, [one.label for one in seen])]
         listed = ", ".join(f"{one.label} {one.score:.2f}" for one in kept)
         return Verdict(
             None,

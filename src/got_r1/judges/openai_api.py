@@ -47,18 +47,21 @@ class OpenAIJudge:
 
     def __init__(self, settings: OpenAISettings, wording: MLLMSettings) -> None:
         self.settings, self.wording = settings, wording
-        key = settings.key()
+        keys = [settings.key(url) for url in settings.urls]
         self._loop = LoopThread()
-        self._endpoints = self._loop.run(self._connect(key))
+        self._endpoints = self._loop.run(self._connect(keys))
         self._asks = asyncio.Semaphore(settings.concurrency)  # asks whose pictures are in memory
         self._requests = asyncio.Semaphore(settings.concurrency)
         closing = [one.close for one in self._endpoints.endpoints]
         self._end = weakref.finalize(self, self._loop.stop, closing)
 
-    async def _connect(self, key: str) -> Endpoints:
+    async def _connect(self, keys: Sequence[str]) -> Endpoints:
         settings = self.settings
         return Endpoints(
-            [connect(url, key, settings.concurrency) for url in settings.urls],
+            [
+                connect(url, key, settings.concurrency)
+                for url, key in zip(settings.urls, keys, strict=True)
+            ],
             timeout=settings.timeout,
             retries=settings.retries,
             first_wait=settings.first_wait,

@@ -212,18 +212,26 @@ def _partly(relation: Relation, a: Box, b: Box) -> bool:
 def _ground(chain: Chain, icons: Sequence[Icon]) -> Verdict:
     """Every planned name to an icon that fits it, each icon for one name at most.
 
-    What a name leaves free (its fill, mostly) fits anything. Where several icons fit, the one that
-    overlaps the planned box most is meant.
+    What a name leaves free (its fill, mostly) fits anything. Which icons are meant is decided
+    without a look at the planned boxes: where more fit than are planned, the first ones as
+    `detect` lists them, from top to bottom. (The ones that overlap the plan best would be worth
+    more, and so would drawing an object several times.) Which of the planned names each of these
+    is goes by overlap.
     """
     things = drawn_things(icons)
-    scores = np.zeros((len(chain.objects), len(things)))
-    for row, planned in enumerate(chain.objects):
-        spec = parse_name(planned.name)
-        for column, thing in enumerate(things):
-            if spec is not None and fits(spec, thing):
-                # Finding one more object outweighs any gain of overlap.
-                scores[row, column] = len(things) + 1 + iou(planned.box, thing.box)
-    found = tuple(FoundObject(chain.objects[i].name, things[j].box) for i, j in assign(scores))
+    specs = [parse_name(planned.name) for planned in chain.objects]
+    fitting = np.array(
+        [[spec is not None and fits(spec, thing) for thing in things] for spec in specs], dtype=bool
+    ).reshape(len(specs), len(things))
+    # Preferences are at most 1 a pair and there are at most len(specs) pairs, so that one more
+    # object found outweighs them all.
+    earlier = 1 - np.arange(len(things)) / max(1, len(things))
+    meant = sorted(j for _, j in assign(fitting * (len(specs) + earlier)))
+    overlaps = np.array(
+        [[iou(planned.box, things[j].box) for j in meant] for planned in chain.objects]
+    ).reshape(len(specs), len(meant))
+    pairs = assign(fitting[:, meant] * (len(specs) + 1 + overlaps))
+    found = tuple(FoundObject(chain.objects[i].name, things[meant[k]].box) for i, k in pairs)
     return Verdict(None, found, f"found {len(found)} of {len(chain.objects)} planned objects")
 
 

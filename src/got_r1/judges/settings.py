@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -13,7 +14,18 @@ from got_r1.recipes.resuming import HARMLESS, ROUNDING
 from got_r1.recipes.sections import Section
 from got_r1.vision.settings import DetectorSettings, QualitySettings, SimilaritySettings
 
-__all__ = ["ExpertsSettings", "MLLMSettings", "OpenAISettings", "Scale", "TransformersSettings"]
+__all__ = [
+    "THIS_MACHINE",
+    "ExpertsSettings",
+    "MLLMSettings",
+    "OpenAISettings",
+    "Scale",
+    "TransformersSettings",
+]
+
+OPENAI_HOST = "api.openai.com"
+THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
+PLACEHOLDER = "none"  # a key for servers that need none
 
 
 class MLLMSettings(Section):
@@ -115,7 +127,8 @@ class OpenAISettings(Section):
     api_key_env: Annotated[str, HARMLESS] = Field(
         "OPENAI_API_KEY",
         min_length=1,
-        description="environment variable that holds the key; keys stand in no file",
+        description="environment variable that holds the key; unless named, a key goes to "
+        "https://api.openai.com only",
     )
     extra_body: dict[str, Any] = Field(
         {}, description="sent along with each request, such as vLLM's own sampling settings"
@@ -126,21 +139,31 @@ class OpenAISettings(Section):
     def _one_or_many(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
 
-    def key(self) -> str:
-        """The key out of the environment, or a placeholder: the client insists on one.
+    def key(self, url: str) -> str:
+        """The key for one of the URLs, out of the environment, or a placeholder: the client
+        insists on one.
 
-        Raises BadInput where the settings name a variable of their own that is not set: who names
-        one needs a key.
+        Without `api_key_env` a key goes to OpenAI's own API only. Raises BadInput where the
+        settings name a variable that is not set, and where a key would travel unencrypted to
+        another machine.
         """
-        name = self.api_key_env
-        if key := os.environ.get(name, ""):
-            return key
-        if "api_key_env" in self.model_fields_set:
+        parts = urlsplit(url)
+        named = "api_key_env" in self.model_fields_set
+        if not named and (parts.scheme, parts.hostname) != ("https", OPENAI_HOST):
+            return PLACEHOLDER
+        key = os.environ.get(self.api_key_env, "")
+        if not key and named:
             raise BadInput(
-                f"the judge's api_key_env is {name}, which is not set: export {name}=..., or leave "
-                "the setting out where the endpoint needs no key"
+                f"the judge's api_key_env is {self.api_key_env}, which is not set: export "
+                f"{self.api_key_env}=..., or leave the setting out where the endpoint needs no key"
             )
-        return "none"
+        if key and parts.scheme != "https" and parts.hostname not in THIS_MACHINE:
+            raise BadInput(
+                f"the judge at {parts.hostname} would get the key of {self.api_key_env} over plain "
+                "http, where anyone on the way can read it: use https, or leave api_key_env out "
+                "where the endpoint needs no key"
+            )
+        return key or PLACEHOLDER
 
 
 class TransformersSettings(Section):

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from got_r1.plan import chain as grammar
-from got_r1.plan.layout import assign, iou
+from got_r1.plan.layout import assign, counted, iou
 from got_r1.records import Box
 from got_r1.report.panels import TERM_NAMES
 from got_r1.report.read import RunFiles, SampleFile, as_dict, as_number
@@ -170,11 +170,14 @@ def split_chain(text: str) -> tuple[Piece, ...]:
 def _partners(
     planned: Sequence[tuple[str, Box]], found: Sequence[tuple[str, Box]]
 ) -> dict[int, int]:
-    """Planned index to found index: same name, one to one, with the largest total IoU."""
+    """Planned index to found index, as R_RI pairs them: same name, one to one, with the largest
+    total IoU of those that count."""
+    counting = counted([name for name, _ in planned], [name for name, _ in found])
     # A found object far from its plan (IoU 0) is still that object, hence the small bonus.
     scores = np.zeros((len(planned), len(found)))
     for i, (name, box) in enumerate(planned):
-        for j, (other, at) in enumerate(found):
+        for j in counting:
+            other, at = found[j]
             scores[i, j] = iou(box, at) + 1e-6 if name == other else 0
     return dict(assign(scores))
 

@@ -19,7 +19,7 @@ from got_r1.plan import chain as chains
 from got_r1.policy.janus import Policy
 from got_r1.policy.sampler import Sampler
 from got_r1.recipes.sections import Recipe
-from got_r1.records import Chain, JudgeFailure, Prompt, Reward, Rollout, WrittenChains
+from got_r1.records import TERMS, Chain, JudgeFailure, Prompt, Reward, Rollout, WrittenChains
 
 __all__ = ["Samples", "roll_out"]
 
@@ -64,7 +64,7 @@ class Samples:
     def metrics(self) -> dict[str, float]:
         """Rewards with their spread inside groups, lengths, stops and seconds of sampling."""
         metrics: dict[str, float] = {}
-        for name in ("total", *rewards.TERMS):
+        for name in ("total", *TERMS):
             values = [r.total if name == "total" else r.terms.get(name) for r in self.rewards]
             grouped = np.array(values, dtype=np.float64).reshape(-1, self.group)  # None -> nan
             known = grouped[np.isfinite(grouped).any(axis=1)]

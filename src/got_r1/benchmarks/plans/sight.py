@@ -34,7 +34,7 @@ from got_r1.records import (
 )
 
 if TYPE_CHECKING:
-    from got_r1.judges.base import Judge
+    from got_r1.judges.base import Judge, answers_of
 
 __all__ = ["BoxPair", "IconObserver", "JudgeObserver", "Observer", "Sight", "direction", "follows"]
 
@@ -152,7 +152,7 @@ class JudgeObserver:
             asks.append(GroundingAsk(_as_chain(one), sample.image))
             if _planned_pair(one, sample.chain) is not None:
                 asks.append(GroundingAsk(sample.chain, sample.image))
-        answers = iter(self.judge.judge(asks))
+        answers = iter(answers_of(self.judge, asks))
         sights = []
         for sample, one in zip(samples, asked, strict=True):
             wanted = next(answers)
