@@ -340,6 +340,41 @@ def test_a_killed_process_leaves_a_message_and_a_run_that_resumes(
         assert resumed == pytest.approx(uninterrupted, rel=1e-2)
 
 
+LATE = """
+import os, time
+from pathlib import Path
+from got_r1.cli import run
+from got_r1.training.run import Run
+
+if os.environ["RANK"] == "1":  # opens the run after the other rank made its folder, if it can
+    opened = Run.open.__func__
+
+    def late(cls, recipe, *args, **kwargs):
+        until = time.monotonic() + 10
+        while not Path(recipe.run.dir, "config.yaml").exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        return opened(cls, recipe, *args, **kwargs)
+
+    Run.open = classmethod(late)
+run()
+"""
+
+
+@pytest.mark.slow
+def test_a_late_process_does_not_take_a_new_run_for_one_to_resume(
+    make_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    """One rank decides whether there is a run: ranks that look by themselves wait for each other
+    for ever."""
+    recipe = make_recipe("run", sft={"steps": 1}, scale={"timeout": 60})
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump()))
+    (tmp_path / "late.py").write_text(LATE)
+    command = (tmp_path / "late.py", "train", "sft", tmp_path / "recipe.yaml", "--resume")
+    code = torchrun(*command, log=tmp_path).wait()
+    assert code == 0, (tmp_path / "stderr.txt").read_text()
+    assert len((Path(recipe.run.dir) / "metrics.jsonl").read_text().splitlines()) == 1
+
+
 # -- one process -----------------------------------------------------------------------------------
 
 

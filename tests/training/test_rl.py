@@ -176,6 +176,40 @@ def test_a_sample_whose_judge_failed_leaves_its_group(make_recipe: MakeRecipe) -
     assert metrics["dropped_samples"] == sum(lost)
 
 
+def test_the_gallery_says_the_advantages_of_the_update(
+    make_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of samples that take no part are null."""
+    recipe = icons(
+        make_recipe,
+        rl={"steps": 1, "group": 4},
+        eval={"prompts": 0},
+        judge={"max_failure_share": 1.0},
+    )
+    monkeypatch.setattr(rl, "load_judge", lambda *_: FailsOn(every=3))
+    seen: list[Samples] = []
+    improve = rl.improve
+
+    def watched(policy: Policy, optimizer: Any, samples: Samples, *args: Any) -> Any:
+        seen.append(samples)
+        return improve(policy, optimizer, samples, *args)
+
+    monkeypatch.setattr(rl, "improve", watched)
+    rl.train(recipe, quiet=True)
+    (samples,) = seen
+    folder = Path(recipe.run.dir) / "samples" / "step_000001"
+    records = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    assert len(records) == 2
+    for place, record in enumerate(records):
+        group = [reward.total for reward in samples.rewards[place * 4 : place * 4 + 4]]
+        kept = [total for total in group if total is not None]
+        if group[0] is None or len(set(kept)) < 2:
+            assert record["advantage"] is None
+        else:
+            expected = (group[0] - np.mean(kept)) / (np.std(kept, ddof=1) + 1e-4)
+            assert record["advantage"] == pytest.approx(expected, rel=1e-4)
+
+
 # -- a whole run -----------------------------------------------------------------------------------
 
 

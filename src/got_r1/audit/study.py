@@ -17,7 +17,6 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,13 +32,13 @@ from got_r1.audit.sheets import blank_sheet
 from got_r1.errors import BadInput
 from got_r1.files.atomic import replace_folder, write_text
 from got_r1.files.inputs import read_image, read_json
+from got_r1.files.step_folders import step_folders
 from got_r1.plan.chain import parse
 from got_r1.plan.layout import draw_plan
 from got_r1.records import Chain
 
 __all__ = ["Candidate", "balanced", "build_study", "find_candidates"]
 
-_STEP = re.compile(r"step_[0-9]+")
 _BANDS = ("low", "middle", "high")
 _SIDE = 384  # pixels; smaller images are enlarged to about this
 _TERMS = ("r_sem", "r_spa", "r_pi")
@@ -155,7 +154,7 @@ def find_candidates(method: str, run: Path, left_out: Counter[str]) -> Iterator[
     Raises BadInput where the folder holds no galleries.
     """
     folder = run / "samples"
-    steps = sorted(p for p in folder.glob("step_*") if _STEP.fullmatch(p.name))
+    steps = step_folders(folder).values()
     if not steps:
         raise BadInput(f"{run} has no samples/step_*; give the run.dir of a training run.")
     for step in steps:

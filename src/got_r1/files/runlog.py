@@ -60,6 +60,7 @@ from PIL import Image
 
 from got_r1.errors import BadInput
 from got_r1.files.atomic import translate_os_errors, write_bytes, write_text
+from got_r1.files.step_folders import step_folders
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -67,8 +68,6 @@ if TYPE_CHECKING:
 __all__ = ["JUDGE", "RunLog"]
 
 JUDGE = "judge_settings.yaml"
-
-_SAMPLE_FOLDER = re.compile(r"step_([0-9]+)")
 _EVAL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -229,9 +228,8 @@ class RunLog:
                 lines = path.read_bytes().splitlines(keepends=True)
                 kept = b"".join(line for line in lines if _is_up_to(step, line))
                 write_bytes(path, kept)
-        for folder in sorted((self.run_dir / "samples").glob("step_*")):
-            match = _SAMPLE_FOLDER.fullmatch(folder.name)
-            if match and int(match[1]) > step:
+        for number, folder in step_folders(self.run_dir / "samples").items():
+            if number > step:
                 shutil.rmtree(folder)
 
 

@@ -13,11 +13,11 @@ from typing import Any
 import yaml
 
 from got_r1.errors import BadInput
+from got_r1.files.step_folders import step_folders
 
 __all__ = ["RunFiles", "SampleFile", "as_dict", "as_number", "read_run"]
 
 _PARTS = ("config.yaml", "metrics.jsonl", "samples", "evals")
-_STEP_FOLDER = re.compile(r"step_([0-9]+)")
 _NUMBER = re.compile(r"[0-9]+")
 _FIRST = {"sft": 0, "rl": 1}  # the order of the comparison; other evaluations follow by name
 
@@ -153,10 +153,7 @@ def _read_evals(folder: Path, notes: list[str]) -> tuple[dict[str, Any], ...]:
 
 def _read_samples(folder: Path, notes: list[str]) -> dict[int, tuple[SampleFile, ...]]:
     galleries: dict[int, tuple[SampleFile, ...]] = {}
-    for step_folder in sorted(folder.glob("step_*")):
-        match = _STEP_FOLDER.fullmatch(step_folder.name)
-        if match is None or not step_folder.is_dir():
-            continue
+    for step, step_folder in step_folders(folder).items():
         samples = []
         for path in sorted(step_folder.glob("*.json")):
             name = f"samples/{step_folder.name}/{path.name}"
@@ -168,12 +165,12 @@ def _read_samples(folder: Path, notes: list[str]) -> dict[int, tuple[SampleFile,
             if not image.is_file():
                 notes.append(f"{name} has no image beside it.")
             found = image if image.is_file() else None
-            samples.append(SampleFile(int(match[1]), int(path.stem), record, found))
+            samples.append(SampleFile(step, int(path.stem), record, found))
         if samples:
-            galleries[int(match[1])] = tuple(samples)
+            galleries[step] = tuple(samples)
     if not galleries:
         notes.append("There are no samples in samples/: there is no gallery.")
-    return dict(sorted(galleries.items()))
+    return galleries
 
 
 def _parse_object(data: bytes) -> dict[str, Any] | None:

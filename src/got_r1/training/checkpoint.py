@@ -22,6 +22,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 
 from got_r1.errors import BadInput, RunFailed
 from got_r1.files.atomic import replace_folder
+from got_r1.files.step_folders import step_folders
 from got_r1.policy.janus import Policy
 from got_r1.training.distributed import Ranks
 
@@ -35,8 +36,7 @@ WEIGHTS, OPTIMIZER = "weights/", "optimizer/"
 
 def newest_checkpoint(folder: Path) -> Path | None:
     """The newest complete checkpoint of a run (a folder gets its name only when it is complete)."""
-    found = sorted((folder / "checkpoints").glob("step_[0-9]*[0-9]"))
-    return found[-1] if found else None
+    return next(reversed(step_folders(folder / "checkpoints").values()), None)
 
 
 def save_checkpoint(
@@ -55,7 +55,7 @@ def save_checkpoint(
     with written_together(checkpoints / f"step_{step:06d}", ranks) as beside, first_failure():
         save(state, checkpoint_id=beside, no_dist=ranks.size == 1)
     if ranks.main:
-        for old in sorted(checkpoints.glob("step_[0-9]*[0-9]"))[:-KEPT_CHECKPOINTS]:
+        for old in list(step_folders(checkpoints).values())[:-KEPT_CHECKPOINTS]:
             shutil.rmtree(old)
 
 

@@ -106,11 +106,7 @@ def improve(
     """Updates the policy on one step's samples (this rank's share of them), `rl.inner_epochs`
     times; returns metrics of all ranks together."""
     section, start, device = recipe.rl, time.perf_counter(), policy.device
-    totals = torch.tensor([torch.nan if r.total is None else r.total for r in samples.rewards])
-    totals = totals.view(-1, samples.group)
-    advantages = grpo.advantages(
-        totals, totals.isfinite(), std_normalisation=section.std_normalisation
-    )
+    advantages = group_advantages(samples, section)
     gains, kept = advantages.values.flatten().to(device), advantages.keep.flatten()
     batch = TokenBatch.from_rollout(samples.rollout, policy.pad_id)
     acted, mask = whole_answers(samples.rollout)
@@ -180,6 +176,13 @@ def improve(
         "skipped_groups": float(ranks.sum(advantages.skipped_groups)),
         "seconds/update": time.perf_counter() - start,
     }
+
+
+def group_advantages(samples: Samples, section: RLSection) -> grpo.Advantages:
+    """The advantages of the samples, [prompts, group]; those without a reward are not kept."""
+    totals = torch.tensor([torch.nan if r.total is None else r.total for r in samples.rewards])
+    totals = totals.view(-1, samples.group)
+    return grpo.advantages(totals, totals.isfinite(), std_normalisation=section.std_normalisation)
 
 
 def of_all_ranks(statistics: grpo.LossStatistics, ranks: Ranks) -> grpo.LossStatistics:
@@ -303,6 +306,8 @@ def judge_failures(samples: Samples) -> list[dict[str, object]]:
 def save_gallery(run: Run, step: int, samples: Samples) -> None:
     """The first sample of each prompt's group, with everything that was said about it."""
     written = samples.rollout.chains
+    advantages = group_advantages(samples, run.recipe.rl)
+    values, kept = advantages.values.flatten().tolist(), advantages.keep.flatten().tolist()
     for place, row in enumerate(range(0, len(samples.chains), samples.group)):
         chain, reward = samples.chains[row], samples.rewards[row]
         grounding = reward.verdicts.get("r_ri")
@@ -315,6 +320,7 @@ def save_gallery(run: Run, step: int, samples: Samples) -> None:
             "problems": list(chain.problems),
             "found": [named_box(item) for item in found],
             "reward": {"total": reward.total, "terms": dict(reward.terms)},
+            "advantage": values[row] if kept[row] else None,  # None: no part in the update
             "evidence": {
                 name: getattr(verdict, "reasoning", "") or getattr(verdict, "reason", "")
                 for name, verdict in reward.verdicts.items()

@@ -92,7 +92,9 @@ class Run:
         if recipe.run.threads:
             torch.set_num_threads(recipe.run.threads)
         folder = Path(recipe.run.dir)
-        going_on = resume and (folder / "config.yaml").is_file()
+        # One rank looks and tells the others: a slower one would find the file that the first is
+        # about to write, take the run for an old one, and wait for what no other rank sends.
+        going_on = ranks.first(lambda: resume and (folder / "config.yaml").is_file())
 
         changes: list[Change] = []
 
