@@ -43,7 +43,7 @@ from got_r1.recipes.recipe_file import load_recipe
 from got_r1.recipes.sections import Recipe
 from got_r1.records import Reward
 from got_r1.sizing.dry_run import size
-from got_r1.sizing.estimate import Estimate, estimate
+from got_r1.sizing.estimate import RunEstimate, estimate
 from got_r1.training.distributed import Ranks, spread
 from got_r1.training.optimizer import make_optimizer
 from got_r1.training.rl import improve
@@ -76,7 +76,7 @@ def main() -> None:
 
 
 def step_and_resume(
-    policy: Policy, recipe: Recipe, expected: Estimate, meter: Meter, args: argparse.Namespace
+    policy: Policy, recipe: Recipe, expected: RunEstimate, meter: Meter, args: argparse.Namespace
 ) -> None:
     """The phases of one step, in the order of `training.rl`, a checkpoint, and another start."""
     optimizer = prepare(policy, recipe)
@@ -168,7 +168,7 @@ class Meter:
         self.seconds[name] = time.perf_counter() - start
         self.peaks[name] = torch.cuda.max_memory_allocated() if self.gpu else self._live.peak
 
-    def report(self, expected: Estimate, images: int) -> None:
+    def report(self, expected: RunEstimate, images: int) -> None:
         """The table."""
         estimates = {phase.name: phase.total for phase in expected.phases}
         estimates["update"] = max(estimates["update"], estimates["optimizer"])
@@ -247,7 +247,7 @@ def make_recipe(args: argparse.Namespace, path: str, run: str, gpu: bool) -> Rec
     return load_recipe(RECIPE, [*given, *args.overrides])
 
 
-def describe(kind: str, recipe: Recipe, expected: Estimate, gpu: bool) -> None:
+def describe(kind: str, recipe: Recipe, expected: RunEstimate, gpu: bool) -> None:
     """What is measured, and where."""
     where = torch.cuda.get_device_name() if gpu else f"CPU, {torch.get_num_threads()} threads"
     total = sum(part.parameters for part in expected.parts)

@@ -26,7 +26,6 @@ import matplotlib as mpl
 import numpy as np
 import torch
 
-from got_r1.benchmarks.statistics import estimate
 from got_r1.files.atomic import write_text
 from got_r1.files.weights import fingerprint
 from got_r1.icons.detect import detect
@@ -41,6 +40,7 @@ from got_r1.recipes.sections import RolloutSection
 from got_r1.records import Chain, GroundingAsk, ImageAsk, PlannedObject, Prompt, Verdict
 from got_r1.rewards import plan_scorer
 from got_r1.sampling import Drawing, chain_limit, generate
+from got_r1.statistics import mean
 
 mpl.use("Agg")
 
@@ -86,8 +86,8 @@ def arm(
     accuracy = {}
     for key in MEASURES:
         values = [value for row in rows if (value := row[key]) is not None]
-        found = estimate(values)
-        accuracy[key] = [found.mean, found.low, found.high]
+        found = mean(values)
+        accuracy[key] = [found.value, found.low, found.high]
     mended = [d.decision.is_mended for d in drawings if d.decision is not None]
     return {
         "name": name,

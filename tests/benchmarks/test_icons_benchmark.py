@@ -7,7 +7,7 @@ import pytest
 
 from got_r1.benchmarks import load_benchmark
 from got_r1.benchmarks.base import Row, Sample
-from got_r1.benchmarks.statistics import evaluate
+from got_r1.benchmarks.evaluation import evaluate
 from got_r1.errors import BadInput
 from got_r1.icons.render import render
 from got_r1.icons.world import IMAGE_SIZE, Icon, Scene, box_from_cells

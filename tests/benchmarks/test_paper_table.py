@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from got_r1.benchmarks.base import spread
+from got_r1.benchmarks.base import sample_prompts_evenly
+from got_r1.benchmarks.evaluation import evaluation, summarise
 from got_r1.benchmarks.paper_table import paper_table
 from got_r1.benchmarks.published import ABLATIONS, PUBLISHED
-from got_r1.benchmarks.statistics import bootstrap_interval, evaluation, summarise
+from got_r1.records import Prompt
+from got_r1.statistics import mean
 
 
 def an_evaluation(name: str, deviations: dict[str, list[str]] | None, **means: float) -> Any:
@@ -65,8 +67,8 @@ def test_intervals_are_over_prompts_and_not_over_their_images() -> None:
     # Ten images of each of four prompts, all alike: forty values are still four prompts.
     rows = [{"color": float(prompt % 2)} for prompt in range(4) for _ in range(10)]
     summary = summarise(rows, ["color"] * 40, images_per_prompt=10)["color"]["overall"]
-    low, high = bootstrap_interval([0.0, 1.0, 0.0, 1.0])
-    assert summary == {"mean": 0.5, "low": low, "high": high, "n": 4}
+    of_four = mean([0.0, 1.0, 0.0, 1.0])
+    assert summary == {"mean": 0.5, "low": of_four.low, "high": of_four.high, "n": 4}
     with pytest.raises(ValueError, match="are not 10 for each prompt"):
         summarise(rows[:-1], ["color"] * 39, images_per_prompt=10)
 
@@ -75,19 +77,25 @@ def test_an_average_is_over_its_metrics_and_needs_them_all() -> None:
     rows = [{"a": 1.0}] * 9 + [{"b": 0.0, "evidence": "a reason, no number"}]
     averages = {"overall": ("a", "b")}
     result = evaluation(
-        "x", rows, ["t"] * 10, averages=averages, name="n", split="val", seed=0, guidance=1.0
+        "x",
+        rows,
+        [Prompt("p", "t")] * 10,
+        averages=averages,
+        name="n",
+        split="val",
+        seed=0,
+        guidance=1.0,
     )
     assert set(result["metrics"]) == {"a", "b", "overall"}
-    assert result["metrics"]["overall"]["overall"] == {
-        "mean": 0.5,
-        "low": 0.5,
-        "high": 0.5,
-        "n": 10,
-    }
+    # Nine that agree, and one prompt alone: parts of 0.336 and 0.975 that are not known.
+    unknown = ((1 - 0.025 ** (1 / 9)), 0.975)
+    assert result["metrics"]["overall"]["overall"] == pytest.approx(
+        {"mean": 0.5, "low": 0.5 - unknown[0] / 2, "high": 0.5 + unknown[1] / 2, "n": 10}
+    )
     assert "overall" not in summarise(rows[:9], ["t"] * 9, averages=averages)
 
 
 def test_prompts_are_spread_over_a_list() -> None:
-    assert spread(range(10), 3) == [0, 3, 6]
-    assert spread(range(3), 10) == [0, 1, 2]
-    assert len(set(spread(range(553), 100))) == 100
+    assert sample_prompts_evenly(range(10), 3) == [0, 3, 6]
+    assert sample_prompts_evenly(range(3), 10) == [0, 1, 2]
+    assert len(set(sample_prompts_evenly(range(553), 100))) == 100

@@ -17,7 +17,6 @@ from got_r1.benchmarks.plans.cases import AS_WRITTEN, LIST, Case, both_ways, fil
 from got_r1.benchmarks.plans.run import swapped_chain
 from got_r1.benchmarks.plans.sight import IconObserver, JudgeObserver, Sight, direction, follows
 from got_r1.benchmarks.plans.summary import SeenCase, outcome, summarise_plans, summarise_swap
-from got_r1.benchmarks.statistics import estimate
 from got_r1.commands import plans as command
 from got_r1.commands.arguments import Parser
 from got_r1.errors import BadInput, RunFailed
@@ -33,6 +32,7 @@ from got_r1.plan.layout import RELATIONS
 from got_r1.plan.reading import CONVERSES, read
 from got_r1.records import Ask, Box, Chain, JudgeFailure, PlannedObject, Prompt, Verdict
 from got_r1.report.plans import build_plans_page, headline
+from got_r1.statistics import mean
 
 # -- cases ---------------------------------------------------------------------------------------
 
@@ -342,7 +342,7 @@ def test_intervals_are_over_meanings_not_over_phrasings():
     assert [six[key] for key in ("mean", "low", "high")] == pytest.approx(
         [one[key] for key in ("mean", "low", "high")]
     )
-    plain = estimate([1.0] * 60 + [0.0] * 40)
+    plain = mean([1.0] * 60 + [0.0] * 40)
     assert (one["low"], one["high"]) == pytest.approx((plain.low, plain.high), abs=0.02)
 
 
@@ -356,7 +356,8 @@ def test_a_ratio_is_resampled_as_a_ratio():
     draws = rng.integers(0, 80, (4000, 80))
     low, high = np.quantile(both[draws].sum(1) / right[draws].sum(1), [0.025, 0.975])
     assert overall["mean"] == pytest.approx(0.8)
-    assert (overall["low"], overall["high"]) == pytest.approx((low, high), abs=0.02)
+    # These are percentiles; BCa moves a bound by one of the 40 images with a right plan (0.025).
+    assert (overall["low"], overall["high"]) == pytest.approx((low, high), abs=0.03)
 
 
 def test_the_swap_probe_by_hand():

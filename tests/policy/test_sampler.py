@@ -16,7 +16,7 @@ from got_r1.policy import sampler as sampler_module
 from got_r1.policy.decoder import Cache, Linear
 from got_r1.policy.draws import draw, invert
 from got_r1.policy.janus import Policy, TokenBatch, effective_weight
-from got_r1.policy.sampler import Pace, Sampler, smaller
+from got_r1.policy.sampler import DecodeSchedule, Sampler, smaller
 from got_r1.records import Prompt, Rollout
 
 PROMPTS = [
@@ -218,7 +218,9 @@ def test_the_pace_and_the_prefills_parts_change_nothing(
     assert set(expected.chains.stops) == {"begin_of_image", "length"}
     monkeypatch.setattr(decoder, "PREFILL_TOKENS", 40)
     monkeypatch.setattr(sampler_module, "LENGTH_GROUP", 4)
-    sampler = Sampler(shipped, Pace(span=16, look=5, halve=True, graphs=False))
+    sampler = Sampler(
+        shipped, DecodeSchedule(bucket=16, sync_every=5, halve_batch=True, graphs=False)
+    )
     chains = sampler.write_chains(PROMPTS, 3, seed=3, limit=limit, temperature=0.9)
     found = sampler.draw_images(chains, guidance=2.0, temperature=1.1)
     assert chains.stops == expected.chains.stops

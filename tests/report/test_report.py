@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from got_r1.errors import BadInput
+from got_r1.files.evaluations import by_prompt
 from got_r1.files.runlog import RunLog
 from got_r1.plan.chain import format_object
 from got_r1.records import Box, PlannedObject
@@ -264,22 +265,28 @@ def one_metric(name: str, mean: float, low: float, high: float) -> dict[str, Any
     return {"name": name, "metrics": {"image_relation": {"overall": estimate}}}
 
 
-@pytest.mark.parametrize(
-    ("after", "change", "is_clear"),
-    [
-        ((0.90, 0.86, 0.93), 0.15, True),
-        ((0.80, 0.79, 0.84), 0.05, False),  # 0.79 lies in the interval before
-        ((0.60, 0.55, 0.65), -0.15, True),
-    ],
-)
-def test_a_change_is_clear_when_the_intervals_do_not_meet(
-    after: tuple[float, float, float], change: float, is_clear: bool
-) -> None:
-    results = compare([one_metric("sft", 0.75, 0.70, 0.80), one_metric("rl", *after)])
+@pytest.mark.parametrize(("won", "is_clear"), [(12, True), (2, False)])
+def test_a_change_is_clear_by_its_pairs(won: int, is_clear: bool) -> None:
+    """12 of 100 prompts won and none lost: the two intervals meet, but the change is clear."""
+
+    def one(name: str, values: list[float]) -> dict[str, Any]:
+        kept = by_prompt([str(i) for i in range(100)], ["x"] * 100, {"image_relation": values})
+        return {**one_metric(name, sum(values) / 100, 0.4, 0.7), "by_prompt": kept}
+
+    before = [0.0] * 50 + [1.0] * 50
+    after = [1.0] * won + before[won:]
+    results = compare([one("sft", before), one("rl", after)])
     assert results is not None
     (row,) = results.rows
-    assert row.change == pytest.approx(change)
+    assert row.change == pytest.approx(won / 100)
     assert row.is_clear is is_clear
+
+
+def test_without_pairs_no_change_is_clear() -> None:
+    results = compare([one_metric("sft", 0.1, 0.0, 0.2), one_metric("rl", 0.9, 0.8, 1.0)])
+    assert results is not None
+    assert not results.has_pairs
+    assert not results.rows[0].is_clear
 
 
 def test_sft_stands_before_rl_and_numbers_are_those_of_the_files(fake_run: Path) -> None:

@@ -33,8 +33,8 @@ from got_r1.training.distributed import (
     Ranks,
     check_division,
     load_share,
+    parallelize,
     processes,
-    spread,
     whole_weights,
 )
 from got_r1.training.micro_batches import micro_batches
@@ -59,7 +59,7 @@ def ready(recipe: Recipe, ranks: Ranks) -> Policy:
         if "lora_B" in name:  # zero at first, which leaves lora_A without a gradient
             torch.nn.init.normal_(parameter, std=0.02)
     policy.freeze_reference()
-    spread(policy, recipe.model, recipe.scale, ranks, autocast=False)
+    parallelize(policy, recipe.model, recipe.scale, ranks, autocast=False)
     return policy
 
 

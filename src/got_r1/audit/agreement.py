@@ -3,7 +3,7 @@
 Among raters: Krippendorff's alpha for ordinal data, which allows any number of raters and missing
 ratings; by convention 0.8 is good and 0.667 the least to build on (Krippendorff 2004). With the
 judge: Pearson, Spearman and Kendall's tau-b between an item's mean rating and the judge's score.
-Intervals are percentile bootstraps over items, raters kept.
+Intervals are bootstraps over items (`got_r1.statistics`), raters kept.
 """
 
 from __future__ import annotations
@@ -17,12 +17,11 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from scipy import stats
 
-from got_r1.audit.measures import LEVEL, NOTHING, RESAMPLES, Estimate, mean
 from got_r1.audit.sheets import QUESTIONS, read_items, read_key, read_ratings
 from got_r1.errors import BadInput
 from got_r1.files.inputs import read_image, read_json
+from got_r1.statistics import NOTHING, SIGNED, Estimate, bootstrap, divide, mean
 
 __all__ = [
     "agreement_report",
@@ -37,7 +36,6 @@ _FEWEST = 5  # items below which a correlation or alpha says nothing
 _ADVISED = 3  # raters, as the paper's authors promised
 _SHOWN = 8  # items of greatest disagreement a question
 _LARGEST = 256  # pixels of their pictures on the page
-_DEFINED = 0.9  # share of resamples in which a statistic must exist for an interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +166,13 @@ def alpha_estimate(ratings: np.ndarray) -> Estimate:
     value = _alpha(counts, values) if n >= _FEWEST else None
     if value is None:
         return NOTHING
-    rng = np.random.default_rng(n)
-    draws = [_alpha(counts[rng.integers(0, n, n)], values) for _ in range(RESAMPLES)]
-    return _with_interval(value, [np.nan if one is None else one for one in draws], n)
+
+    def statistic(weights: np.ndarray) -> np.ndarray:
+        drawn = (np.repeat(counts, row.astype(int), axis=0) for row in weights)
+        found = (_alpha(some, values) for some in drawn)
+        return np.array([np.nan if one is None else one for one in found])
+
+    return bootstrap(statistic, n, within=SIGNED)
 
 
 def _counts(ratings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -207,29 +209,14 @@ def correlations(people: np.ndarray, judge: np.ndarray) -> dict[str, Estimate]:
     known = ~np.isnan(people) & ~np.isnan(judge)
     x, y = people[known], judge[known]
     n = len(x)
-    names = ("pearson", "spearman", "kendall")
     if n < _FEWEST or len(np.unique(x)) < 2 or len(np.unique(y)) < 2:
-        return dict.fromkeys(names, NOTHING)
-    rng = np.random.default_rng(n)
-    weights = rng.multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(float)
-    computed: tuple[tuple[float, np.ndarray], ...] = (
-        (float(stats.pearsonr(x, y).statistic), _pearson(x[None], y[None], weights)),
-        (float(stats.spearmanr(x, y).statistic), _spearman(x, y, weights)),
-        (float(stats.kendalltau(x, y).statistic), _kendall(x, y, weights)),
-    )
-    return {
-        name: _with_interval(value, draws, n)
-        for name, (value, draws) in zip(names, computed, strict=True)
+        return dict.fromkeys(("pearson", "spearman", "kendall"), NOTHING)
+    statistics = {
+        "pearson": lambda weights: _pearson(x[None], y[None], weights),
+        "spearman": lambda weights: _spearman(x, y, weights),
+        "kendall": lambda weights: _kendall(x, y, weights),
     }
-
-
-def _with_interval(value: float, draws: Sequence[float] | np.ndarray, n: int) -> Estimate:
-    """Empty bounds where too many resamples have no value: they would not be of the same thing."""
-    defined = np.asarray(draws)[~np.isnan(draws)]
-    if len(defined) < _DEFINED * len(draws):
-        return Estimate(value, None, None, n, n)
-    low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Estimate(value, float(low), float(high), n, n)
+    return {name: bootstrap(of, n, within=SIGNED) for name, of in statistics.items()}
 
 
 def _pearson(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -239,7 +226,7 @@ def _pearson(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
     dy = y - (weights * y).sum(axis=1, keepdims=True) / total
     above = (weights * dx * dy).sum(axis=1)
     below = np.sqrt((weights * dx**2).sum(axis=1) * (weights * dy**2).sum(axis=1))
-    return _divided(above, below)
+    return divide(above, below)
 
 
 def _spearman(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -258,14 +245,7 @@ def _kendall(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
     def total(matrix: np.ndarray) -> np.ndarray:
         return ((weights @ matrix) * weights).sum(axis=1)
 
-    return _divided(total(dx * dy), np.sqrt(total(np.abs(dx)) * total(np.abs(dy))))
-
-
-def _divided(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """NaN where there is nothing to divide by: a resample in which one side never changes."""
-    result = np.full(len(above), np.nan)
-    np.divide(above, below, out=result, where=below > 1e-12)
-    return result
+    return divide(total(dx * dy), np.sqrt(total(np.abs(dx)) * total(np.abs(dy))))
 
 
 # -- what to look at -----------------------------------------------------------------------------

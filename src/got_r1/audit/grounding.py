@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from got_r1.audit.asking import Answers
 from got_r1.audit.cases import Asked
-from got_r1.audit.measures import Estimate, mean
 from got_r1.plan.layout import gap, iou, match_boxes
 from got_r1.records import Box, GroundingAsk, Verdict
+from got_r1.statistics import Estimate, mean
 
 __all__ = ["Grounding", "measure_grounding"]
 
@@ -53,8 +53,8 @@ class _Table:
         self.values[name].append(value)
         self.items[name].append(item)
 
-    def mean(self, name: str, *, share: bool = False) -> Estimate:
-        return mean(self.values[name], self.items[name], share=share)
+    def mean(self, name: str) -> Estimate:
+        return mean(self.values[name], self.items[name])
 
     def under(self, group: str) -> dict[str, Estimate]:
         names = sorted(name for name in self.values if name.startswith(f"{group}:"))
@@ -69,9 +69,9 @@ def measure_grounding(asked: Sequence[Asked], answers: Answers) -> Grounding:
             _count(table, one, one.ask, verdict)
     return Grounding(
         iou=table.mean("iou"),
-        missed=table.mean("missed", share=True),
-        invented=table.mean("invented", share=True),
-        follows_plan=table.mean("follows", share=True),
+        missed=table.mean("missed"),
+        invented=table.mean("invented"),
+        follows_plan=table.mean("follows"),
         by_size=table.under("size"),
         by_overlap=table.under("overlap"),
         by_neighbour=table.under("neighbour"),

@@ -12,9 +12,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from got_r1.audit.measures import Estimate
 from got_r1.audit.results import Outcome, TermResult
 from got_r1.recipes.sections import Section
+from got_r1.statistics import Estimate
 
 __all__ = ["Finding", "Limits", "find"]
 

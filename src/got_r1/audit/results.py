@@ -11,9 +11,10 @@ import numpy as np
 
 from got_r1.audit.asking import Answers
 from got_r1.audit.cases import Asked, Curve, Pair, Suite
+from got_r1.audit.curves import monotony
 from got_r1.audit.grounding import Grounding, measure_grounding
-from got_r1.audit.measures import NOTHING, Estimate, auc, mean, monotony
 from got_r1.records import JudgeFailure
+from got_r1.statistics import NOTHING, SIGNED, UNIT, Estimate, auc, mean
 
 __all__ = ["Outcome", "Point", "Sameness", "TermResult", "measure"]
 
@@ -59,7 +60,7 @@ class Point:
 class TermResult:
     """The measures of one term; what was not measured is empty.
 
-    `curve`: kendall, spearman, strict and rising (see `measures.monotony`), means over curves;
+    `curve`: kendall, spearman, strict and rising (see `curves.monotony`), means over curves;
     `points` the mean curves by kind. `persuasions`: share whose score rises, and the mean change.
     `is_constant`: every answered ask got the same score. `seconds`: wall time an ask, in batches.
     `tokens`: mean that the judge wrote for an ask, None where it tells none.
@@ -108,7 +109,7 @@ def measure(
     return TermResult(
         term=suite.term,
         asks=len(suite.asked),
-        failures=mean(np.isnan(scores).astype(float).tolist(), items, share=True),
+        failures=mean(np.isnan(scores).astype(float).tolist(), items),
         failure_reasons=dict(Counter(failure.reason for failure in failures).most_common(5)),
         wins=whole.wins,
         ties=whole.ties,
@@ -139,9 +140,9 @@ def _outcome(pairs: Sequence[Pair], scores: np.ndarray) -> Outcome:
     wins = np.where(unknown, np.nan, leads > _EQUAL)
     ties = np.where(unknown, np.nan, np.abs(leads) <= _EQUAL)
     return Outcome(
-        mean(wins.tolist(), items, share=True),
-        mean(ties.tolist(), items, share=True),
-        mean(leads.tolist(), items),
+        mean(wins.tolist(), items),
+        mean(ties.tolist(), items),
+        mean(leads.tolist(), items, within=SIGNED),
     )
 
 
@@ -171,7 +172,7 @@ def _tag(tag: str, pair: Pair) -> str:
 def _top(indices: Iterable[int], scores: np.ndarray, items: Sequence[int]) -> Estimate:
     indices = list(indices)
     at_top = [float(scores[i] >= TOP) if not np.isnan(scores[i]) else np.nan for i in indices]
-    return mean(at_top, [items[i] for i in indices], share=True)
+    return mean(at_top, [items[i] for i in indices])
 
 
 # -- curves --------------------------------------------------------------------------------------
@@ -180,7 +181,14 @@ def _top(indices: Iterable[int], scores: np.ndarray, items: Sequence[int]) -> Es
 def _curve(curves: Sequence[Curve], scores: np.ndarray) -> dict[str, Estimate]:
     each = [monotony(curve.doses, scores[list(curve.asks)].tolist()) for curve in curves]
     items = [curve.item for curve in curves]
-    return {name: mean([one[name] for one in each], items) for name in (each[0] if each else ())}
+    return {
+        name: mean(
+            [one[name] for one in each],
+            items,
+            within=SIGNED if name in ("kendall", "spearman") else UNIT,
+        )
+        for name in (each[0] if each else ())
+    }
 
 
 def _points(curves: Sequence[Curve], scores: np.ndarray) -> dict[str, list[Point]]:
@@ -203,7 +211,7 @@ def _points(curves: Sequence[Curve], scores: np.ndarray) -> dict[str, list[Point
 def _sameness(differences: Sequence[float], items: Sequence[int]) -> Sameness:
     changes = np.abs(np.array(differences, dtype=float))
     same = np.where(np.isnan(changes), np.nan, changes <= SAME + _EQUAL)
-    return Sameness(mean(same.tolist(), items, share=True), mean(changes.tolist(), items))
+    return Sameness(mean(same.tolist(), items), mean(changes.tolist(), items))
 
 
 def _again(
@@ -247,10 +255,8 @@ def _persuasions(suite: Suite, scores: np.ndarray) -> dict[str, tuple[Estimate, 
         items.append(one.item)
     return {
         kind: (
-            mean(
-                [np.nan if np.isnan(c) else float(c > _EQUAL) for c in changes], items, share=True
-            ),
-            mean(changes, items),
+            mean([np.nan if np.isnan(c) else float(c > _EQUAL) for c in changes], items),
+            mean(changes, items, within=SIGNED),
         )
         for kind, (changes, items) in results.items()
     }

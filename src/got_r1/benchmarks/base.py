@@ -1,6 +1,6 @@
 """The seam of the benchmarks: finished samples in, rows of metrics in [0, 1] out, one an image.
 
-`statistics` turns rows into means with their intervals.
+`evaluation` turns rows into means with their intervals.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from got_r1.records import Chain, Prompt
 
 __all__ = [
     "Benchmark",
+    "ImageLayout",
     "Row",
     "Sample",
-    "Shelf",
-    "spread",
+    "sample_prompts_evenly",
 ]
 
 Row = Mapping[str, float | str | None]
@@ -42,7 +42,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class ImageLayout:
     """Some of a benchmark's prompts and where their images lie, numbered from 0.
 
     `images`: a folder that holds nothing but them, where there is one. `beside`: further files of
@@ -76,9 +76,9 @@ class Benchmark(Protocol):
         """`n` prompts of `split` ("dev" or "val"), the same for the same seed."""
         ...
 
-    def shelves(
+    def layouts(
         self, folder: Path, prompts: Sequence[Prompt], images_per_prompt: int
-    ) -> list[Shelf]:
+    ) -> list[ImageLayout]:
         """How images of these prompts lie in a folder, in the official layout."""
         ...
 
@@ -98,7 +98,7 @@ class Benchmark(Protocol):
         ...
 
 
-def spread(items: Sequence[T], n: int) -> list[T]:
+def sample_prompts_evenly(items: Sequence[T], n: int) -> list[T]:
     """`n` of the items at even distances, the first among them, or all where there are fewer.
     Lists of prompts are often sorted by kind, so that their first `n` are all of one."""
     if n >= len(items):

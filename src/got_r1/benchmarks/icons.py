@@ -25,7 +25,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from got_r1.benchmarks.base import Row, Sample, Shelf
+from got_r1.benchmarks.base import ImageLayout, Row, Sample
 from got_r1.errors import BadInput
 from got_r1.files.sample_files import SampleFiles
 from got_r1.icons.detect import detect
@@ -57,11 +57,11 @@ class IconsBenchmark:
             raise BadInput(f"the icon world has no split {split!r}: use 'dev' or 'val'")
         return prompt_list(cast(Split, split), n, seed)
 
-    def shelves(
+    def layouts(
         self, folder: Path, prompts: Sequence[Prompt], images_per_prompt: int
-    ) -> list[Shelf]:
+    ) -> list[ImageLayout]:
         """Numbered images beside their records, in one folder."""
-        return [Shelf(SampleFiles(folder), tuple(prompts))]
+        return [ImageLayout(SampleFiles(folder), tuple(prompts))]
 
     def score(self, samples: Sequence[Sample]) -> list[Row]:
         """One row a sample. Raises `BadInput` for a prompt that is not of the icon world."""

@@ -1,7 +1,7 @@
 """A folder of samples made for a benchmark: its images, their records, and a manifest.
 
     DIR/benchmark.json     benchmark, split, model, seed, guidance, and the prompts in order
-    DIR/...                images and records as the benchmark's shelves say:
+    DIR/...                images and records as the benchmark's layouts say:
 
     icons        000.png and 000.json, 001.png ...
     compbench    color/samples/<prompt>_000000.png and color/records/000000.json, shape/ ...
@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import overload
 
-from got_r1.benchmarks.base import Sample, Shelf
+from got_r1.benchmarks.base import ImageLayout, Sample
 from got_r1.errors import BadInput
 from got_r1.files.atomic import write_text
 from got_r1.files.inputs import read_image, read_json
@@ -94,7 +94,7 @@ class SampleFolder(Sequence[Sample]):
     def __init__(
         self,
         folder: Path,
-        shelves: Sequence[Shelf],
+        layouts: Sequence[ImageLayout],
         images_per_prompt: int = 1,
         *,
         with_chains: bool = True,
@@ -103,8 +103,8 @@ class SampleFolder(Sequence[Sample]):
         self.on_read: Callable[[int], None] | None = None
         """Told how many samples were read since this was set, for a progress display."""
         self._read = 0
-        self._places = list(places(shelves, images_per_prompt, with_chains=with_chains))
-        self._check(shelves)
+        self._places = list(places(layouts, images_per_prompt, with_chains=with_chains))
+        self._check(layouts)
 
     def __len__(self) -> int:
         return len(self._places)
@@ -146,7 +146,7 @@ class SampleFolder(Sequence[Sample]):
         name = str(place.image.relative_to(self.folder))
         return Sample(place.prompt, chain, read_image(place.image), name)
 
-    def _check(self, shelves: Sequence[Shelf]) -> None:
+    def _check(self, layouts: Sequence[ImageLayout]) -> None:
         faults: list[str] = []
         for place in self._places:
             try:
@@ -159,7 +159,7 @@ class SampleFolder(Sequence[Sample]):
                     if missing
                     else f"{place.image.relative_to(self.folder).with_suffix('')} (unreadable)"
                 )
-        strays = list(self._strays(shelves))
+        strays = list(self._strays(layouts))
         if faults:
             also = f"; {len(strays)} others do not belong there: {listed(strays)}" * bool(strays)
             raise BadInput(
@@ -172,12 +172,12 @@ class SampleFolder(Sequence[Sample]):
                 f"{listed(strays)}; move them elsewhere."
             )
 
-    def _strays(self, shelves: Iterable[Shelf]) -> Iterable[str]:
+    def _strays(self, layouts: Iterable[ImageLayout]) -> Iterable[str]:
         """Files where only images may be, that are none of the expected ones, with what is wrong
         about them. Hidden files are left alone: a killed process can leave a partial one."""
         expected = {place.image for place in self._places}
         numbers = {(path.parent, number(path.name)): path for path in expected}
-        for folder in {shelf.images for shelf in shelves if shelf.images is not None}:
+        for folder in {layout.images for layout in layouts if layout.images is not None}:
             if not folder.is_dir():
                 continue
             for path in sorted(folder.iterdir()):
@@ -192,15 +192,15 @@ class SampleFolder(Sequence[Sample]):
 
 
 def places(
-    shelves: Sequence[Shelf], images_per_prompt: int, *, with_chains: bool
+    layouts: Sequence[ImageLayout], images_per_prompt: int, *, with_chains: bool
 ) -> Iterable[Place]:
     """Where every sample lies, in order."""
-    for shelf in shelves:
-        for index in range(len(shelf.prompts) * images_per_prompt):
-            prompt = shelf.prompts[index // images_per_prompt]
-            record = shelf.files.record(index)
+    for layout in layouts:
+        for index in range(len(layout.prompts) * images_per_prompt):
+            prompt = layout.prompts[index // images_per_prompt]
+            record = layout.files.record(index)
             needed = with_chains or record.is_file()
-            yield Place(prompt, shelf.files.image(index, prompt), record if needed else None)
+            yield Place(prompt, layout.files.image(index, prompt), record if needed else None)
 
 
 def number(name: str) -> int | None:

@@ -227,7 +227,7 @@ def draw_images(args: argparse.Namespace) -> int:
     prompts = benchmark.prompts(args.split, args.prompts or benchmark.size, PROMPT_SEED)
     each = args.images or benchmark.images_per_prompt
     out = Path(args.out)
-    shelves = benchmark.shelves(out, prompts, each)
+    layouts = benchmark.layouts(out, prompts, each)
     root = SampleFiles(out)
     root.check_folder(args.resume)
 
@@ -264,16 +264,16 @@ def draw_images(args: argparse.Namespace) -> int:
             str(Path(args.data).resolve()) if args.data else "",
         ),
     )
-    for shelf in shelves:
-        for path, text in shelf.beside.items():
+    for layout in layouts:
+        for path, text in layout.beside.items():
             write_text(path, text, durable=False)
         draw(
             policy,
-            shelf.prompts,
+            layout.prompts,
             n=each,
             seed=args.seed,
             rollout=rollout,
-            files=shelf.files,
+            files=layout.files,
             batch=args.batch,
             quiet=args.json,
         )
@@ -283,8 +283,8 @@ def draw_images(args: argparse.Namespace) -> int:
 def score_folder(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Scores a folder of images and writes down what came out."""
     from got_r1.benchmarks import load_benchmark
+    from got_r1.benchmarks.evaluation import evaluation
     from got_r1.benchmarks.sample_folder import SampleFolder
-    from got_r1.benchmarks.statistics import evaluation
     from got_r1.files.atomic import write_text
     from got_r1.progress import TrainingProgress
 
@@ -293,7 +293,7 @@ def score_folder(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     each = made.images_per_prompt
     samples = SampleFolder(
         folder,
-        benchmark.shelves(folder, made.prompts, each),
+        benchmark.layouts(folder, made.prompts, each),
         each,
         with_chains=benchmark.reads_chains,
     )
@@ -305,7 +305,7 @@ def score_folder(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     result = evaluation(
         benchmark.name,
         rows,
-        [prompt.category for prompt in prompts],
+        prompts,
         images_per_prompt=each,
         averages=benchmark.averages,
         name=args.name or folder.resolve().name,
@@ -383,9 +383,9 @@ def settings_of(args: argparse.Namespace, made: Manifest | None = None) -> Bench
 
 def side_by_side(evaluations: Sequence[Mapping[str, Any]], *, ablations: bool = False) -> str:
     """The evaluations as a table for each benchmark, with published rows where there are some."""
+    from got_r1.benchmarks.evaluation import comparison_table
     from got_r1.benchmarks.paper_table import paper_table
     from got_r1.benchmarks.published import PUBLISHED
-    from got_r1.benchmarks.statistics import comparison_table
 
     named = [str(one.get("benchmark")) for one in evaluations]
     tables = [

@@ -121,10 +121,12 @@ def questions(args: argparse.Namespace) -> tuple[list[Case], Observer]:
             "--prompts are of any things: say with --judge who finds them in the images."
         )
     if args.prompts is not None:
-        from got_r1.benchmarks.base import spread
+        from got_r1.benchmarks.base import sample_prompts_evenly
 
         prompts = read_prompts(args.prompts)
-        cases = file_cases(spread(prompts, args.meanings) if args.meanings else prompts)
+        cases = file_cases(
+            sample_prompts_evenly(prompts, args.meanings) if args.meanings else prompts
+        )
     else:
         cases = icon_cases(args.split, args.meanings or 100, CASE_SEED)
     if not args.judge:

@@ -138,7 +138,7 @@ def stage(name: str) -> Callable[[Recipe, bool, bool], dict[str, object]]:
 def show_run(
     args: argparse.Namespace, summary: dict[str, object], evals: list[dict[str, Any]]
 ) -> None:
-    from got_r1.benchmarks.statistics import comparison_table
+    from got_r1.benchmarks.evaluation import comparison_table
 
     tables = [one for one in evals if "metrics" in one]
     lines = [comparison_table(tables), ""] if tables else []

@@ -29,27 +29,27 @@ from got_r1.policy.draws import draw, uniforms
 from got_r1.policy.janus import Policy
 from got_r1.records import Prompt, Rollout, StopReason, WrittenChains
 
-__all__ = ["CPU_PACE", "CUDA_PACE", "Pace", "Sampler"]
+__all__ = ["CPU_SCHEDULE", "CUDA_SCHEDULE", "DecodeSchedule", "Sampler"]
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class DecodeSchedule:
     """How often shapes change and the host looks. It does not change what is sampled."""
 
-    span: int  # steps' slots are attended in multiples of this
-    look: int  # steps between looks at which chains have stopped
-    halve: bool  # the batch shrinks by halves; otherwise to what is left
+    bucket: int  # steps' slots are attended in multiples of this
+    sync_every: int  # steps between checks of which chains have stopped
+    halve_batch: bool  # the batch shrinks by halves; otherwise to what is left
     graphs: bool  # steps are recorded as CUDA graphs, one a shape, and replayed
 
     def round_up(self, steps: int) -> int:
-        """To whole multiples of `span`."""
-        return -(-steps // self.span) * self.span
+        """To whole multiples of `bucket`."""
+        return -(-steps // self.bucket) * self.bucket
 
 
 # On a CPU a look is free, and every row and slot costs. On a GPU a look waits for the device and
 # every shape is recorded anew; 64 hidden slots at most are a few percent of a Janus-Pro cache.
-CPU_PACE = Pace(span=1, look=1, halve=False, graphs=False)
-CUDA_PACE = Pace(span=64, look=8, halve=True, graphs=True)
+CPU_SCHEDULE = DecodeSchedule(bucket=1, sync_every=1, halve_batch=False, graphs=False)
+CUDA_SCHEDULE = DecodeSchedule(bucket=64, sync_every=8, halve_batch=True, graphs=True)
 
 # Rows of similar length that share a cache when images are drawn (our choice): more caches are more
 # calls a step, fewer are more padding.
@@ -59,7 +59,7 @@ LENGTH_GROUP = 32
 class Sampler:
     """Samples from a policy as it is now, adapters included.
 
-    Make a new one after every update. `pace` is chosen by the policy's device unless given.
+    Make a new one after every update. `schedule` is chosen by the policy's device unless given.
     `at_once` bounds how many samples hold a cache at the same time (0: all of a call); the others
     wait for their turn.
 
@@ -67,11 +67,15 @@ class Sampler:
     at temperature 1. What is sampled so is no rollout to train on.
     """
 
-    def __init__(self, policy: Policy, pace: Pace | None = None, *, at_once: int = 0) -> None:
+    def __init__(
+        self, policy: Policy, schedule: DecodeSchedule | None = None, *, at_once: int = 0
+    ) -> None:
         self.policy = policy
         self.at_once = at_once
         self.decoder = Decoder(policy)
-        self.pace = pace or (CUDA_PACE if self.decoder.device.type == "cuda" else CPU_PACE)
+        self.schedule = schedule or (
+            CUDA_SCHEDULE if self.decoder.device.type == "cuda" else CPU_SCHEDULE
+        )
 
     @torch.no_grad()
     def write_chains(
@@ -113,15 +117,20 @@ class Sampler:
         """`group` chains behind each of `heads`, all at once, by noise [rows, limit]: token ids,
         int64, and log-probabilities, float32, [rows, limit]. What is behind a row's stop token
         means nothing."""
-        policy, decoder, pace, device = self.policy, self.decoder, self.pace, self.decoder.device
+        policy, decoder, schedule, device = (
+            self.policy,
+            self.decoder,
+            self.schedule,
+            self.decoder.device,
+        )
         noise, rows = noise.to(device), len(heads) * group
         # The prompt without its last token is prefilled; the last token is the first step's input.
         cache = Cache.prefill(
             decoder,
             [ids[:-1] for ids in heads],
-            room=pace.round_up(limit),
+            room=schedule.round_up(limit),
             repeat=group,
-            multiple=min(pace.span, 8),
+            multiple=min(schedule.bucket, 8),
         )
         tokens = torch.tensor([int(ids[-1]) for ids in heads], device=device)
         tokens = tokens.repeat_interleave(group)
@@ -147,15 +156,15 @@ class Sampler:
             positions[:count].add_(1)
             place.add_(1)
 
-        steps, count = Steps(advance, pace.graphs), rows
+        steps, count = Steps(advance, schedule.graphs), rows
         for step in range(1, limit + 1):
-            steps(count, pace.round_up(step))
-            if step % pace.look:
+            steps(count, schedule.round_up(step))
+            if step % schedule.sync_every:
                 continue
             alive = (~stopped[:count]).tolist()
             if not any(alive):
                 break
-            left = smaller(count, sum(alive), pace.halve)
+            left = smaller(count, sum(alive), schedule.halve_batch)
             if left < count:
                 kept = cache.keep(alive, left, step)
                 for tensor in (order, tokens, positions, stopped):
@@ -236,7 +245,7 @@ class Sampler:
         """Draws one image's tokens from each chain.
 
         Guided logits are `uncond + guidance * (cond - uncond)` of the image head. The recorded
-        log-probabilities are those of the distribution that acted.
+        log-probabilities are those of the distribution that was sampled from.
         """
         places = self.policy.image_tokens
         noise = uniforms(chains.seed, chains.prompts, chains.sample_ids, "image", places)
@@ -258,11 +267,16 @@ class Sampler:
     ) -> tuple[Tensor, Tensor]:
         """An image behind each of `texts`, sorted by length, all at once, by noise [rows, I]:
         token ids, int64, and log-probabilities, float32, [rows, I]."""
-        policy, decoder, pace, device = self.policy, self.decoder, self.pace, self.decoder.device
+        policy, decoder, schedule, device = (
+            self.policy,
+            self.decoder,
+            self.schedule,
+            self.decoder.device,
+        )
         count, places, guided = len(texts), policy.image_tokens, guidance != 1.0
         noise = noise.to(device)
         prefilled = torch.tensor([len(ids) for ids in texts])
-        room, multiple = pace.round_up(places), min(pace.span, 8)
+        room, multiple = schedule.round_up(places), min(schedule.bucket, 8)
         caches = [
             Cache.prefill(
                 decoder, texts[first : first + LENGTH_GROUP], room=room, multiple=multiple
@@ -295,9 +309,9 @@ class Sampler:
             positions.add_(1)
             place.add_(1)
 
-        steps = Steps(advance, pace.graphs)
+        steps = Steps(advance, schedule.graphs)
         for step in range(1, places + 1):
-            steps(count, pace.round_up(step))
+            steps(count, schedule.round_up(step))
         return image_ids.cpu(), logprobs.cpu()
 
     def _encode(self, prompt: Prompt, limit: int) -> Tensor:

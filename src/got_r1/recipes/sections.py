@@ -335,7 +335,8 @@ class RLSection(OptimizerSection):
     image_weight: float = Field(1.0, ge=0, description="weight of image tokens in the loss")
     logprob_mode: Literal["conditional", "guided"] = Field(
         "guided",
-        description="train the logits that acted (guided) or the conditional ones (as T2I-R1)",
+        description="train the logits that were sampled from (guided) or the conditional ones "
+        "(as T2I-R1)",
     )
     sample_every: Annotated[int, HARMLESS] = Field(
         10, ge=1, description="steps between galleries in samples/"

@@ -71,7 +71,7 @@ _TRAINING = (
     Panel(
         "Ratio",
         (Line("ratio_mean", "mean"), Line("ratio_max", "largest", "b")),
-        hint="policy against the one that acted",
+        hint="policy against the behaviour policy",
     ),
     Panel(
         "Clip fraction",

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from got_r1.files.evaluations import paired_change
 from got_r1.report.read import as_dict, as_number
+from got_r1.statistics import Estimate
 
-__all__ = ["Estimate", "Results", "Row", "compare"]
+__all__ = ["Cell", "Results", "Row", "compare"]
 
 # The measures of the icon world; others are shown by their own name.
 _NAMES = {
@@ -26,7 +28,7 @@ _COLORS = ("a", "b", "c", "d")
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class Cell:
     """A mean with its 95% interval, over `n` prompts. `low` and `high` may be missing."""
 
     mean: float
@@ -37,11 +39,15 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One metric (or one category of it) across the evaluations; None where it was not measured."""
+    """One metric (or one category of it) across the evaluations; None where it was not measured.
+
+    `paired`: the last evaluation's difference from the first over the same prompts, where known.
+    """
 
     name: str
-    cells: tuple[Estimate | None, ...]
+    cells: tuple[Cell | None, ...]
     categories: tuple[Row, ...] = ()
+    paired: Estimate | None = None
 
     @property
     def change(self) -> float | None:
@@ -53,11 +59,8 @@ class Row:
 
     @property
     def is_clear(self) -> bool:
-        """Whether the intervals of the first and the last evaluation do not meet."""
-        first, last = self.cells[0], self.cells[-1]
-        if first is None or last is None:
-            return False
-        return _lies_above(first, last) or _lies_above(last, first)
+        """Whether the interval of the paired difference leaves out 0; False where none is known."""
+        return self.paired is not None and self.paired.excludes_zero
 
     @property
     def fits_unit_axis(self) -> bool:
@@ -76,6 +79,11 @@ class Results:
     conditions: tuple[str, ...]
 
     @property
+    def has_pairs(self) -> bool:
+        """Whether the change of any metric is known over the same prompts."""
+        return any(row.paired is not None for row in self.rows)
+
+    @property
     def has_intervals(self) -> bool:
         """Whether any mean of the table comes with an interval."""
         return any(cell and cell.low is not None for row in self.rows for cell in row.cells)
@@ -83,7 +91,7 @@ class Results:
 
 def compare(evals: Sequence[Mapping[str, Any]]) -> Results | None:
     """The evaluations of a run as one table; None without any."""
-    rows = _rows([as_dict(result.get("metrics")) for result in evals])
+    rows = _rows(evals)
     if not rows:
         return None
     columns = tuple((str(e["name"]), _COLORS[i % len(_COLORS)]) for i, e in enumerate(evals))
@@ -93,18 +101,30 @@ def compare(evals: Sequence[Mapping[str, Any]]) -> Results | None:
     return Results(columns, rows, tuple(conditions))
 
 
-def _rows(metrics: Sequence[Mapping[str, Any]]) -> tuple[Row, ...]:
+def _rows(evals: Sequence[Mapping[str, Any]]) -> tuple[Row, ...]:
+    metrics = [as_dict(result.get("metrics")) for result in evals]
     rows = []
     for name in dict.fromkeys(name for one in metrics for name in one):
         tables = [as_dict(as_dict(one.get(name)).get("by_category")) for one in metrics]
         categories = tuple(
-            Row(category, tuple(_estimate(table.get(category)) for table in tables))
+            Row(
+                category,
+                tuple(_cell(table.get(category)) for table in tables),
+                paired=_paired(evals, name, category),
+            )
             for category in dict.fromkeys(category for table in tables for category in table)
         )
-        cells = tuple(_estimate(as_dict(one.get(name)).get("overall")) for one in metrics)
+        cells = tuple(_cell(as_dict(one.get(name)).get("overall")) for one in metrics)
         if any(cells):
-            rows.append(Row(_NAMES.get(name, name.replace("_", " ")), cells, categories))
+            title = _NAMES.get(name, name.replace("_", " "))
+            rows.append(Row(title, cells, categories, _paired(evals, name)))
     return tuple(rows)
+
+
+def _paired(
+    evals: Sequence[Mapping[str, Any]], metric: str, category: str | None = None
+) -> Estimate | None:
+    return paired_change(evals[0], evals[-1], metric, category) if len(evals) > 1 else None
 
 
 def _condition(result: Mapping[str, Any]) -> str:
@@ -114,14 +134,10 @@ def _condition(result: Mapping[str, Any]) -> str:
     return " · ".join(parts)
 
 
-def _lies_above(upper: Estimate, lower: Estimate) -> bool:
-    return upper.low is not None and lower.high is not None and upper.low > lower.high
-
-
-def _estimate(value: object) -> Estimate | None:
+def _cell(value: object) -> Cell | None:
     estimate = as_dict(value)
     mean, n = as_number(estimate.get("mean")), as_number(estimate.get("n"))
     if mean is None:
         return None
     low, high = as_number(estimate.get("low")), as_number(estimate.get("high"))
-    return Estimate(mean, low, high, None if n is None else int(n))
+    return Cell(mean, low, high, None if n is None else int(n))

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from got_r1.errors import BadInput
-from got_r1.sizing.estimate import Estimate
+from got_r1.sizing.estimate import RunEstimate
 
 __all__ = ["check_room", "device_bytes", "remedies", "render", "verdict"]
 
@@ -32,7 +32,7 @@ def device_bytes(processes: int = 1) -> int | None:
         return None
 
 
-def check_room(estimate: Estimate, folder: Path, memory: int | None) -> None:
+def check_room(estimate: RunEstimate, folder: Path, memory: int | None) -> None:
     """Raises BadInput where memory or disk are too small whatever else is chosen.
 
     `memory`: bytes of a device. Only what is exact counts: weights, gradients, optimizer state; the
@@ -56,7 +56,7 @@ def check_room(estimate: Estimate, folder: Path, memory: int | None) -> None:
         )
 
 
-def verdict(estimate: Estimate, memory: int | None) -> str:
+def verdict(estimate: RunEstimate, memory: int | None) -> str:
     """One sentence: the largest phase, whether it fits, and what would help."""
     device = "GPU" if estimate.gpu else "process"
     peak = estimate.peak
@@ -68,7 +68,7 @@ def verdict(estimate: Estimate, memory: int | None) -> str:
     return f"{needs}, but there are {size(memory)}: {remedies(estimate)}."
 
 
-def remedies(estimate: Estimate, *, batch: bool = True) -> str:
+def remedies(estimate: RunEstimate, *, batch: bool = True) -> str:
     """What makes the largest phase smaller; without `batch`, what makes the model's share so."""
     full = not any(part.name == "adapters" for part in estimate.parts)
     ways = []
@@ -110,7 +110,7 @@ def number(count: int) -> str:
 # -- on the terminal -------------------------------------------------------------------------------
 
 
-def render(estimate: Estimate, memory: int | None) -> str:
+def render(estimate: RunEstimate, memory: int | None) -> str:
     """The estimate as text for a terminal: parameters, memory by phase, a step's work."""
     many = estimate.processes > 1
     kind = "GPU" if estimate.gpu else "process"
@@ -144,11 +144,11 @@ def render(estimate: Estimate, memory: int | None) -> str:
     return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
 
-def fits(estimate: Estimate, memory: int | None) -> bool:
+def fits(estimate: RunEstimate, memory: int | None) -> bool:
     return memory is None or estimate.peak.total <= memory
 
 
-def parameters(estimate: Estimate) -> Table:
+def parameters(estimate: RunEstimate) -> Table:
     table = plain("parameters", "total", "trained", "weights")
     for part in estimate.parts:
         table.add_row(
@@ -168,7 +168,7 @@ def parameters(estimate: Estimate) -> Table:
     return table
 
 
-def phases(estimate: Estimate) -> Table:
+def phases(estimate: RunEstimate) -> Table:
     unit, name = (GIB, "GiB") if estimate.peak.total >= 8 * GIB else (MIB, "MiB")
     table = plain(name, *(phase.name for phase in estimate.phases))
     items = dict.fromkeys(item for phase in estimate.phases for item in phase.bytes)
@@ -184,7 +184,7 @@ def phases(estimate: Estimate) -> Table:
     return table
 
 
-def work(estimate: Estimate) -> Table:
+def work(estimate: RunEstimate) -> Table:
     table = plain("", "a step", "all steps")
     for name, count in estimate.work.items():
         table.add_row(name, f"{count:,}", number(count * estimate.steps))

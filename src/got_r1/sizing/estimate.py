@@ -9,11 +9,11 @@ from got_r1.sizing.meta import Part, meta_image_tokenizer, meta_model, sum_bytes
 from got_r1.sizing.phases import Phase, Sharding, Sizing, Stage
 from got_r1.training.run import KEPT_CHECKPOINTS
 
-__all__ = ["Estimate", "estimate"]
+__all__ = ["RunEstimate", "estimate"]
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class RunEstimate:
     """What a recipe will take."""
 
     stage: Stage
@@ -73,7 +73,7 @@ class Estimate:
         }
 
 
-def estimate(recipe: Recipe, stage: Stage, *, gpu: bool, processes: int = 1) -> Estimate:
+def estimate(recipe: Recipe, stage: Stage, *, gpu: bool, processes: int = 1) -> RunEstimate:
     """What `train <stage>` will take by `recipe`, on GPUs or on the CPU, a process a device.
 
     Raises BadInput where `model.path` names neither a model folder nor an official size.
@@ -95,7 +95,7 @@ def estimate(recipe: Recipe, stage: Stage, *, gpu: bool, processes: int = 1) -> 
     checkpoint = 3 * trained
     count = sum(part.parameters for part in sizing.parts if part.name != "adapters")
     whole = sizing.dtype * count
-    return Estimate(
+    return RunEstimate(
         stage=stage,
         model="" if stage == "vq" else recipe.model.path,
         training=sizing.in_words(),

@@ -17,7 +17,7 @@ from got_r1.policy import model_folder
 from got_r1.policy.decoder import PREFILL_TOKENS
 from got_r1.policy.janus import Policy, acting_parts, decoded_at_once
 from got_r1.policy.replay import LOGITS_AT_ONCE
-from got_r1.policy.sampler import CPU_PACE, CUDA_PACE, LENGTH_GROUP
+from got_r1.policy.sampler import CPU_SCHEDULE, CUDA_SCHEDULE, LENGTH_GROUP
 from got_r1.policy.words import TEMPLATE
 from got_r1.recipes.sections import Recipe
 from got_r1.sizing import memory
@@ -235,9 +235,13 @@ class Sizing:
         self, rows: int, prompt: int, text: int, image: int, guided: bool
     ) -> tuple[dict[str, int], dict[str, int]]:
         """What the sampler holds while it writes chains, and while it draws images."""
-        pace, size, config = CUDA_PACE if self.gpu else CPU_PACE, self.tuning.weights, self.config
+        schedule, size, config = (
+            CUDA_SCHEDULE if self.gpu else CPU_SCHEDULE,
+            self.tuning.weights,
+            self.config,
+        )
         language = config.text_config
-        multiple = min(pace.span, 8)
+        multiple = min(schedule.bucket, 8)
 
         def cache(slots: int) -> int:
             return memory.kv_cache_bytes(language, size, slots)
@@ -248,14 +252,14 @@ class Sizing:
         tables *= size
         at_once = min(rows, LENGTH_GROUP, max(1, PREFILL_TOKENS // text))
         prefill = memory.prefill_bytes(language, size, text, at_once, flash=self.gpu)
-        room = pace.round_up(text - prompt - 1)
+        room = schedule.round_up(text - prompt - 1)
         chains = {
             "key-value cache": cache(rows * (memory.kv_slots(prompt, multiple) + room)),
             "sampling": tables + memory.sampling_bytes(rows, language.vocab_size, size),
         }
-        slots = rows * (memory.kv_slots(text, multiple) + pace.round_up(image))
+        slots = rows * (memory.kv_slots(text, multiple) + schedule.round_up(image))
         if guided:  # the unconditional text is stored once for all rows
-            slots += rows * pace.round_up(image) + text
+            slots += rows * schedule.round_up(image) + text
         codes = config.vq_config.num_embeddings
         images = {
             "key-value cache": cache(slots),

@@ -103,9 +103,9 @@ def load_checkpoint(
 def written_together(path: Path, ranks: Ranks) -> Iterator[Path]:
     """`replace_folder` for all ranks: the first makes the folder, and renames it in the end."""
     with ExitStack() as stack:
-        yield ranks.first(lambda: stack.enter_context(replace_folder(path)))
+        yield ranks.run_on_rank0(lambda: stack.enter_context(replace_folder(path)))
         ranks.max(0)  # all have written
-        ranks.first(stack.close)
+        ranks.run_on_rank0(stack.close)
 
 
 @contextmanager

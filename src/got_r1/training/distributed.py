@@ -41,11 +41,11 @@ __all__ = [
     "ALONE",
     "Ranks",
     "check_division",
-    "gradients_together",
+    "grad_sync_context",
     "load_share",
+    "parallelize",
     "processes",
     "sharding",
-    "spread",
     "whole_weights",
 ]
 
@@ -107,7 +107,7 @@ class Ranks:
         dist.gather_object(value, values)
         return values or []
 
-    def first(self, action: Callable[[], T]) -> T:
+    def run_on_rank0(self, action: Callable[[], T]) -> T:
         """What `action` returns on the first rank, which alone runs it while the others wait.
 
         An error of ours ends the others too, without a word: the first says it.
@@ -229,17 +229,17 @@ def load_share(model: ModelSection, scale: ScaleSection, ranks: Ranks) -> Policy
     """The policy of `model.path`, as far as this rank has to read it itself.
 
     Where weights will be divided, the first rank alone reads them, so that a machine's memory holds
-    them once. The others have shapes and the VQ until `spread` gives them their shards.
+    them once. The others have shapes and the VQ until `parallelize` gives them their shards.
     """
     dtype = getattr(torch, model.dtype)
     if ranks.size == 1 or sharding(model, scale) == "ddp":
         return load_policy(model.path, dtype)
     read: list[Policy] = []
-    ranks.first(lambda: read.append(load_policy(model.path, dtype)))
+    ranks.run_on_rank0(lambda: read.append(load_policy(model.path, dtype)))
     return read[0] if read else load_encoder(model.path, dtype)
 
 
-def spread(
+def parallelize(
     policy: Policy, model: ModelSection, scale: ScaleSection, ranks: Ranks, *, autocast: bool
 ) -> None:
     """Brings a policy, ready to train, to its device and divides its training among the ranks.
@@ -276,7 +276,7 @@ def shard(policy: Policy, ranks: Ranks, low_precision: bool) -> nn.Module:
         fully_shard(layer, mesh=mesh, mp_policy=precision)
     root = fully_shard(replayer, mesh=mesh, mp_policy=precision)
     if ranks.size > 1:
-        give_out(read, replayer, ranks)
+        scatter_parameters(read, replayer, ranks)
     # FSDP2 takes the first module that is called for the root, and sampling calls layers alone. The
     # root stays gathered after a call, but the optimizer has to find shards.
     replayer(None)
@@ -285,7 +285,7 @@ def shard(policy: Policy, ranks: Ranks, low_precision: bool) -> nn.Module:
 
 
 @torch.no_grad()
-def give_out(read: dict[str, Tensor], root: nn.Module, ranks: Ranks) -> None:
+def scatter_parameters(read: dict[str, Tensor], root: nn.Module, ranks: Ranks) -> None:
     """Fills the shards of all ranks with what the first one `read`, a tensor at a time."""
     if not ranks.main:
         root.to_empty(device=ranks.device)
@@ -306,7 +306,7 @@ def checkpoint_activations(policy: Policy) -> None:
     (switch or model.gradient_checkpointing_enable)({"use_reentrant": False})
 
 
-def gradients_together(policy: Policy, last: bool) -> AbstractContextManager[Any]:
+def grad_sync_context(policy: Policy, last: bool) -> AbstractContextManager[Any]:
     """The context of a micro-batch's forward and backward: DDP adds gradients up over ranks behind
     the `last` only. FSDP2 does behind each: whole gradients, kept until then, would not fit."""
     if isinstance(policy.engine, DistributedDataParallel) and not last:

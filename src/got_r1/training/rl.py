@@ -18,7 +18,7 @@ from torch import Tensor
 from got_r1 import grpo, rewards
 from got_r1.benchmarks import load_benchmark
 from got_r1.benchmarks.base import Sample
-from got_r1.benchmarks.statistics import evaluate
+from got_r1.benchmarks.evaluation import evaluate
 from got_r1.errors import RunFailed
 from got_r1.judges import load_judge
 from got_r1.policy.janus import Policy, Replay, TokenBatch
@@ -31,10 +31,10 @@ from got_r1.training.distributed import (
     ALONE,
     Ranks,
     check_division,
-    gradients_together,
+    grad_sync_context,
     load_share,
+    parallelize,
     processes,
-    spread,
     whole_weights,
 )
 from got_r1.training.micro_batches import micro_batches, same_number
@@ -62,7 +62,7 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
         seed_step(recipe.run.seed, 0)  # adapters begin at random
         policy.prepare_training(recipe.model.lora)
         policy.freeze_reference()
-        spread(policy, recipe.model, recipe.scale, ranks, autocast=section.autocast)
+        parallelize(policy, recipe.model, recipe.scale, ranks, autocast=section.autocast)
         optimizer = make_optimizer(policy.trainable().values(), section)
 
         with Run.open(
@@ -91,7 +91,7 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
                         save_gallery(run, step, samples)
             model = run.finish()
             evaluate_policy(policy, recipe, run, "rl")
-            report = ranks.first(lambda: build_report(run.folder))
+            report = ranks.run_on_rank0(lambda: build_report(run.folder))
             return run.summary(model=str(model), report=str(report))
 
 
@@ -107,9 +107,9 @@ def improve(
     times; returns metrics of all ranks together."""
     section, start, device = recipe.rl, time.perf_counter(), policy.device
     advantages = group_advantages(samples, section)
-    gains, kept = advantages.values.flatten().to(device), advantages.keep.flatten()
+    values, kept = advantages.values.flatten().to(device), advantages.keep.flatten()
     batch = TokenBatch.from_rollout(samples.rollout, policy.pad_id)
-    acted, mask = whole_answers(samples.rollout)
+    behaviour, mask = whole_answers(samples.rollout)
     weights = grpo.token_weights(
         mask & kept[:, None],
         factors(mask, batch, section),
@@ -125,7 +125,7 @@ def improve(
         tokens=recipe.scale.micro_tokens,
     )
     micro = same_number(mine, weights.weights.to(device), ranks)
-    batch, acted, mask = batch.to(device), acted.to(device), mask.to(device)
+    batch, behaviour, mask = batch.to(device), behaviour.to(device), mask.to(device)
     reference = [reference_logprobs(policy, batch[rows], recipe, mask) for rows, _ in micro]
     replayed: list[Replay] = []
     old: list[Tensor] = []
@@ -134,7 +134,7 @@ def improve(
         for epoch in range(section.inner_epochs):
             losses, statistics = torch.zeros((), device=device), []
             for index, (rows, counts) in enumerate(micro):
-                with gradients_together(policy, last=index == len(micro) - 1):
+                with grad_sync_context(policy, last=index == len(micro) - 1):
                     replay = replay_answers(policy, batch[rows], recipe)
                     logprobs = join(replay, mask)
                     if epoch == 0:
@@ -144,7 +144,7 @@ def improve(
                         logprobs,
                         old[index],
                         reference[index],
-                        gains[rows],
+                        values[rows],
                         counts,
                         total,
                         clip_low=section.clip_low,
@@ -160,14 +160,14 @@ def improve(
     if micro:
         seen = slice(len(mine))  # fillers come behind
         rows = torch.cat([*mine, torch.zeros(0, dtype=torch.long)])
-        gap = grpo.ratio_gap(torch.cat([*old[seen], acted[:0]]), acted[rows], mask[rows])
+        gap = grpo.ratio_gap(torch.cat([*old[seen], behaviour[:0]]), behaviour[rows], mask[rows])
         metrics["clip_fraction"] = metrics["clip_fraction_low"] + metrics["clip_fraction_high"]
         metrics["ratio_gap"] = ranks.mean(gap, int(mask[rows].sum()))
         for name, parts in (
             ("entropy/chain", [r.chain_entropy[r.chain_entropy > 0] for r in replayed[seen]]),
             ("entropy/image", [r.image_entropy.flatten() for r in replayed[seen]]),
         ):
-            entropies = torch.cat([*parts, acted[:0, 0]])
+            entropies = torch.cat([*parts, behaviour[:0, 0]])
             metrics[name] = ranks.mean(
                 float(entropies.sum()) / max(1, len(entropies)), len(entropies)
             )
@@ -199,7 +199,7 @@ def of_all_ranks(statistics: grpo.LossStatistics, ranks: Ranks) -> grpo.LossStat
 
 
 def whole_answers(rollout: Rollout) -> tuple[Tensor, Tensor]:
-    """The log-probabilities that acted, float32 [B, C + I], and which tokens were actions, bool."""
+    """The behaviour-policy log-probs, float32 [B, C + I], and which tokens were actions, bool."""
     pad = torch.nn.utils.rnn.pad_sequence
     chain_logprobs = pad(list(rollout.chains.logprobs), batch_first=True)
     chain_mask = pad(list(rollout.chains.loss_mask), batch_first=True)

@@ -94,7 +94,7 @@ class Run:
         folder = Path(recipe.run.dir)
         # One rank looks and tells the others: a slower one would find the file that the first is
         # about to write, take the run for an old one, and wait for what no other rank sends.
-        going_on = ranks.first(lambda: resume and (folder / "config.yaml").is_file())
+        going_on = ranks.run_on_rank0(lambda: resume and (folder / "config.yaml").is_file())
 
         changes: list[Change] = []
 
@@ -102,7 +102,7 @@ class Run:
             changes.extend(changes_since(folder, recipe, section))
             return newest_checkpoint(folder)
 
-        newest = ranks.first(checkpoint_to_go_on_from) if going_on else None
+        newest = ranks.run_on_rank0(checkpoint_to_go_on_from) if going_on else None
         start = 0 if newest is None else load_checkpoint(newest, policy, optimizer, ranks)
         log: RunLog | None = None
 
@@ -115,7 +115,7 @@ class Run:
                 log = RunLog.create(folder, recipe_text(recipe), judge_text(recipe, section))
 
         quiet = quiet or not ranks.main
-        ranks.first(open_log)
+        ranks.run_on_rank0(open_log)
         progress = TrainingProgress(title, section.steps, start_step=start, quiet=quiet)
         return cls(log, progress, recipe, section, policy, optimizer, start, ranks)
 
@@ -170,7 +170,7 @@ class Run:
             with replace_folder(final) as beside:
                 self.policy.save_state(beside, state, getattr(torch, self.recipe.model.dtype))
 
-        self.ranks.first(save)
+        self.ranks.run_on_rank0(save)
         return final
 
     def summary(self, **facts: object) -> dict[str, object]:

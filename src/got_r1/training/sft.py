@@ -16,10 +16,10 @@ from got_r1.recipes.sections import Recipe
 from got_r1.training.distributed import (
     ALONE,
     Ranks,
-    gradients_together,
+    grad_sync_context,
     load_share,
+    parallelize,
     processes,
-    spread,
 )
 from got_r1.training.micro_batches import micro_batches, same_number
 from got_r1.training.optimizer import make_optimizer, update
@@ -38,7 +38,7 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
         data = open_data(policy, recipe)
         seed_step(recipe.run.seed, 0)  # adapters begin at random
         policy.prepare_training(recipe.model.lora)
-        spread(policy, recipe.model, recipe.scale, ranks, autocast=section.autocast)
+        parallelize(policy, recipe.model, recipe.scale, ranks, autocast=section.autocast)
         optimizer = make_optimizer(policy.trainable().values(), section)
 
         with Run.open(
@@ -83,7 +83,7 @@ def learn(
     losses = torch.zeros(2, device=policy.device)
     with policy.training_mode():
         for index, (rows, counts) in enumerate(micro):
-            with gradients_together(policy, last=index == len(micro) - 1):
+            with grad_sync_context(policy, last=index == len(micro) - 1):
                 with torch.autocast(policy.device.type, torch.bfloat16, enabled=low_precision):
                     replay = policy.replay(batch[rows].to(policy.device))
                 chain_counts = (written[rows, : replay.chain_logprobs.shape[1]] * counts).to(losses)
@@ -109,7 +109,7 @@ def encode(source: Source, policy: Policy, recipe: Recipe, run: Run, *, quiet: b
             part.to(run.ranks.device)
         prepare(encoder, source, folder, recipe.data, quiet=quiet)
 
-    run.ranks.first(make)
+    run.ranks.run_on_rank0(make)
     return Tokens.open(folder, policy)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from got_r1.benchmarks.base import Row, Sample, Shelf, spread
+from got_r1.benchmarks.base import ImageLayout, Row, Sample, sample_prompts_evenly
 from got_r1.benchmarks.compbench import complex as complex_prompts
 from got_r1.benchmarks.compbench import depth, numeracy, spatial, vqa
 from got_r1.benchmarks.compbench.detections import Detections
@@ -98,20 +98,22 @@ class CompBench:
         return [
             prompt
             for category in self.settings.categories or CATEGORIES
-            for prompt in spread(self._list(f"{category}_{_file_split(split)}.txt"), n)
+            for prompt in sample_prompts_evenly(
+                self._list(f"{category}_{_file_split(split)}.txt"), n
+            )
         ]
 
-    def shelves(
+    def layouts(
         self, folder: Path, prompts: Sequence[Prompt], images_per_prompt: int
-    ) -> list[Shelf]:
+    ) -> list[ImageLayout]:
         """A folder a category, each as the official scripts expect one."""
-        shelves = []
+        layouts = []
         for category, some in groupby(prompts, lambda prompt: prompt.category):
             files = SampleFiles(folder / category, "compbench")
             mine = tuple(some)
             files.check_prompts(mine)
-            shelves.append(Shelf(files, mine, folder / category / "samples"))
-        return shelves
+            layouts.append(ImageLayout(files, mine, folder / category / "samples"))
+        return layouts
 
     def _list(self, name: str) -> list[Prompt]:
         return read_prompts(self._file(name))

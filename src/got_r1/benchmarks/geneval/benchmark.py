@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from got_r1.benchmarks.base import Row, Sample, Shelf, spread
+from got_r1.benchmarks.base import ImageLayout, Row, Sample, sample_prompts_evenly
 from got_r1.benchmarks.experts import Experts, named_like
 from got_r1.benchmarks.geneval.colours import color_prompts, cut_out
 from got_r1.benchmarks.geneval.rules import (
@@ -126,12 +126,12 @@ class GenEval:
         """
         if split != "val":
             raise BadInput(f"GenEval has no split {split!r}: use 'val'.")
-        records = spread(list(self._records.values()), n)
+        records = sample_prompts_evenly(list(self._records.values()), n)
         return [Prompt(record["prompt"], record["tag"]) for record in records]
 
-    def shelves(
+    def layouts(
         self, folder: Path, prompts: Sequence[Prompt], images_per_prompt: int
-    ) -> list[Shelf]:
+    ) -> list[ImageLayout]:
         """A folder a prompt, with its `metadata.jsonl`."""
         files = GenEvalFiles(folder, each=images_per_prompt)
         beside = {
@@ -140,7 +140,7 @@ class GenEval:
             )
             for index, prompt in enumerate(prompts)
         }
-        return [Shelf(files, tuple(prompts), beside=beside)]
+        return [ImageLayout(files, tuple(prompts), beside=beside)]
 
     def _record(self, prompt: str) -> dict[str, Any]:
         if prompt not in self._records:

@@ -21,6 +21,7 @@ from got_r1.benchmarks.plans.sight import Observer, Sight, direction
 from got_r1.benchmarks.plans.summary import SeenCase, outcome, summarise_plans, summarise_swap
 from got_r1.errors import BadInput, RunFailed
 from got_r1.files.atomic import write_text
+from got_r1.files.evaluations import by_prompt
 from got_r1.files.inputs import read_image, read_json
 from got_r1.files.sample_files import SampleFiles
 from got_r1.plan.chain import parse
@@ -116,6 +117,7 @@ def run_plans(
     ]
     if swap:
         result["swap"], result["swapped"] = _swap(drawer, cases, sights, observer, folder)
+    result["by_prompt"] = _by_prompt(cases, [sight for _, sight in sights])
     result["samples"] = entries
     write_text(folder / RESULT, json.dumps(result, indent=1, ensure_ascii=False))
     return result
@@ -193,6 +195,25 @@ def _swap(
             }
         )
     return summarise_swap(seen_after), entries
+
+
+def _by_prompt(cases: Sequence[Case], sights: Sequence[Sight | JudgeFailure]) -> dict[str, Any]:
+    """The shares that are over the same prompts whatever was drawn, for comparisons."""
+
+    def values(part: str) -> list[float | None]:
+        return [
+            float(getattr(sight, part))
+            if isinstance(sight, Sight) and case.asked.relation is not None
+            else None
+            for case, sight in zip(cases, sights, strict=True)
+        ]
+
+    return by_prompt(
+        [case.prompt.text for case in cases],
+        [str(case.asked.relation) for case in cases],
+        {"plan_relation": values("plan"), "image_relation": values("image")},
+        clusters=[case.meaning for case in cases],
+    )
 
 
 # -- records -------------------------------------------------------------------------------------

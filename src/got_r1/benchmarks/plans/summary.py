@@ -19,17 +19,17 @@ trials. Samples that a judge could not see are left out of every number and coun
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from got_r1.benchmarks.evaluation import as_json
 from got_r1.benchmarks.plans.cases import Case
 from got_r1.benchmarks.plans.sight import DIRECTIONS, BoxPair, Sight, direction, follows
-from got_r1.benchmarks.statistics import LEVEL, RESAMPLES, Estimate
 from got_r1.plan.layout import RELATIONS
 from got_r1.plan.reading import CONVERSES
+from got_r1.statistics import SIGNED, Array, Estimate, bootstrap, divide, ratio
 
 __all__ = ["Outcome", "SeenCase", "outcome", "summarise_plans", "summarise_swap"]
 
@@ -61,46 +61,34 @@ class Tally:
     meanings are, and both sums with them.
     """
 
-    def __init__(self, meanings: Sequence[int], counts: Sequence[Counts], seed: int = 0) -> None:
-        self.names = list(counts[0])
+    def __init__(self, meanings: Sequence[int], counts: Sequence[Counts]) -> None:
+        self.meanings = meanings
+        self.counts = counts
         places = {meaning: place for place, meaning in enumerate(dict.fromkeys(meanings))}
+        self.names = list(counts[0])
         self.sums = np.zeros((len(places), len(self.names)))
         for meaning, row in zip(meanings, counts, strict=True):
             self.sums[places[meaning]] += [row[name] for name in self.names]
-        rng = np.random.default_rng(seed)
-        size = len(places)
-        weights = rng.multinomial(size, np.full(size, 1 / size), size=RESAMPLES)
-        self.drawn: NDArray[np.float64] = weights @ self.sums
 
-    def estimate(
-        self, statistic: Callable[[_Sums], NDArray[np.float64]], over: str
-    ) -> Estimate | None:
-        """A statistic of the sums, with its interval; `over` names what it is of, for `n`.
+    def difference(self, statistic: Callable[[_Sums], Array], over: str) -> Estimate | None:
+        """A difference of shares, as a statistic of the sums; `over` names what it is of, for `n`.
+        None where there is nothing of that."""
+        n = int(self.sums[:, self.names.index(over)].sum())
 
-        None where there is nothing of that. Resamples that happen to have none are left out.
-        """
-        whole = self._of(self.sums.sum(axis=0)[None])
-        if not whole[over][0]:
-            return None
-        values = statistic(self._of(self.drawn[self.drawn[:, self.names.index(over)] > 0]))
-        low, high = np.nanquantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        mean = float(statistic(whole)[0])
-        return Estimate(mean, float(low), float(high), int(whole[over][0]))
+        def of_weighted(weights: Array) -> Array:
+            return statistic(dict(zip(self.names, (weights @ self.sums).T, strict=True)))
+
+        return bootstrap(of_weighted, len(self.sums), n=n, within=SIGNED) if n else None
 
     def ratio(self, of: str, over: str) -> Estimate | None:
-        """The sum of one count as a share of another's."""
-        return self.estimate(lambda sums: _divide(sums[of], sums[over]), over)
-
-    def _of(self, rows: NDArray[np.float64]) -> _Sums:
-        return {name: rows[:, place] for place, name in enumerate(self.names)}
-
-
-_Sums = dict[str, NDArray[np.float64]]
+        """The sum of one count as a share of another's, `n` the latter."""
+        found = ratio([(row[of], row[over]) for row in self.counts], self.meanings)
+        if found.value is None:
+            return None
+        return replace(found, n=int(sum(row[over] for row in self.counts)))
 
 
-def _divide(of: NDArray[np.float64], over: NDArray[np.float64]) -> NDArray[np.float64]:
-    """NaN where nothing is divided by nothing."""
-    return np.divide(of, over, out=np.full(len(of), np.nan), where=over > 0)
+_Sums = dict[str, Array]
 
 
 RATIOS = {
@@ -147,7 +135,7 @@ def _ratio(samples: Sequence[SeenCase], of: str, over: str) -> dict[str, Any] | 
 
 
 def _as_json(estimate: Estimate | None) -> dict[str, Any] | None:
-    return asdict(estimate) if estimate is not None else None
+    return as_json(estimate) if estimate is not None else None
 
 
 # -- the summary ---------------------------------------------------------------------------------
@@ -185,18 +173,18 @@ def _bottleneck(related: Sequence[SeenCase]) -> dict[str, Any]:
     tally = _tally(related)
     assert tally is not None
 
-    def realised(sums: _Sums) -> NDArray[np.float64]:
-        return _divide(sums["both"], sums["plan"])
+    def realised(sums: _Sums) -> Array:
+        return divide(sums["both"], sums["plan"])
 
-    plans_right = tally.estimate(lambda s: realised(s) - s["image"] / s["all"], "plan")
-    plans_drawn = tally.estimate(lambda s: (s["plan"] - s["image"]) / s["all"], "all")
-    difference = tally.estimate(lambda s: realised(s) - s["plan"] / s["all"], "plan")
+    plans_right = tally.difference(lambda s: realised(s) - s["image"] / s["all"], "plan")
+    plans_drawn = tally.difference(lambda s: (s["plan"] - s["image"]) / s["all"], "all")
+    difference = tally.difference(lambda s: realised(s) - s["plan"] / s["all"], "plan")
     verdict: Literal["planner", "drawer", "neither"] = "neither"
     # Where no plan is right, nothing is known of the drawing of right ones, but enough of planning.
-    if difference is None or difference.low > 0:
+    if difference is None or difference.value is None:
         verdict = "planner"
-    elif difference.high < 0:
-        verdict = "drawer"
+    elif difference.excludes_zero:
+        verdict = "planner" if difference.value > 0 else "drawer"
     return {
         "verdict": verdict,
         "gain_if_plans_were_right": _as_json(plans_right),

@@ -1,74 +1,21 @@
 """Estimates, summaries and tables: against known distributions and numbers worked out by hand."""
 
 import json
-import math
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
-import scipy.stats
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from got_r1.benchmarks import load_benchmark
 from got_r1.benchmarks.base import Row, Sample
-from got_r1.benchmarks.statistics import (
-    bootstrap_interval,
+from got_r1.benchmarks.evaluation import (
     comparison_table,
-    estimate,
     evaluate,
+    evaluation,
     summarise,
 )
 from got_r1.errors import BadInput
 from got_r1.records import Chain, Prompt
-
-# -- intervals -----------------------------------------------------------------------------------
-
-
-def test_interval_covers_the_true_mean_as_often_as_it_says():
-    # 300 experiments of 200 draws with p = 0.7. Percentile intervals of this size cover 93% to 95%;
-    # then fewer than 264 or more than 296 hits have odds below 1 in 1,000 (and the seeds are set).
-    rng = np.random.default_rng(0)
-    hits = 0
-    for trial in range(300):
-        values = (rng.random(200) < 0.7).astype(float)
-        low, high = bootstrap_interval(values.tolist(), trial, resamples=300)
-        hits += low <= 0.7 <= high
-    assert 264 <= hits <= 296
-
-
-def test_interval_agrees_with_scipy_and_the_normal_approximation():
-    values = [1.0] * 300 + [0.0] * 100
-    low, high = bootstrap_interval(values, seed=3, resamples=4000)
-    theirs = scipy.stats.bootstrap(
-        (values,), np.mean, n_resamples=4000, method="percentile", rng=np.random.default_rng(4)
-    ).confidence_interval
-    # An endpoint of 4,000 resamples has a standard error near 0.001: seven of them.
-    assert low == pytest.approx(theirs.low, abs=0.007)
-    assert high == pytest.approx(theirs.high, abs=0.007)
-    half = 1.96 * math.sqrt(0.75 * 0.25 / 400)
-    assert (low, high) == pytest.approx((0.75 - half, 0.75 + half), abs=0.007)
-
-
-def test_a_higher_level_is_wider():
-    values = np.random.default_rng(0).random(50).tolist()
-    narrow, wide = (bootstrap_interval(values, 0, level=level) for level in (0.5, 0.99))
-    assert wide[0] < narrow[0] < narrow[1] < wide[1]
-
-
-@settings(max_examples=30)
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=20), st.integers(0, 9))
-def test_interval_is_ordered_repeatable_and_inside_the_values(values: list[float], seed: int):
-    low, high = bootstrap_interval(values, seed, resamples=50)
-    assert (low, high) == bootstrap_interval(values, seed, resamples=50)
-    assert min(values) - 1e-12 <= low <= high <= max(values) + 1e-12
-
-
-def test_equal_values_have_no_width_and_no_values_no_interval():
-    assert bootstrap_interval([1.0] * 10) == (1.0, 1.0)
-    with pytest.raises(ValueError, match="at least one"):
-        bootstrap_interval([])
-
 
 # -- summaries -----------------------------------------------------------------------------------
 
@@ -90,21 +37,20 @@ def test_summary_by_hand():
     assert list(relation["by_category"]) == ["complex", "spatial"]
     assert relation["by_category"]["spatial"]["mean"] == 0.5
     assert iou["overall"]["mean"] == pytest.approx(0.55)
-    assert iou["by_category"]["color"] == {"mean": 0.1, "low": 0.1, "high": 0.1, "n": 1}
+    assert iou["by_category"]["color"] == pytest.approx(
+        {"mean": 0.1, "low": 0.0025, "high": 0.9775, "n": 1}  # one prompt: next to nothing
+    )
     assert iou["overall"]["low"] < 0.55 < iou["overall"]["high"]
 
 
 def test_summary_does_not_depend_on_the_order_of_metrics_in_later_rows():
-    assert summarise([{"a": 1.0, "b": 0.0}, {"b": 1.0, "a": 1.0}], ["x", "x"])["a"]["overall"] == {
-        "mean": 1.0,
-        "low": 1.0,
-        "high": 1.0,
-        "n": 2,
-    }
+    assert summarise([{"a": 1.0, "b": 0.0}, {"b": 1.0, "a": 1.0}], ["x", "x"])["a"][
+        "overall"
+    ] == pytest.approx({"mean": 1.0, "low": 0.025**0.5, "high": 1.0, "n": 2})
 
 
 def test_summary_needs_one_category_a_row():
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(ValueError, match="4 rows have 3 categories"):
         summarise(ROWS, CATEGORIES[:3])
 
 
@@ -136,6 +82,9 @@ def test_evaluation_says_where_it_came_from_and_survives_json():
     result = evaluate(benchmark, samples, name="sft", **SETTINGS)
     assert json.loads(json.dumps(result, allow_nan=False)) == result
     metrics = result.pop("metrics")
+    by_prompt = result.pop("by_prompt")
+    assert by_prompt["values"] == {"brightness": [0.0, 1.0, 0.0, 1.0]}
+    assert by_prompt["categories"] == ["night", "day", "night", "day"]
     assert result == {"name": "sft", "benchmark": "brightness", "prompts": 4, **SETTINGS}
     assert metrics["brightness"]["overall"]["mean"] == 0.5
     assert metrics["brightness"]["by_category"]["day"]["mean"] == 1.0
@@ -162,9 +111,21 @@ def test_table_by_hand():
     assert len(comparison_table([sft, rl], ["iou"]).splitlines()) == 3
 
 
-def test_estimate_carries_its_size():
-    result = estimate([0.0, 1.0, 1.0, 0.0])
-    assert (result.mean, result.n) == (0.5, 4)
+def test_the_table_says_what_changed_clearly():
+    prompts = [Prompt(str(i)) for i in range(20)]
+    sft, rl = (
+        evaluation("x", rows, prompts, name=name, split="dev")
+        for name, rows in (
+            ("sft", [{"a": 0.0, "b": float(i % 2)} for i in range(20)]),
+            ("rl", [{"a": 1.0, "b": float(i % 2)} for i in range(20)]),
+        )
+    )
+    lines = comparison_table([sft, rl]).splitlines()
+    assert lines[0].split("|")[-2].strip() == "change"
+    assert "+1.000 [" in lines[2]
+    assert "clear" in lines[2]
+    assert "+0.000 [-0.168, +0.168]" in lines[3]
+    assert "clear" not in lines[3]
 
 
 def test_unknown_benchmark_is_bad_input():
