@@ -44,7 +44,7 @@ from got_r1.recipes.sections import Recipe
 from got_r1.records import Reward
 from got_r1.sizing.dry_run import size
 from got_r1.sizing.estimate import RunEstimate, estimate
-from got_r1.training.distributed import Ranks, spread
+from got_r1.training.distributed import Ranks, parallelize
 from got_r1.training.optimizer import make_optimizer
 from got_r1.training.rl import improve
 from got_r1.training.rollout import Samples
@@ -220,7 +220,9 @@ def prepare(policy: Policy, recipe: Recipe) -> torch.optim.Optimizer:
     seed_step(recipe.run.seed, 0)
     policy.prepare_training(recipe.model.lora)
     policy.freeze_reference()
-    spread(policy, recipe.model, recipe.scale, Ranks(device=device), autocast=recipe.rl.autocast)
+    parallelize(
+        policy, recipe.model, recipe.scale, Ranks(device=device), autocast=recipe.rl.autocast
+    )
     return make_optimizer(policy.trainable().values(), recipe.rl)
 
 
