@@ -17,6 +17,7 @@ from got_r1.benchmarks.base import Sample
 from got_r1.icons import prompts as icons
 from got_r1.icons.detect import detect
 from got_r1.icons.truth import image_truth, plan_truth
+from got_r1.judges.base import answers_of
 from got_r1.judges.oracle import OracleJudge
 from got_r1.plan.chain import format_chain
 from got_r1.plan.layout import Relation, assign, relation_holds
@@ -34,7 +35,7 @@ from got_r1.records import (
 )
 
 if TYPE_CHECKING:
-    from got_r1.judges.base import Judge, answers_of
+    from got_r1.judges.base import Judge
 
 __all__ = ["BoxPair", "IconObserver", "JudgeObserver", "Observer", "Sight", "direction", "follows"]
 
