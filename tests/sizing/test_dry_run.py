@@ -25,7 +25,7 @@ from got_r1.recipes.sections import Recipe
 from got_r1.records import Prompt
 from got_r1.sizing import memory
 from got_r1.sizing.dry_run import check_room, render, verdict
-from got_r1.sizing.estimate import Estimate, estimate
+from got_r1.sizing.estimate import RunEstimate, estimate
 from got_r1.sizing.meta import sum_bytes
 from got_r1.training.distributed import checkpoint_activations
 from got_r1.training.optimizer import make_optimizer, update
@@ -42,7 +42,7 @@ def official(name: str, **sections: dict[str, Any]) -> Recipe:
     return Recipe.model_validate({"model": model, **sections})
 
 
-def held(found: Estimate, phase: str) -> dict[str, int]:
+def held(found: RunEstimate, phase: str) -> dict[str, int]:
     return next(one.bytes for one in found.phases if one.name == phase)
 
 
@@ -117,7 +117,7 @@ def test_full_fine_tuning_trains_what_a_sequence_passes_through() -> None:
     assert sum_of(found, "update", "gradients") == 4 * sum(part.trained for part in found.parts)
 
 
-def sum_of(found: Estimate, phase: str, item: str) -> int:
+def sum_of(found: RunEstimate, phase: str, item: str) -> int:
     return held(found, phase)[item]
 
 
@@ -277,7 +277,8 @@ def test_the_phases_of_a_step_against_living_tensors(
     found = {phase.name: phase for phase in estimate(recipe, "rl", gpu=False).phases}
     policy = load_policy(model_folder)
     policy.prepare_training(recipe.model.lora)
-    policy.begin_of_image_id = policy.eos_id = -1  # chains run to the limit
+    never = 10**6  # no token: chains run to the limit
+    policy.begin_of_image_id = policy.eos_id = never
     optimizer = make_optimizer(policy.trainable().values(), recipe.rl)
     for parameter in policy.trainable().values():
         parameter.grad = torch.zeros_like(parameter)
@@ -296,7 +297,8 @@ def test_the_phases_of_a_step_against_living_tensors(
         prompts = [Prompt(f"a photo of a red star, number {i}, and nothing else") for i in range(4)]
         written = sampler.write_chains(prompts, 4, seed=0, limit=limit)
         measured("chains")
-        object.__setattr__(written, "token_ids", tuple(abs(ids) for ids in written.token_ids))
+        token_ids = tuple(ids.where(ids != never, 1) for ids in written.token_ids)
+        object.__setattr__(written, "token_ids", token_ids)
         policy.begin_of_image_id = 4
         rollout = sampler.draw_images(written, guidance=recipe.rollout.guidance)
         measured("images")

@@ -204,8 +204,11 @@ def _places(box: Box, grid: int) -> _Boxes:
     for low, high in ((box.x1, box.x2), (box.y1, box.y2)):
         size = (_BORDER if high == _BORDER - 1 else high) - low
         steps = [low + round(k * _BORDER / grid) for k in range(-grid, grid + 1)]
-        last = min(_BORDER - size, _BORDER - 2)  # a box ends at 999 and has an area
-        starts = sorted({at for at in (*steps, 0, last) if 0 <= at <= last} - {low})
+        # An end at 999 stands for the border: a box whose far edge would come to lie there would
+        # grow by one, and one of size 1 cannot reach the border at all.
+        last = _BORDER - size if size > 1 else _BORDER - 3
+        fits = {at for at in (*steps, 0, last) if 0 <= at <= last and at + size != _BORDER - 1}
+        starts = sorted(fits - {low})
         axes.append([(at, min(at + size, _BORDER - 1)) for at in (low, *starts)])
     xs, ys = axes
     places = [(x1, y1, x2, y2) for x1, x2 in xs for y1, y2 in ys]
