@@ -327,7 +327,7 @@ def test_without_a_cache_folder_only_a_batch_is_asked_once() -> None:
 def test_experts_are_known_by_their_weights_wherever_they_lie(tmp_path: Path) -> None:
     def identity(folder: Path) -> str:
         sections = "".join(f"\n  {name}: {{model: {folder}}}" for name in ("clip", "detector"))
-        judge = load_judge(write(tmp_path, f"experts:{sections}"))
+        judge = load_judge(write(tmp_path, f"experts:{sections}"), tmp_path / "kept")
         assert isinstance(judge, CachedJudge)
         return judge.identity
 

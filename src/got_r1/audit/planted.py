@@ -1,7 +1,7 @@
 """Judges with planted faults: what proves that the audit sees what it claims to see.
 
 Each is the oracle but for one fault, so that everything else about it is right. They are real
-judges behind the same seam, and may be planted anywhere that a judge can stand.
+judges behind the same interface, and may be planted anywhere that a judge can stand.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The seam of the benchmarks: finished samples in, rows of metrics in [0, 1] out, one an image.
+"""The interface of the benchmarks: finished samples in, rows of metrics in [0, 1] out.
 
-`evaluation` turns rows into means with their intervals.
+One row per image; `evaluation` turns rows into means with their intervals.
 """
 
 from __future__ import annotations

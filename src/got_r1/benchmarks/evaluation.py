@@ -51,7 +51,16 @@ def summarise(
     values = prompt_values(rows, images_per_prompt)
     if len(categories) != len(rows):
         raise ValueError(f"{len(rows)} rows have {len(categories)} categories; give one for each")
-    of_prompts = np.array(categories[::images_per_prompt])
+    return _estimates(values, categories[::images_per_prompt], averages)
+
+
+def _estimates(
+    values: Mapping[str, Sequence[float | None]],
+    categories: Sequence[str],
+    averages: Mapping[str, Sequence[str]] | None,
+) -> dict[str, Any]:
+    """`summarise`, of values by prompt and the category of each prompt."""
+    of_prompts = np.array(categories)
     summary: dict[str, Any] = {}
     overall: dict[str, Estimate] = {}
     for metric, some in values.items():
@@ -130,9 +139,11 @@ def evaluation(
     if not rows:
         raise BadInput("there are no samples to evaluate: give at least one prompt")
     several = {"images_per_prompt": images_per_prompt} if images_per_prompt > 1 else {}
-    categories = [prompt.category for prompt in prompts]
-    metrics = summarise(rows, categories, images_per_prompt=images_per_prompt, averages=averages)
-    each = prompts[::images_per_prompt]
+    if len(prompts) != len(rows):
+        raise ValueError(f"{len(rows)} rows have {len(prompts)} prompts; give one for each")
+    values = prompt_values(rows, images_per_prompt)
+    texts = [prompt.text for prompt in prompts[::images_per_prompt]]
+    categories = [prompt.category for prompt in prompts[::images_per_prompt]]
     return {
         "name": about.pop("name"),
         "benchmark": benchmark,
@@ -140,13 +151,8 @@ def evaluation(
         "prompts": len(rows) // images_per_prompt,
         **several,
         **about,
-        "metrics": metrics,
-        "by_prompt": by_prompt(
-            [prompt.text for prompt in each],
-            [prompt.category for prompt in each],
-            prompt_values(rows, images_per_prompt),
-            averages=averages,
-        ),
+        "metrics": _estimates(values, categories, averages),
+        "by_prompt": by_prompt(texts, categories, values, averages=averages),
     }
 
 

@@ -1,4 +1,4 @@
-"""The seam of training data: a source yields records in order, from any place on.
+"""The interface of training data: a source yields records in order, from any place on.
 
 A new kind of source is a new file here and an arm in `open_source`.
 """

@@ -105,7 +105,6 @@ def _transformers(spec: str, file: JudgeFile | None, cache: Path | str | None) -
     from got_r1.judges.specs import transformers_settings
 
     settings = transformers_settings(spec, file)
-    from got_r1.files.weights import digest_of_files
     from got_r1.judges.cache import CachedJudge
     from got_r1.judges.mixture import OneAtATime
     from got_r1.judges.mllm import wording_version
@@ -115,7 +114,7 @@ def _transformers(spec: str, file: JudgeFile | None, cache: Path | str | None) -
     # Not where it runs, nor how many questions at once.
     identity = [
         "transformers",
-        digest_of_files(settings.model),
+        _weights_known_by(settings.model, cache),
         settings.dtype,
         wording_version(judge.wording),
     ]
@@ -124,7 +123,6 @@ def _transformers(spec: str, file: JudgeFile | None, cache: Path | str | None) -
 
 def _experts(file: JudgeFile | None, cache: Path | str | None) -> Judge:
     from got_r1 import __version__
-    from got_r1.files.weights import digest_of_files
     from got_r1.judges.cache import CachedJudge
     from got_r1.judges.experts import READING, ExpertsJudge
     from got_r1.judges.mixture import OneAtATime
@@ -132,13 +130,20 @@ def _experts(file: JudgeFile | None, cache: Path | str | None) -> Judge:
 
     settings = file.experts if file else ExpertsSettings()
     models = (settings.clip, settings.detector, settings.quality)
-    # Weights are known by their bytes: a folder may hold others tomorrow, or move.
-    weights = [digest_of_files(one.model) for one in models]
+    weights = [_weights_known_by(one.model, cache) for one in models]
     known = settings.model_dump(
         exclude={name: {"model"} for name in ("clip", "detector", "quality")}
     )
     identity = ["experts", known, weights, __version__, READING]
     return CachedJudge(OneAtATime(ExpertsJudge(settings)), cache, json.dumps(identity))
+
+
+def _weights_known_by(model: str, cache: Path | str | None) -> str:
+    """What tells weights from others in a cache that outlives this process: their bytes, since a
+    folder may hold others tomorrow, or move. Without such a cache they are not read."""
+    from got_r1.files.weights import digest_of_files
+
+    return model if cache is None else digest_of_files(model)
 
 
 def _from_file(path: str, cache: Path | str | None) -> Judge:

@@ -1,4 +1,4 @@
-"""The seam between the method and whoever scores: structured asks in, verdicts out.
+"""The interface between the method and whoever scores: structured asks in, verdicts out.
 
 A judge is any object with one method, `judge`. To write your own:
 

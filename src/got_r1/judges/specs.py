@@ -19,9 +19,9 @@ from got_r1.judges.settings import (
 from got_r1.recipes.recipe_file import load_section
 from got_r1.recipes.resuming import Change, compare, plain
 from got_r1.recipes.sections import JudgeSection, Section
+from got_r1.records import TERMS
 
 __all__ = [
-    "TERMS",
     "JudgeSettings",
     "ResolvedJudge",
     "compare_judges",
@@ -30,8 +30,6 @@ __all__ = [
     "resolve",
     "transformers_settings",
 ]
-
-TERMS = ("r_sem", "r_spa", "r_ri", "r_pi", "r_hps")
 
 
 class JudgeSettings(Section):

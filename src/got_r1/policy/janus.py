@@ -63,7 +63,8 @@ class Policy:
         self.words = Words(processor.tokenizer)
         self.adapter: PeftModel | None = None
         self.frozen_reference: Policy | None = None
-        # Where several processes train, the module that replays go through (`distributed.spread`).
+        # Where several processes train, the module that replays go through, made by
+        # `distributed.parallelize`.
         self.engine: nn.Module | None = None
         self.bos_id: int = self.tokenizer.bos_token_id
         self.eos_id: int = self.tokenizer.eos_token_id

@@ -117,12 +117,8 @@ class Sampler:
         """`group` chains behind each of `heads`, all at once, by noise [rows, limit]: token ids,
         int64, and log-probabilities, float32, [rows, limit]. What is behind a row's stop token
         means nothing."""
-        policy, decoder, schedule, device = (
-            self.policy,
-            self.decoder,
-            self.schedule,
-            self.decoder.device,
-        )
+        policy, decoder, schedule = self.policy, self.decoder, self.schedule
+        device = decoder.device
         noise, rows = noise.to(device), len(heads) * group
         # The prompt without its last token is prefilled; the last token is the first step's input.
         cache = Cache.prefill(
@@ -267,12 +263,8 @@ class Sampler:
     ) -> tuple[Tensor, Tensor]:
         """An image behind each of `texts`, sorted by length, all at once, by noise [rows, I]:
         token ids, int64, and log-probabilities, float32, [rows, I]."""
-        policy, decoder, schedule, device = (
-            self.policy,
-            self.decoder,
-            self.schedule,
-            self.decoder.device,
-        )
+        policy, decoder, schedule = self.policy, self.decoder, self.schedule
+        device = decoder.device
         count, places, guided = len(texts), policy.image_tokens, guidance != 1.0
         noise = noise.to(device)
         prefilled = torch.tensor([len(ids) for ids in texts])

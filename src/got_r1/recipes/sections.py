@@ -196,6 +196,11 @@ class RolloutSection(Section):
     )
 
 
+_JudgeOfTerm = Annotated[
+    str, SAME_JUDGE, Field(description="another judge for this term, as in spec; empty: spec's")
+]
+
+
 class JudgeSection(Section):
     """Who scores; `judge=oracle` is short for `judge.spec=oracle`."""
 
@@ -206,21 +211,11 @@ class JudgeSection(Section):
         description="'oracle' (the icon world's judge, right by construction), "
         "openai:MODEL@URL[,URL...], transformers:FOLDER, 'experts', or a YAML file of settings",
     )
-    r_sem: Annotated[str, SAME_JUDGE] = Field(
-        "", description="another judge for this term, as in spec; empty: spec's"
-    )
-    r_spa: Annotated[str, SAME_JUDGE] = Field(
-        "", description="another judge for this term, as in spec; empty: spec's"
-    )
-    r_ri: Annotated[str, SAME_JUDGE] = Field(
-        "", description="another judge for this term, as in spec; empty: spec's"
-    )
-    r_pi: Annotated[str, SAME_JUDGE] = Field(
-        "", description="another judge for this term, as in spec; empty: spec's"
-    )
-    r_hps: Annotated[str, SAME_JUDGE] = Field(
-        "", description="another judge for this term, as in spec; empty: spec's"
-    )
+    r_sem: _JudgeOfTerm = ""
+    r_spa: _JudgeOfTerm = ""
+    r_ri: _JudgeOfTerm = ""
+    r_pi: _JudgeOfTerm = ""
+    r_hps: _JudgeOfTerm = ""
     cache: Annotated[str, CACHE] = Field(
         "run",
         min_length=1,

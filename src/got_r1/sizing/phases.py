@@ -235,11 +235,8 @@ class Sizing:
         self, rows: int, prompt: int, text: int, image: int, guided: bool
     ) -> tuple[dict[str, int], dict[str, int]]:
         """What the sampler holds while it writes chains, and while it draws images."""
-        schedule, size, config = (
-            CUDA_SCHEDULE if self.gpu else CPU_SCHEDULE,
-            self.tuning.weights,
-            self.config,
-        )
+        schedule = CUDA_SCHEDULE if self.gpu else CPU_SCHEDULE
+        size, config = self.tuning.weights, self.config
         language = config.text_config
         multiple = min(schedule.bucket, 8)
 

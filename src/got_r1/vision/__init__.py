@@ -1,7 +1,7 @@
 """Vision models behind light judges and benchmarks, through transformers and without torchvision.
 
-`base` holds what may be asked of them, `settings` what they are. One `load_*` a seam: an explicit
-`match` that imports inside each arm.
+`base` holds what may be asked of them, `settings` what they are. One `load_*` per interface: an
+explicit `match` that imports inside each arm.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The seam of the taggers: spaCy's model (`words`), or the fallback without one."""
+"""The interface of the taggers: spaCy's model (`words`), or the fallback without one."""
 
 from __future__ import annotations
 
