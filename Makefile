@@ -1,5 +1,8 @@
 # make demo: the whole method in about ten minutes.   make test: everything that is tested.
 PYTHON ?= python3
+# Compiled modules are kept even where the environment says otherwise (container images often do):
+# without them every one of the hundred processes that the tests start compiles torch again.
+export PYTHONDONTWRITEBYTECODE :=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 
