@@ -37,7 +37,7 @@ from got_r1.plan.reading import read
 from got_r1.policy import load_policy
 from got_r1.policy.janus import Policy
 from got_r1.recipes.sections import RolloutSection
-from got_r1.records import Chain, GroundingAsk, ImageAsk, PlannedObject, Prompt, Verdict
+from got_r1.records import Chain, GroundingQuery, ImageQuery, PlannedObject, Prompt, Verdict
 from got_r1.rewards import plan_scorer
 from got_r1.sampling import Drawing, chain_limit, generate
 from got_r1.statistics import mean
@@ -127,13 +127,13 @@ def plans(
 
 def by_oracle(drawings: Sequence[Drawing]) -> list[float]:
     """R_PI of each image."""
-    answers = ORACLE.judge([ImageAsk(one.prompt, one.image) for one in drawings])
+    answers = ORACLE.judge([ImageQuery(one.prompt, one.image) for one in drawings])
     return [(a.score or 0.0) if isinstance(a, Verdict) else 0.0 for a in answers]
 
 
 def by_geometry(drawings: Sequence[Drawing]) -> list[float]:
     """The geometric score of what is found in each image, under the names of its plan."""
-    answers = ORACLE.judge([GroundingAsk(one.chain, one.image) for one in drawings])
+    answers = ORACLE.judge([GroundingQuery(one.chain, one.image) for one in drawings])
     scores = []
     for one, answer in zip(drawings, answers, strict=True):
         found = answer.found if isinstance(answer, Verdict) else ()

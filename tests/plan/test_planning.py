@@ -26,7 +26,7 @@ from got_r1.plan.repair import planned_objects, repair, with_boxes
 from got_r1.policy import load_policy
 from got_r1.policy.janus import Policy
 from got_r1.recipes.sections import RolloutSection
-from got_r1.records import Ask, Box, Chain, JudgeFailure, PlannedObject, Prompt, Verdict
+from got_r1.records import Box, Chain, JudgeFailure, PlannedObject, Prompt, Query, Verdict
 from got_r1.rewards import plan_scorer
 from got_r1.sampling import Drawing, generate, sample
 
@@ -124,7 +124,7 @@ def test_the_best_is_drawn_and_the_first_of_equals(judge):
 
 def test_one_plan_needs_no_score_and_no_judge():
     class Unasked:
-        def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
+        def judge(self, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:
             raise AssertionError
 
     (decision,) = Planner(1, plan_scorer(Unasked())).decide([LEFT], [(WRONG_PLAN,)])
@@ -135,10 +135,10 @@ def test_what_the_judge_cannot_score_is_not_chosen_and_no_score_at_all_ends_the_
     class Silent:
         """Answers about one plan only."""
 
-        def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
+        def judge(self, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:
             return [
-                Verdict(0.1) if ask.chain is WRONG_PLAN else JudgeFailure("no reply")
-                for ask in asks
+                Verdict(0.1) if query.chain is WRONG_PLAN else JudgeFailure("no reply")
+                for query in queries
             ]
 
     planner = Planner(2, plan_scorer(Silent()))

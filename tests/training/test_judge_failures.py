@@ -12,7 +12,7 @@ import pytest
 from got_r1.errors import RunFailed
 from got_r1.judges.oracle import OracleJudge
 from got_r1.recipes.sections import JudgeSection, Recipe
-from got_r1.records import Ask, ImageAsk, JudgeFailure, Verdict
+from got_r1.records import ImageQuery, JudgeFailure, Query, Verdict
 from got_r1.training import rl
 
 MakeRecipe = Callable[..., Recipe]
@@ -24,9 +24,9 @@ class Failing(OracleJudge):
     def __init__(self, share: float, first: int) -> None:
         self.share, self.first, self.step = share, first, 0
 
-    def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
-        answers = super().judge(asks)
-        images = [place for place, ask in enumerate(asks) if isinstance(ask, ImageAsk)]
+    def judge(self, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:
+        answers = super().judge(queries)
+        images = [place for place, query in enumerate(queries) if isinstance(query, ImageQuery)]
         self.step += bool(images)
         if self.step >= self.first:
             for place in images[: round(self.share * len(images))]:

@@ -136,7 +136,7 @@ class Planner:
     def _score(
         self, prompts: Sequence[Prompt], candidates: Sequence[Sequence[Chain]]
     ) -> list[list[PlanScore]]:
-        """The scores of each sample's candidates; all asks in one batch."""
+        """The scores of each sample's candidates; all queries in one batch."""
         owners = [prompt for prompt, plans in zip(prompts, candidates, strict=True) for _ in plans]
         every = [plan for plans in candidates for plan in plans]
         if self.score is None:
