@@ -88,13 +88,13 @@ def arm(
         values = [value for row in rows if (value := row[key]) is not None]
         found = mean(values)
         accuracy[key] = [found.value, found.low, found.high]
-    mended = [d.decision.is_mended for d in drawings if d.decision is not None]
+    repaired = [d.decision.is_repaired for d in drawings if d.decision is not None]
     return {
         "name": name,
         "k": k,
         "n": n,
         **accuracy,
-        "mended": sum(mended) / n,
+        "repaired": sum(repaired) / n,
         "chain_tokens": chain_tokens / n,
         "images": images / n,
         "seconds": seconds / n,
@@ -169,12 +169,12 @@ def samples(
 
 def table(arms: Sequence[Mapping[str, Any]], image_tokens: int) -> str:
     """The arms as Markdown."""
-    columns = ["", "K", *MEASURES.values(), "mended", "chain tokens", "image tokens", "seconds"]
+    columns = ["", "K", *MEASURES.values(), "repaired", "chain tokens", "image tokens", "seconds"]
     lines = [f"| {' | '.join(columns)} |", f"|{'-|' * len(columns)}"]
     for one in arms:
         cells = [one["name"], str(one["k"])]
         cells += ["{:.3f} [{:.3f}, {:.3f}]".format(*one[key]) for key in MEASURES]
-        cells += [f"{one['mended']:.2f}", f"{one['chain_tokens']:.0f}"]
+        cells += [f"{one['repaired']:.2f}", f"{one['chain_tokens']:.0f}"]
         cells += [f"{one['images'] * image_tokens:.0f}", f"{one['seconds']:.3f}"]
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", f"{arms[0]['n']} prompts with a relation; 95% bootstrap intervals over them."]

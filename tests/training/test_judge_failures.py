@@ -95,7 +95,7 @@ def test_above_the_share_the_run_is_saved_and_resumes_where_it_stopped(
     with pytest.raises(
         RunFailed,
         match=r"judge failed on [234] of 4 samples of step 3 \(no number in it\): the run is saved "
-        r"up to step 2, .*judge_failures\.jsonl holds the replies; mend the judge, then --resume",
+        r"up to step 2, .*judge_failures\.jsonl holds the replies; fix the judge, then --resume",
     ):
         train(broken, Failing(1.0, first=3), monkeypatch)
     assert [path.name for path in (folder / "checkpoints").iterdir()] == ["step_000002"]

@@ -121,7 +121,7 @@ def stop_on_failures(run: Run, step: int, samples: Samples) -> None:
     raise RunFailed(
         f"the judge failed on {lost} of {asked} samples of step {step} ({first}): "
         f"{f'the run is saved up to step {done}' if done else 'nothing was trained yet'}, "
-        f"{run.folder / 'judge_failures.jsonl'} holds the replies; mend the judge, then --resume"
+        f"{run.folder / 'judge_failures.jsonl'} holds the replies; fix the judge, then --resume"
     )
 
 
