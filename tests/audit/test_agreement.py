@@ -249,7 +249,7 @@ def test_a_page_shows_no_image_from_outside_of_the_study(study, tmp_path, kind):
         (study / item["image"]).symlink_to(secret)
     else:
         item["image"] = "../secret.png" if kind == "above" else str(secret)
-    with pytest.raises(BadInput, match="study's image .* does not lie in"):
+    with pytest.raises(BadInput, match=r"study's image .* does not lie in"):
         with_pictures(report, study)
 
 
