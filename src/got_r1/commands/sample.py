@@ -181,7 +181,8 @@ def sample(args: argparse.Namespace) -> None:
 
 
 def tell_repeats(prompts: Sequence[Prompt]) -> None:
-    """Says on stderr where prompts stand twice: a sample's noise knows its prompt, not its line."""
+    """Says on stderr that prompts are duplicated: a sample's noise depends on its prompt, not on its
+    line."""
     repeats = len(prompts) - len({prompt.text for prompt in prompts})
     if repeats:
         print(  # noqa: T201
