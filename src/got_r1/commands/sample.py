@@ -181,8 +181,7 @@ def sample(args: argparse.Namespace) -> None:
 
 
 def tell_repeats(prompts: Sequence[Prompt]) -> None:
-    """Says on stderr that prompts are duplicated: a sample's noise depends on its prompt, not on its
-    line."""
+    """Says on stderr that prompts are duplicated: a sample's noise depends on its prompt only."""
     repeats = len(prompts) - len({prompt.text for prompt in prompts})
     if repeats:
         print(  # noqa: T201
