@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from string import ascii_lowercase
 from typing import Any
 
+from got_r1.benchmarks.evaluation import comparison_table
 from got_r1.benchmarks.published import ABLATIONS, PUBLISHED, PublishedRow
 
-__all__ = ["paper_table"]
+__all__ = ["evaluation_tables", "paper_table"]
 
 TITLES = {
     "color": "Color",
@@ -36,6 +37,20 @@ TITLES = {
 
 Column = tuple[str, tuple[str, ...]]
 """A metric and the deviations of the numbers in its column."""
+
+
+def evaluation_tables(evaluations: Sequence[Mapping[str, Any]], *, ablations: bool = False) -> str:
+    """The evaluations as a table for each benchmark, with published rows where there are some."""
+    by_benchmark: dict[str, list[Mapping[str, Any]]] = {}
+    others = []
+    for one in evaluations:
+        name = str(one.get("benchmark"))
+        if name in PUBLISHED:
+            by_benchmark.setdefault(name, []).append(one)
+        else:
+            others.append(one)
+    made = [paper_table(name, some, ablations=ablations) for name, some in by_benchmark.items()]
+    return "\n\n".join([*made, *([comparison_table(others)] if others else [])])
 
 
 def paper_table(
