@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from transformers import DPTForDepthEstimation, DPTImageProcessorPil
 
 from got_r1.vision.batches import as_pictures, same_shape
-from got_r1.vision.pretrained import check_finite, load_model, load_processor, short_name
+from got_r1.vision.pretrained import check_finite, load_from, load_processor, short_name
 from got_r1.vision.settings import DepthSettings
 
 __all__ = ["DPT", "resize"]
@@ -24,14 +24,7 @@ class DPT:
         what = "DPT model"
         self.name = f"DPT {short_name(settings.model)}"
         self.batch = settings.batch
-        self.model = load_model(
-            DPTForDepthEstimation,
-            settings.model,
-            what=what,
-            model_type="dpt",
-            device=settings.device,
-            dtype=settings.dtype,
-        )
+        self.model = load_from(settings, DPTForDepthEstimation, what=what, model_type="dpt")
         self.processor = load_processor(DPTImageProcessorPil, settings.model, what=what)
 
     @torch.inference_mode()

@@ -23,7 +23,7 @@ from got_r1.vision.batches import as_pictures, same_shape
 from got_r1.vision.boxes import corners, ranked
 from got_r1.vision.pretrained import (
     check_finite,
-    load_model,
+    load_from,
     load_processor,
     load_tokenizer,
     short_name,
@@ -51,12 +51,8 @@ class GroundingDINO:
         self.name = f"GroundingDINO {short_name(settings.model)}"
         self.threshold = 0.25 if settings.threshold is None else settings.threshold
         self.batch = settings.batch
-        self.model = load_model(
-            GroundingDinoForObjectDetection,
-            settings.model,
-            what=what,
-            model_type="grounding-dino",
-            device=settings.device,
+        self.model = load_from(
+            settings, GroundingDinoForObjectDetection, what=what, model_type="grounding-dino"
         )
         self.processor = load_processor(GroundingDinoImageProcessorPil, settings.model, what=what)
         self.tokenizer = load_tokenizer(settings.model, what=what)

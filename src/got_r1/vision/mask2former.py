@@ -20,7 +20,7 @@ from got_r1.errors import BadInput
 from got_r1.vision.base import Detection
 from got_r1.vision.batches import as_pictures, same_shape
 from got_r1.vision.boxes import ranked
-from got_r1.vision.pretrained import check_finite, load_model, load_processor, short_name
+from got_r1.vision.pretrained import check_finite, load_from, load_processor, short_name
 from got_r1.vision.settings import DetectorSettings
 
 __all__ = ["Mask2Former", "read_instances"]
@@ -34,12 +34,8 @@ class Mask2Former:
         self.name = f"Mask2Former {short_name(settings.model)}"
         self.threshold = 0.3 if settings.threshold is None else settings.threshold
         self.batch = settings.batch
-        self.model = load_model(
-            Mask2FormerForUniversalSegmentation,
-            settings.model,
-            what=what,
-            model_type="mask2former",
-            device=settings.device,
+        self.model = load_from(
+            settings, Mask2FormerForUniversalSegmentation, what=what, model_type="mask2former"
         )
         self.processor = load_processor(Mask2FormerImageProcessorPil, settings.model, what=what)
         classes = self.model.config.id2label
