@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from string import ascii_lowercase
 from typing import Any
 
-from got_r1.benchmarks.evaluation import comparison_table
+from got_r1.benchmarks.evaluation import comparison_table, markdown_table
 from got_r1.benchmarks.published import ABLATIONS, PUBLISHED, PublishedRow
 
 __all__ = ["evaluation_tables", "paper_table"]
@@ -72,9 +72,7 @@ def paper_table(
         *([row.name, *(published_cell(row, column) for column in columns)] for row in published),
         *([str(one["name"]), *(cell(one, column) for column in columns)] for one in evaluations),
     ]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    lines.insert(1, ["-" * width for width in widths])
-    table = ["| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines]
+    table = markdown_table(lines)
     notes = [
         f"({letters.get(deviations, '*')}) not comparable with published numbers: "
         f"{'; '.join(deviations)}."

@@ -1,7 +1,6 @@
 """Small random models of every kind, as folders: they know nothing and run everywhere.
 
-For tests, and to see a command through before the real weights are there. Architecture, processors
-and tokenizers are the real ones, in sizes of some ten thousand parameters.
+Architecture, processors and tokenizers are the real ones, in sizes of some ten thousand parameters.
 """
 
 from __future__ import annotations
