@@ -19,7 +19,7 @@ from torch import Tensor
 from transformers import GroundingDinoForObjectDetection, GroundingDinoImageProcessorPil
 
 from got_r1.vision.base import Detection
-from got_r1.vision.batches import as_pictures, same_shape
+from got_r1.vision.batches import pixel_values, same_shape
 from got_r1.vision.boxes import corners, ranked
 from got_r1.vision.pretrained import (
     check_finite,
@@ -65,10 +65,7 @@ class GroundingDINO:
         self, images: Sequence[np.ndarray], vocabularies: Sequence[Sequence[str]]
     ) -> list[list[Detection]]:
         """See `Detector`. Names that do not fit one caption (256 tokens) get several passes."""
-        pixels = [
-            self.processor([picture], return_tensors="pt")["pixel_values"][0]
-            for picture in as_pictures(images)
-        ]
+        pixels = pixel_values(self.processor, images)
         looks = [
             (index, caption)
             for index, names in enumerate(vocabularies)

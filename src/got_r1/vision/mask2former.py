@@ -18,7 +18,7 @@ from transformers import Mask2FormerForUniversalSegmentation, Mask2FormerImagePr
 
 from got_r1.errors import BadInput
 from got_r1.vision.base import Detection
-from got_r1.vision.batches import as_pictures, same_shape
+from got_r1.vision.batches import pixel_values, same_shape
 from got_r1.vision.boxes import ranked
 from got_r1.vision.pretrained import check_finite, load_from, load_processor, short_name
 from got_r1.vision.settings import DetectorSettings
@@ -52,10 +52,7 @@ class Mask2Former:
                 f"{self.name} does not know {', '.join(map(repr, sorted(unknown)))}: it finds only "
                 f"its own {len(known)} classes; use grounding_dino or owlv2 for other words."
             )
-        pixels = [
-            self.processor([picture], return_tensors="pt")["pixel_values"][0]
-            for picture in as_pictures(images)
-        ]
+        pixels = pixel_values(self.processor, images)
         found: list[list[Detection]] = [[] for _ in images]
         for indices in same_shape([one.shape for one in pixels], self.batch):
             batch = torch.stack([pixels[index] for index in indices])
