@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from got_r1.benchmarks.sample_folder import Manifest, write_manifest
 from got_r1.cli import main
 from got_r1.icons.data import triples
 from got_r1.icons.render import render
 from got_r1.icons.world import Icon, Scene, box_from_cells
+from got_r1.records import Prompt
 
 Argv = list[Any]
 
@@ -275,6 +277,22 @@ def test_one_command_from_a_model_to_the_table(
     assert any(line.startswith("| 1B, no R_spa") for line in lines)
     assert any("not comparable with published numbers: " in line for line in lines)
     assert any("Mask2Former mask2former, not UniDet" in line for line in lines)
+
+
+@pytest.mark.parametrize("category", ["../spatial", "/tmp", "nonesuch"])
+def test_a_category_of_a_foreign_manifest_is_no_path(
+    tmp_path: Path, data: Path, refused: Callable[[Argv], str], category: str
+) -> None:
+    """It becomes a folder's name."""
+    prompts = [Prompt("a heart on the left of a star", category)]
+    draw(tmp_path, "spatial", [HEART_LEFT])
+    folder = tmp_path / "images"
+    folder.mkdir()
+    write_manifest(
+        folder, Manifest("compbench", "val", "theirs", 0, 1.0, tuple(prompts), 1, str(data))
+    )
+    argv = ["eval", "score", folder, "--tagger", "fallback", "--detector", "icons"]
+    assert f"has no category {category!r}" in refused(argv)
 
 
 def test_a_sample_depends_on_seed_prompt_and_number_only(

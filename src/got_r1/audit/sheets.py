@@ -60,7 +60,7 @@ def _read_lines(study: Path, name: str) -> list[dict[str, Any]]:
     if not (study / "study.json").is_file() or not path.is_file():
         raise BadInput(f"{study} is no study (it has no {name}); make one with audit human build.")
     try:
-        records = [json.loads(line) for line in read_text(path, "study file").splitlines()]
+        records = [json.loads(line) for line in read_text(path, "study file").split("\n") if line]
         ids = [record["id"] for record in records]
     except (ValueError, KeyError, TypeError):
         raise BadInput(f"{path} is damaged; restore it, or build the study anew.") from None
@@ -201,7 +201,7 @@ def import_sheet(
     ]
     if wrong := faults.sentence(with_missing=not partial):
         only_missing = not (faults.unknown or faults.twice or faults.bad)
-        remedy = "rate them or give --partial" if only_missing else "mend the sheet"
+        remedy = "rate them or give --partial" if only_missing else "correct the sheet"
         raise BadInput(f"{sheet} cannot be taken: {wrong}; {remedy}.")
     there = [name for name in taken if (study / "ratings" / f"{name}.json").exists()]
     if there and not replace:

@@ -98,9 +98,11 @@ def plan_run(args: argparse.Namespace, recipe: Recipe) -> None:
     """Raises BadInput where memory or disk cannot do; shows the estimate of a dry run."""
     import torch
 
+    from got_r1.recipes.checks import check_settings
     from got_r1.sizing.dry_run import check_room, device_bytes, render
     from got_r1.sizing.estimate import estimate
 
+    check_settings(recipe, args.stage)
     elsewhere = args.gpu_memory is not None
     processes = args.processes or int(os.environ.get("WORLD_SIZE", "1"))
     result = estimate(

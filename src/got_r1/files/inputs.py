@@ -99,7 +99,7 @@ def read_plan(path: Path | str) -> str:
     if found:
         raise BadInput(
             f"the chain file {path} holds no plan to draw from: {listed(found, separator='; ')}; "
-            "mend it, or leave it out and the model writes its own."
+            "fix it, or leave it out and the model writes its own."
         )
     return text
 

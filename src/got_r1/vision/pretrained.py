@@ -107,10 +107,14 @@ def load_processor(processor_class: Any, model: str, *, what: str) -> Any:
         raise _not_found(f"image processor of the {what}", model, error) from None
 
 
-def load_tokenizer(model: str, *, what: str) -> Any:
-    """The tokenizer. Raises `BadInput` where there is none."""
+def load_tokenizer(model: str, *, what: str, template: bool = False) -> Any:
+    """The tokenizer. Raises `BadInput` where there is none.
+
+    Texts are plain: a prompt that spells a control token ("[SEP]", "<|endoftext|>") is read as
+    those letters, unless texts come from a chat `template`, which is made of control tokens.
+    """
     try:
-        return AutoTokenizer.from_pretrained(model)
+        return AutoTokenizer.from_pretrained(model, split_special_tokens=not template)
     except (OSError, ValueError, KeyError) as error:
         raise _not_found(f"tokenizer of the {what}", model, error) from None
 
