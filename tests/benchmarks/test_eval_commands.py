@@ -204,7 +204,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Tiny random models, which know nothing."""
-    from got_r1.vision.tiny import build
+    from vision.tiny import build
 
     folder = tmp_path_factory.mktemp("models")
     labels = ("person", "heart", "star")

@@ -12,9 +12,11 @@ from transformers import AutoTokenizer, PreTrainedConfig
 from transformers.utils import logging as transformers_logging
 
 from got_r1.errors import BadInput, RunFailed
+from got_r1.vision.settings import VisionSettings
 
 __all__ = [
     "check_finite",
+    "load_from",
     "load_model",
     "load_processor",
     "load_tokenizer",
@@ -40,6 +42,18 @@ def pick_device(device: str) -> torch.device:
         reason = str(error).splitlines()[0]
         raise BadInput(f"there is no device {device!r} here ({reason}); use cpu or cuda.") from None
     return chosen
+
+
+def load_from(settings: VisionSettings, model_class: Any, *, what: str, model_type: str) -> Any:
+    """`load_model` as the settings say; in float32 where they leave no choice."""
+    return load_model(
+        model_class,
+        settings.model,
+        what=what,
+        model_type=model_type,
+        device=settings.device,
+        dtype=getattr(settings, "dtype", "float32"),
+    )
 
 
 def load_model(
