@@ -20,10 +20,10 @@ from got_r1.audit.counterfactuals import make_suite
 from got_r1.audit.limits import Limits, find
 from got_r1.audit.results import measure
 from got_r1.audit.settings import PAIRS, TERMS
+from got_r1.files.sample_files import named_box
 from got_r1.judges.base import Judge
 from got_r1.progress import TrainingProgress
 from got_r1.records import (
-    FoundObject,
     GroundingQuery,
     ImageQuery,
     JudgeFailure,
@@ -163,8 +163,8 @@ def _side(asked: Asked, index: int, answers: Answers) -> dict[str, Any]:
     return {
         "prompt": "" if isinstance(query, GroundingQuery) else query.prompt.text,
         "chain": "" if isinstance(query, ImageQuery | QualityQuery) else query.chain.text,
-        "planned": _boxes(_planned(query)),
-        "found": _boxes(found),
+        "planned": [named_box(planned) for planned in _planned(query)],
+        "found": [named_box(one) for one in found],
         "image": None if image is None else _png(image),
         "score": float(answers.scores[index]),
         "evidence": verdict.reason if isinstance(verdict, JudgeFailure) else verdict.reasoning,
@@ -173,10 +173,6 @@ def _side(asked: Asked, index: int, answers: Answers) -> dict[str, Any]:
 
 def _planned(query: Query) -> Sequence[PlannedObject]:
     return () if isinstance(query, ImageQuery | QualityQuery) else query.chain.objects
-
-
-def _boxes(objects: Sequence[PlannedObject | FoundObject]) -> list[dict[str, Any]]:
-    return [{"name": o.name, "box": [o.box.x1, o.box.y1, o.box.x2, o.box.y2]} for o in objects]
 
 
 def _png(image: np.ndarray) -> str:
