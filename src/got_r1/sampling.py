@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from got_r1.errors import BadInput
-from got_r1.files.sample_files import SampleFiles
+from got_r1.files.sample_files import SampleFiles, named_box
 from got_r1.plan import chain as chains
 from got_r1.policy.janus import Policy
 from got_r1.policy.sampler import Sampler
 from got_r1.progress import TrainingProgress
 from got_r1.recipes.sections import RolloutSection
-from got_r1.records import Chain, FoundObject, PlannedObject, Prompt, WrittenChains
+from got_r1.records import Chain, Prompt, WrittenChains
 
 if TYPE_CHECKING:
     from got_r1.plan.planning import Decision, Planner
@@ -341,8 +341,3 @@ def chain_limit(
         )
     usual = policy.model.generation_config.max_new_tokens or OFFICIAL_CHAIN_LIMIT
     return asked or min(usual, max(1, room - 1))
-
-
-def named_box(item: PlannedObject | FoundObject) -> dict[str, object]:
-    """An object as it is stored on disk: its name and its box as [x1, y1, x2, y2]."""
-    return {"name": item.name, "box": list(asdict(item.box).values())}

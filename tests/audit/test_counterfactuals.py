@@ -26,7 +26,7 @@ def suites() -> dict[str, Suite]:
 def contents(suite: Suite) -> list[tuple]:
     """All that a judge is shown."""
     seen = []
-    for one in suite.asked:
+    for one in suite.queries:
         query = one.query
         prompt = "" if isinstance(query, GroundingQuery) else query.prompt.text
         chain = "" if isinstance(query, ImageQuery) else query.chain.text
@@ -54,14 +54,14 @@ def test_every_kind_has_its_number(suites, term):
 def test_comparisons_stay_inside_an_item(suites, term):
     suite = suites[term]
     for pair in suite.pairs:
-        assert suite.asked[pair.better].item == suite.asked[pair.worse].item == pair.item
+        assert suite.queries[pair.better].item == suite.queries[pair.worse].item == pair.item
         assert pair.better != pair.worse
 
 
 def test_all_chains_are_well_formed(suites):
     for suite in suites.values():
-        assert suite.asked
-        for one in suite.asked:
+        assert suite.queries
+        for one in suite.queries:
             if not isinstance(one.query, ImageQuery):
                 assert not one.query.chain.problems, one.query.chain.text
 
@@ -76,7 +76,7 @@ def test_unknown_terms_are_refused():
 
 def pairs_of(suite: Suite, kind: str):
     found = [
-        (suite.asked[pair.better].query, suite.asked[pair.worse].query)
+        (suite.queries[pair.better].query, suite.queries[pair.worse].query)
         for pair in suite.pairs
         if pair.kind == kind
     ]
@@ -121,7 +121,7 @@ def test_persuasion_adds_words_and_no_object(suites):
     suite = suites["r_sem"]
     assert {one.kind for one in suite.persuasions} == set(PERSUASIONS)
     for one in suite.persuasions:
-        plain, speaking = suite.asked[one.plain].query, suite.asked[one.persuading].query
+        plain, speaking = suite.queries[one.plain].query, suite.queries[one.persuading].query
         assert speaking.chain.objects == plain.chain.objects
         assert speaking.chain.text.startswith(plain.chain.text.removesuffix("."))
         assert PERSUASIONS[one.kind] in speaking.chain.text
@@ -141,12 +141,12 @@ def holds(query: SpatialQuery) -> bool:
 def test_the_better_layout_holds_the_relation_and_the_worse_does_not(suites):
     suite = suites["r_spa"]
     for pair in suite.pairs:
-        assert holds(suite.asked[pair.better].query), pair
-        assert not holds(suite.asked[pair.worse].query), pair
+        assert holds(suite.queries[pair.better].query), pair
+        assert not holds(suite.queries[pair.worse].query), pair
 
 
 def test_layouts_are_fair(suites):
-    for one in suites["r_spa"].asked:
+    for one in suites["r_spa"].queries:
         boxes = [planned.box for planned in one.query.chain.objects]
         assert iou(boxes[0], boxes[1]) == 0
         for box in boxes:
@@ -164,7 +164,7 @@ def test_dose_curves_begin_right_and_end_wrong(suites):
     assert len(suite.curves) == PAIRS / 2
     for curve in suite.curves:
         assert len(curve.queries) == DOSES
-        right = [holds(suite.asked[i].query) for i in curve.queries]
+        right = [holds(suite.queries[i].query) for i in curve.queries]
         assert right[0]
         assert not right[-1]
         assert right == sorted(right, reverse=True)  # it turns wrong once
@@ -174,7 +174,7 @@ def test_box_colours_change_and_nothing_else(suites):
     suite = suites["r_spa"]
     for one in suite.variations:
         if one.kind == "box colours":
-            base, changed = suite.asked[one.base].query, suite.asked[one.changed].query
+            base, changed = suite.queries[one.base].query, suite.queries[one.changed].query
             assert set(base.chain.objects) == set(changed.chain.objects)
             drawings = [draw_plan(query.chain.objects) for query in (base, changed)]
             assert (drawings[0] != drawings[1]).any()
@@ -189,7 +189,7 @@ def test_box_colours_change_and_nothing_else(suites):
 def test_pictures_are_right_or_wrong_as_said(suites):
     suite = suites["r_pi"]
     for pair in suite.pairs:
-        better, worse = suite.asked[pair.better].query, suite.asked[pair.worse].query
+        better, worse = suite.queries[pair.better].query, suite.queries[pair.worse].query
         meaning = read(better.prompt.text)
         assert meaning is not None
         there, changed = detect(better.image), detect(worse.image)
@@ -210,7 +210,7 @@ def test_pictures_are_right_or_wrong_as_said(suites):
 
 def test_planned_boxes_are_where_the_truth_says(suites):
     suite = suites["r_ri"]
-    true = [mean_iou(one.query.chain, one.truth) for one in suite.asked]
+    true = [mean_iou(one.query.chain, one.truth) for one in suite.queries]
     for pair in suite.pairs:
         assert true[pair.better] == 1
         assert true[pair.worse] <= 0.85
@@ -224,7 +224,7 @@ def test_planned_boxes_are_where_the_truth_says(suites):
 
 
 def test_the_truth_is_what_the_picture_shows(suites):
-    for one in suites["r_ri"].asked:
+    for one in suites["r_ri"].queries:
         drawn = {(icon.name, icon.box) for icon in detect(one.query.image)}
         names = {planned.name for planned in one.query.chain.objects}
         assert {(o.name, o.box) for o in one.truth} == {d for d in drawn if d[0] in names}

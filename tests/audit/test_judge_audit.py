@@ -146,7 +146,7 @@ def test_dice_are_never_fit():
     below 1e-14, so that 40 throws pass by chance with odds below 1e-12."""
     suite, rng = make_suite("r_sem", 40, 0), np.random.default_rng(0)
     for _ in range(40):
-        scores = rng.random(len(suite.asked))
+        scores = rng.random(len(suite.queries))
         assert verdict_of(scores, scores[:80], suite)  # even where it would repeat itself
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from got_r1.audit.cases import Asked
+from got_r1.audit.cases import SuiteQuery
 from got_r1.judges.base import Judge, answers_of
 from got_r1.records import (
     GroundingQuery,
@@ -39,28 +39,28 @@ class Answers:
     seconds: float
 
 
-def put(judge: Judge, asked: Sequence[Asked], batch: int, told: Told) -> Answers:
+def put(judge: Judge, queries: Sequence[SuiteQuery], batch: int, told: Told) -> Answers:
     """Puts the queries, `batch` at a time. Raises RunFailed where a judge loses queries."""
     verdicts: list[Verdict | JudgeFailure] = []
     scores: list[float] = []
     seconds = 0.0
-    for start in range(0, len(asked), batch):
-        queries = [_shown(one) for one in asked[start : start + batch]]
+    for start in range(0, len(queries), batch):
+        shown = [_shown(one) for one in queries[start : start + batch]]
         began = time.perf_counter()
-        answers = answers_of(judge, queries)
+        answers = answers_of(judge, shown)
         seconds += time.perf_counter() - began
-        scores += [_score(query, answer) for query, answer in zip(queries, answers, strict=True)]
+        scores += [_score(query, answer) for query, answer in zip(shown, answers, strict=True)]
         verdicts += answers
-        told(len(queries))
+        told(len(shown))
     return Answers(np.array(scores, dtype=float), tuple(verdicts), seconds)
 
 
-def _shown(asked: Asked) -> Query:
+def _shown(one: SuiteQuery) -> Query:
     """The query with its image enlarged, pixels kept square."""
-    query = asked.query
+    query = one.query
     if not isinstance(query, GroundingQuery | ImageQuery | QualityQuery):
         return query
-    large = query.image.repeat(asked.scale, axis=0).repeat(asked.scale, axis=1)
+    large = query.image.repeat(one.scale, axis=0).repeat(one.scale, axis=1)
     return replace(query, image=large)
 
 

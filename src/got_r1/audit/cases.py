@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from got_r1.records import FoundObject, Query
 
-__all__ = ["Asked", "Curve", "Draft", "Pair", "Persuasion", "Suite", "Variation"]
+__all__ = ["Curve", "Draft", "Pair", "Persuasion", "Suite", "SuiteQuery", "Variation"]
 
 SCALE = 10
 """Pictures of the icon world, 40 px wide, are shown this many times larger: 400 px, about the size
@@ -20,8 +20,8 @@ of what Janus draws (384), since no model reads icons of 12 px."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """One query. Its image, where it has one, is kept small and shown `scale` times larger.
+class SuiteQuery:
+    """One query of a suite. Its image, if any, is kept small and shown `scale` times larger.
 
     `truth`, for a grounding query: the planned objects that are in the image, with their true
     boxes."""
@@ -82,7 +82,7 @@ class Suite:
     """All that is asked about one term of the reward."""
 
     term: str
-    asked: tuple[Asked, ...]
+    queries: tuple[SuiteQuery, ...]
     pairs: tuple[Pair, ...]
     variations: tuple[Variation, ...]
     persuasions: tuple[Persuasion, ...] = ()
@@ -96,7 +96,7 @@ class Draft:
         self.term = term
         self.limit = limit
         self.item = 0
-        self._asked: list[Asked] = []
+        self._queries: list[SuiteQuery] = []
         self._pairs: list[Pair] = []
         self._variations: list[Variation] = []
         self._persuasions: list[Persuasion] = []
@@ -114,8 +114,8 @@ class Draft:
 
     def ask(self, query: Query, truth: Sequence[FoundObject] = (), scale: int = SCALE) -> int:
         """Adds a query of the current item; returns its index."""
-        self._asked.append(Asked(query, self.item, tuple(truth), scale))
-        return len(self._asked) - 1
+        self._queries.append(SuiteQuery(query, self.item, tuple(truth), scale))
+        return len(self._queries) - 1
 
     def pair(self, better: int, worse: int, kind: str, tags: Mapping[str, str]) -> None:
         """Adds a pair of the current item."""
@@ -140,7 +140,7 @@ class Draft:
         """The suite."""
         return Suite(
             self.term,
-            tuple(self._asked),
+            tuple(self._queries),
             tuple(self._pairs),
             tuple(self._variations),
             tuple(self._persuasions),

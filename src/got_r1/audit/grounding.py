@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from got_r1.audit.asking import Answers
-from got_r1.audit.cases import Asked
+from got_r1.audit.cases import SuiteQuery
 from got_r1.plan.layout import gap, iou, match_boxes
 from got_r1.records import Box, GroundingQuery, Verdict
 from got_r1.statistics import Estimate, mean
@@ -61,10 +61,10 @@ class _Table:
         return {name.partition(":")[2]: self.mean(name) for name in names}
 
 
-def measure_grounding(asked: Sequence[Asked], answers: Answers) -> Grounding:
+def measure_grounding(queries: Sequence[SuiteQuery], answers: Answers) -> Grounding:
     """The measures over all grounding queries that were answered."""
     table = _Table()
-    for one, verdict in zip(asked, answers.verdicts, strict=True):
+    for one, verdict in zip(queries, answers.verdicts, strict=True):
         if isinstance(one.query, GroundingQuery) and isinstance(verdict, Verdict):
             _count(table, one, one.query, verdict)
     return Grounding(
@@ -78,7 +78,7 @@ def measure_grounding(asked: Sequence[Asked], answers: Answers) -> Grounding:
     )
 
 
-def _count(table: _Table, one: Asked, query: GroundingQuery, verdict: Verdict) -> None:
+def _count(table: _Table, one: SuiteQuery, query: GroundingQuery, verdict: Verdict) -> None:
     everything = [item.box for item in one.truth]
     for name in dict.fromkeys(planned.name for planned in query.chain.objects):
         planned = [o.box for o in query.chain.objects if o.name == name]

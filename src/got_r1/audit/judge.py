@@ -15,15 +15,15 @@ from PIL import Image
 
 from got_r1 import __version__
 from got_r1.audit.asking import Answers, put
-from got_r1.audit.cases import Asked, Pair, Suite
+from got_r1.audit.cases import Pair, Suite, SuiteQuery
 from got_r1.audit.counterfactuals import make_suite
 from got_r1.audit.limits import Limits, find
 from got_r1.audit.results import measure
 from got_r1.audit.settings import PAIRS, TERMS
+from got_r1.files.sample_files import named_box
 from got_r1.judges.base import Judge
 from got_r1.progress import TrainingProgress
 from got_r1.records import (
-    FoundObject,
     GroundingQuery,
     ImageQuery,
     JudgeFailure,
@@ -77,7 +77,7 @@ def audit_judge(
     suites = [make_suite(term, pairs, seed) for term in terms]
     found: dict[str, Any] = {}
     answered = 0
-    total = sum(len(suite.asked) + len(_asked_again(suite, pairs, seed)) for suite in suites)
+    total = sum(len(suite.queries) + len(_asked_again(suite, pairs, seed)) for suite in suites)
     total += len(canvases) * sum(len(_bases(suite)) for suite in suites)
     with TrainingProgress("audit", total, unit="query", quiet=quiet) as progress:
 
@@ -88,11 +88,11 @@ def audit_judge(
 
         for suite in suites:
             ask = partial(put, batch=batch, told=told)
-            answers = ask(judge, suite.asked)
+            answers = ask(judge, suite.queries)
             repeated, bases = _asked_again(suite, pairs, seed), _bases(suite)
-            second = ask(judge, [suite.asked[i] for i in repeated])
+            second = ask(judge, [suite.queries[i] for i in repeated])
             redrawn = [
-                (bases, ask(make(), [suite.asked[i] for i in bases]))
+                (bases, ask(make(), [suite.queries[i] for i in bases]))
                 for make in (canvases if bases else ())
             ]
             result = measure(suite, answers, (repeated, second), redrawn, draws)
@@ -119,7 +119,7 @@ def _asked_again(suite: Suite, pairs: int, seed: int) -> list[int]:
     random and in disorder, since a judge that looks at a batch as a whole sees other neighbours
     then."""
     rng = random.Random(f"audit again {suite.term} {seed}")
-    return rng.sample(range(len(suite.asked)), min(len(suite.asked), 2 * pairs))
+    return rng.sample(range(len(suite.queries)), min(len(suite.queries), 2 * pairs))
 
 
 def _bases(suite: Suite) -> list[int]:
@@ -150,21 +150,21 @@ def _example(suite: Suite, answers: Answers, pair: Pair) -> dict[str, Any]:
     return {
         "kind": pair.kind,
         "tags": dict(pair.tags),
-        "better": _side(suite.asked[pair.better], pair.better, answers),
-        "worse": _side(suite.asked[pair.worse], pair.worse, answers),
+        "better": _side(suite.queries[pair.better], pair.better, answers),
+        "worse": _side(suite.queries[pair.worse], pair.worse, answers),
     }
 
 
-def _side(asked: Asked, index: int, answers: Answers) -> dict[str, Any]:
+def _side(one: SuiteQuery, index: int, answers: Answers) -> dict[str, Any]:
     """One half of a pair, as the page shows it."""
-    query, verdict = asked.query, answers.verdicts[index]
+    query, verdict = one.query, answers.verdicts[index]
     found = verdict.found if isinstance(verdict, Verdict) else ()
     image = query.image if isinstance(query, GroundingQuery | ImageQuery | QualityQuery) else None
     return {
         "prompt": "" if isinstance(query, GroundingQuery) else query.prompt.text,
         "chain": "" if isinstance(query, ImageQuery | QualityQuery) else query.chain.text,
-        "planned": _boxes(_planned(query)),
-        "found": _boxes(found),
+        "planned": [named_box(planned) for planned in _planned(query)],
+        "found": [named_box(one) for one in found],
         "image": None if image is None else _png(image),
         "score": float(answers.scores[index]),
         "evidence": verdict.reason if isinstance(verdict, JudgeFailure) else verdict.reasoning,
@@ -173,10 +173,6 @@ def _side(asked: Asked, index: int, answers: Answers) -> dict[str, Any]:
 
 def _planned(query: Query) -> Sequence[PlannedObject]:
     return () if isinstance(query, ImageQuery | QualityQuery) else query.chain.objects
-
-
-def _boxes(objects: Sequence[PlannedObject | FoundObject]) -> list[dict[str, Any]]:
-    return [{"name": o.name, "box": [o.box.x1, o.box.y1, o.box.x2, o.box.y2]} for o in objects]
 
 
 def _png(image: np.ndarray) -> str:

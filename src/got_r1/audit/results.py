@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 
 from got_r1.audit.asking import Answers
-from got_r1.audit.cases import Asked, Curve, Pair, Suite
+from got_r1.audit.cases import Curve, Pair, Suite, SuiteQuery
 from got_r1.audit.curves import monotony
 from got_r1.audit.grounding import Grounding, measure_grounding
 from got_r1.records import JudgeFailure
@@ -100,7 +100,7 @@ def measure(
     `again`: indices of the queries that were put twice, and the second answers. `canvases`: the
     same for each other canvas that plans were drawn on. `draws`: whether the judge sees drawings.
     """
-    scores, items = answers.scores, [one.item for one in suite.asked]
+    scores, items = answers.scores, [one.item for one in suite.queries]
     failures = [v for v in answers.verdicts if isinstance(v, JudgeFailure)]
     whole = _outcome(suite.pairs, scores)
     better = dict.fromkeys(pair.better for pair in suite.pairs)
@@ -108,7 +108,7 @@ def measure(
     tokens = [v.tokens for v in answers.verdicts if v.tokens is not None]
     return TermResult(
         term=suite.term,
-        asks=len(suite.asked),
+        asks=len(suite.queries),
         failures=mean(np.isnan(scores).astype(float).tolist(), items),
         failure_reasons=dict(Counter(failure.reason for failure in failures).most_common(5)),
         wins=whole.wins,
@@ -120,12 +120,12 @@ def measure(
         groups=_groups(suite.pairs, scores),
         curve=_curve(suite.curves, scores),
         points=_points(suite.curves, scores),
-        again=_again(suite.asked, scores, *again),
+        again=_again(suite.queries, scores, *again),
         variations=_variations(suite, scores, canvases, draws),
         persuasions=_persuasions(suite, scores),
-        grounding=measure_grounding(suite.asked, answers) if suite.term == "r_ri" else None,
+        grounding=measure_grounding(suite.queries, answers) if suite.term == "r_ri" else None,
         is_constant=len(np.unique(scores[~np.isnan(scores)])) == 1,
-        seconds=answers.seconds / max(1, len(suite.asked)),
+        seconds=answers.seconds / max(1, len(suite.queries)),
         tokens=float(np.mean(tokens)) if tokens else None,
     )
 
@@ -215,10 +215,10 @@ def _sameness(differences: Sequence[float], items: Sequence[int]) -> Sameness:
 
 
 def _again(
-    asked: Sequence[Asked], scores: np.ndarray, indices: Sequence[int], second: Answers
+    queries: Sequence[SuiteQuery], scores: np.ndarray, indices: Sequence[int], second: Answers
 ) -> Sameness:
     differences = (second.scores - scores[list(indices)]).tolist()
-    return _sameness(differences, [asked[i].item for i in indices])
+    return _sameness(differences, [queries[i].item for i in indices])
 
 
 def _variations(
@@ -238,7 +238,7 @@ def _variations(
             differences, items = [], []
             for indices, answers in canvases:
                 differences += (answers.scores - scores[list(indices)]).tolist()
-                items += [suite.asked[i].item for i in indices]
+                items += [suite.queries[i].item for i in indices]
             results[kind] = _sameness(differences, items)
         else:
             differences = [float(scores[v.changed] - scores[v.base]) for v in some]

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
-from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from got_r1.audit.settings import PAIRS, TERMS
 from got_r1.commands.arguments import Parser, add, at_least, empty_folder, show
-from got_r1.errors import BadInput
 
 if TYPE_CHECKING:
-    from got_r1.judges import Judge
-    from got_r1.judges.judge_file import JudgeFile
+    pass
 
 __all__ = ["register"]
 
@@ -103,6 +98,7 @@ def add_build(one: Parser) -> None:
 
 def judge(args: argparse.Namespace) -> None:
     """`audit judge`: suites to the judge, a verdict for each term, one page and one JSON."""
+    from got_r1.audit.canvases import other_canvases
     from got_r1.audit.judge import audit_judge
     from got_r1.audit.limits import Limits
     from got_r1.files.atomic import write_text
@@ -140,45 +136,6 @@ def verdict_text(audit: dict[str, Any]) -> str:
         lines.append(f"{term:6} {'fit' if one['fit'] else 'not fit'} to train on{shown}")
         lines += [f"       - {finding['text']}" for finding in one["why"]]
     return "\n".join(lines)
-
-
-def other_canvases(
-    spec: str, sizes: Sequence[int] | None
-) -> tuple[bool, list[Callable[[], Judge]]]:
-    """Whether a judge is shown drawn plans, and how to make it with other canvases.
-
-    Raises BadInput where sizes are given and nothing is drawn.
-    """
-    from got_r1.judges.judge_file import KINDS, JudgeFile
-    from got_r1.recipes.recipe_file import load_section
-
-    is_file = spec.endswith((".yaml", ".yml"))
-    file = load_section(spec, JudgeFile, "judge file") if is_file else JudgeFile(spec=spec)
-    given = [kind for kind in KINDS if kind in file.model_fields_set]
-    looks = file.r_spa or file.spec or given[0]
-    kind = looks.partition(":")[0]
-    if kind not in ("openai", "transformers") or file.wording.spatial != "drawing":
-        if sizes:
-            raise BadInput(f"--canvas is for judges that see a drawing; {spec!r} sees none.")
-        return False, []
-    own = file.wording.canvas
-    if sizes is None:
-        sizes = (own * 3 // 4, own * 3 // 2) if kind == "openai" else ()
-    return True, [partial(with_canvas, file, size) for size in sizes]
-
-
-def with_canvas(file: JudgeFile, size: int) -> Judge:
-    """The judge of a file but for its canvas."""
-    import yaml
-
-    from got_r1.judges import load_judge
-
-    settings = file.model_dump(exclude_unset=True)
-    settings["wording"] = {**settings.get("wording", {}), "canvas": size}
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "judge.yaml")
-        path.write_text(yaml.safe_dump(settings), encoding="utf-8")
-        return load_judge(str(path))
 
 
 # -- audit human -----------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -21,9 +21,9 @@ import yaml
 
 from got_r1.errors import BadInput
 from got_r1.files.atomic import write_bytes, write_text
-from got_r1.records import Prompt
+from got_r1.records import FoundObject, PlannedObject, Prompt
 
-__all__ = ["LAYOUTS", "Layout", "SampleFiles"]
+__all__ = ["LAYOUTS", "Layout", "SampleFiles", "named_box"]
 
 Layout = Literal["numbered", "compbench"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
@@ -127,6 +127,11 @@ class SampleFiles:
                     f"{difference(name, before.get(name), arguments.get(name))}; "
                     "give the same arguments or another --out."
                 )
+
+
+def named_box(item: PlannedObject | FoundObject) -> dict[str, object]:
+    """An object as it is stored on disk: its name and its box as [x1, y1, x2, y2]."""
+    return {"name": item.name, "box": list(asdict(item.box).values())}
 
 
 def name_fault(text: str) -> str:

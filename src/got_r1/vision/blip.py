@@ -18,13 +18,7 @@ from transformers import BlipForQuestionAnswering, BlipImageProcessorPil
 
 from got_r1.errors import BadInput
 from got_r1.vision.batches import as_pictures, same_shape
-from got_r1.vision.pretrained import (
-    check_finite,
-    load_from,
-    load_processor,
-    load_tokenizer,
-    short_name,
-)
+from got_r1.vision.pretrained import Pretrained, check_finite, load_tokenizer
 from got_r1.vision.settings import VQASettings
 
 __all__ = ["QUESTION_TOKENS", "BlipVQA"]
@@ -33,16 +27,14 @@ QUESTION_TOKENS = 35
 """A question is cut after this many tokens, its ends included (official)."""
 
 
-class BlipVQA:
+class BlipVQA(Pretrained):
     """A `VQA`."""
 
     def __init__(self, settings: VQASettings) -> None:
-        what = "BLIP-VQA model"
-        self.name = f"BLIP-VQA {short_name(settings.model)}"
-        self.batch = settings.batch
-        self.model = load_from(settings, BlipForQuestionAnswering, what=what, model_type="blip")
-        self.processor = load_processor(BlipImageProcessorPil, settings.model, what=what)
-        self.tokenizer = load_tokenizer(settings.model, what=what)
+        super().__init__(
+            settings, "BLIP-VQA", "blip", BlipForQuestionAnswering, BlipImageProcessorPil
+        )
+        self.tokenizer = load_tokenizer(settings.model, what=self.what)
         trained = self.model.config.vision_config.image_size
         self.side = settings.size or self.processor.size["height"]
         self.interpolate = self.side != trained
@@ -56,7 +48,7 @@ class BlipVQA:
         self.encode = self.start + 1  # [ENC], added right behind it
         if self.encode >= text.vocab_size:
             raise BadInput(
-                f"the {what} {settings.model} has no [ENC] token; give a BLIP-VQA model."
+                f"the {self.what} {settings.model} has no [ENC] token; give a BLIP-VQA model."
             )
         self.answers = [self._word(word) for word in ("yes", "no")]
 

@@ -14,13 +14,7 @@ from torch import Tensor
 from transformers import CLIPImageProcessorPil, CLIPModel
 
 from got_r1.vision.batches import as_pictures, same_shape
-from got_r1.vision.pretrained import (
-    check_finite,
-    load_from,
-    load_processor,
-    load_tokenizer,
-    short_name,
-)
+from got_r1.vision.pretrained import Pretrained, check_finite, load_tokenizer
 from got_r1.vision.settings import SimilaritySettings
 
 __all__ = ["CLIP", "Prepare", "embed_images", "embed_texts"]
@@ -34,16 +28,12 @@ class Prepare(Protocol):
         ...
 
 
-class CLIP:
+class CLIP(Pretrained):
     """A `TextImageSimilarity`. Cosines of these embeddings are T2I-CompBench's CLIPScore."""
 
     def __init__(self, settings: SimilaritySettings) -> None:
-        what = "CLIP model"
-        self.name = f"CLIP {short_name(settings.model)}"
-        self.batch = settings.batch
-        self.model = load_from(settings, CLIPModel, what=what, model_type="clip")
-        self.processor = load_processor(CLIPImageProcessorPil, settings.model, what=what)
-        self.tokenizer = load_tokenizer(settings.model, what=what)
+        super().__init__(settings, "CLIP", "clip", CLIPModel, CLIPImageProcessorPil)
+        self.tokenizer = load_tokenizer(settings.model, what=self.what)
 
     def embed_images(self, images: Sequence[np.ndarray]) -> NDArray[np.float32]:
         """[images, dimensions], each row of length 1."""

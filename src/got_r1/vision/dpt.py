@@ -10,21 +10,17 @@ from numpy.typing import NDArray
 from transformers import DPTForDepthEstimation, DPTImageProcessorPil
 
 from got_r1.vision.batches import pixel_values, same_shape
-from got_r1.vision.pretrained import check_finite, load_from, load_processor, short_name
+from got_r1.vision.pretrained import Pretrained, check_finite
 from got_r1.vision.settings import DepthSettings
 
 __all__ = ["DPT"]
 
 
-class DPT:
+class DPT(Pretrained):
     """A `DepthEstimator`."""
 
     def __init__(self, settings: DepthSettings) -> None:
-        what = "DPT model"
-        self.name = f"DPT {short_name(settings.model)}"
-        self.batch = settings.batch
-        self.model = load_from(settings, DPTForDepthEstimation, what=what, model_type="dpt")
-        self.processor = load_processor(DPTImageProcessorPil, settings.model, what=what)
+        super().__init__(settings, "DPT", "dpt", DPTForDepthEstimation, DPTImageProcessorPil)
 
     @torch.inference_mode()
     def estimate(self, images: Sequence[np.ndarray]) -> list[NDArray[np.float32]]:

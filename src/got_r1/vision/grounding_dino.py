@@ -21,13 +21,7 @@ from transformers import GroundingDinoForObjectDetection, GroundingDinoImageProc
 from got_r1.vision.base import Detection
 from got_r1.vision.batches import pixel_values, same_shape
 from got_r1.vision.boxes import corners, ranked
-from got_r1.vision.pretrained import (
-    check_finite,
-    load_from,
-    load_processor,
-    load_tokenizer,
-    short_name,
-)
+from got_r1.vision.pretrained import Pretrained, check_finite, load_tokenizer
 from got_r1.vision.settings import DetectorSettings
 
 __all__ = ["GroundingDINO"]
@@ -41,21 +35,21 @@ class _Caption:
     spans: list[tuple[str, int, int]]  # name, first token, one past the last
 
 
-class GroundingDINO:
+class GroundingDINO(Pretrained):
     """A `Detector` with an open vocabulary. A name without a letter or digit is never found."""
 
     labels: tuple[str, ...] | None = None
 
     def __init__(self, settings: DetectorSettings) -> None:
-        what = "GroundingDINO model"
-        self.name = f"GroundingDINO {short_name(settings.model)}"
-        self.threshold = 0.25 if settings.threshold is None else settings.threshold
-        self.batch = settings.batch
-        self.model = load_from(
-            settings, GroundingDinoForObjectDetection, what=what, model_type="grounding-dino"
+        super().__init__(
+            settings,
+            "GroundingDINO",
+            "grounding-dino",
+            GroundingDinoForObjectDetection,
+            GroundingDinoImageProcessorPil,
         )
-        self.processor = load_processor(GroundingDinoImageProcessorPil, settings.model, what=what)
-        self.tokenizer = load_tokenizer(settings.model, what=what)
+        self.threshold = 0.25 if settings.threshold is None else settings.threshold
+        self.tokenizer = load_tokenizer(settings.model, what=self.what)
         # What ends a phrase, which a name must therefore not hold.
         self.stops = set(self.model.model.special_tokens.tolist())
         (self.stop,) = self.tokenizer(".", add_special_tokens=False)["input_ids"]

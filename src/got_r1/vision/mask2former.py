@@ -20,24 +20,24 @@ from got_r1.errors import BadInput
 from got_r1.vision.base import Detection
 from got_r1.vision.batches import pixel_values, same_shape
 from got_r1.vision.boxes import ranked
-from got_r1.vision.pretrained import check_finite, load_from, load_processor, short_name
+from got_r1.vision.pretrained import Pretrained, check_finite
 from got_r1.vision.settings import DetectorSettings
 
 __all__ = ["Mask2Former", "read_instances"]
 
 
-class Mask2Former:
+class Mask2Former(Pretrained):
     """A `Detector` of the classes that its folder names (COCO's 80 for GenEval)."""
 
     def __init__(self, settings: DetectorSettings) -> None:
-        what = "Mask2Former model"
-        self.name = f"Mask2Former {short_name(settings.model)}"
-        self.threshold = 0.3 if settings.threshold is None else settings.threshold
-        self.batch = settings.batch
-        self.model = load_from(
-            settings, Mask2FormerForUniversalSegmentation, what=what, model_type="mask2former"
+        super().__init__(
+            settings,
+            "Mask2Former",
+            "mask2former",
+            Mask2FormerForUniversalSegmentation,
+            Mask2FormerImageProcessorPil,
         )
-        self.processor = load_processor(Mask2FormerImageProcessorPil, settings.model, what=what)
+        self.threshold = 0.3 if settings.threshold is None else settings.threshold
         classes = self.model.config.id2label
         self.labels: tuple[str, ...] | None = tuple(classes[index] for index in range(len(classes)))
 

@@ -18,32 +18,24 @@ from transformers import Owlv2ForObjectDetection, Owlv2ImageProcessorPil
 from got_r1.vision.base import Detection
 from got_r1.vision.batches import as_pictures, same_shape
 from got_r1.vision.boxes import corners, ranked
-from got_r1.vision.pretrained import (
-    check_finite,
-    load_from,
-    load_processor,
-    load_tokenizer,
-    short_name,
-)
+from got_r1.vision.pretrained import Pretrained, check_finite, load_tokenizer
 from got_r1.vision.settings import DetectorSettings
 
 __all__ = ["OWLv2"]
 
 
-class OWLv2:
+class OWLv2(Pretrained):
     """A `Detector` with an open vocabulary. A name is cut after the model's 16 tokens."""
 
     labels: tuple[str, ...] | None = None
     template = "a photo of a {}"
 
     def __init__(self, settings: DetectorSettings) -> None:
-        what = "OWLv2 model"
-        self.name = f"OWLv2 {short_name(settings.model)}"
+        super().__init__(
+            settings, "OWLv2", "owlv2", Owlv2ForObjectDetection, Owlv2ImageProcessorPil
+        )
         self.threshold = 0.1 if settings.threshold is None else settings.threshold
-        self.batch = settings.batch
-        self.model = load_from(settings, Owlv2ForObjectDetection, what=what, model_type="owlv2")
-        self.processor = load_processor(Owlv2ImageProcessorPil, settings.model, what=what)
-        self.tokenizer = load_tokenizer(settings.model, what=what)
+        self.tokenizer = load_tokenizer(settings.model, what=self.what)
 
     @torch.inference_mode()
     def detect(

@@ -15,6 +15,7 @@ from got_r1.errors import BadInput, RunFailed
 from got_r1.vision.settings import VisionSettings
 
 __all__ = [
+    "Pretrained",
     "check_finite",
     "load_from",
     "load_model",
@@ -42,6 +43,23 @@ def pick_device(device: str) -> torch.device:
         reason = str(error).splitlines()[0]
         raise BadInput(f"there is no device {device!r} here ({reason}); use cpu or cuda.") from None
     return chosen
+
+
+class Pretrained:
+    """A model of a folder or the hub with its image processor, loaded as the settings say.
+
+    `kind` names it beside numbers and in errors, `model_type` is what its config must say. Raises
+    BadInput as `load_model` and `load_processor`.
+    """
+
+    def __init__(
+        self, settings: VisionSettings, kind: str, model_type: str, model: Any, processor: Any
+    ) -> None:
+        self.what = f"{kind} model"
+        self.name = f"{kind} {short_name(settings.model)}"
+        self.batch = settings.batch
+        self.model = load_from(settings, model, what=self.what, model_type=model_type)
+        self.processor = load_processor(processor, settings.model, what=self.what)
 
 
 def load_from(settings: VisionSettings, model_class: Any, *, what: str, model_type: str) -> Any:

@@ -23,10 +23,10 @@ from got_r1.errors import BadInput, RunFailed
 from got_r1.files.atomic import write_text
 from got_r1.files.evaluations import by_prompt
 from got_r1.files.inputs import read_image, read_json
-from got_r1.files.sample_files import SampleFiles
+from got_r1.files.sample_files import SampleFiles, named_box
 from got_r1.plan.chain import parse
 from got_r1.plan.repair import with_boxes
-from got_r1.records import Box, Chain, JudgeFailure, Prompt
+from got_r1.records import Chain, FoundObject, JudgeFailure, Prompt
 
 if TYPE_CHECKING:
     from got_r1.sampling import Drawer
@@ -165,7 +165,7 @@ def _swap(
                 "prompt": prompts[place].text,
                 "image": str(files.image(place, prompts[place]).relative_to(folder)),
                 "outcome": outcome(seen.sight.planned, after.found),
-                "objects": _named(chain),
+                "objects": [named_box(planned) for planned in chain.objects],
                 "found": _found(chain, after),
             }
         )
@@ -204,7 +204,7 @@ def _entry(
         "meaning": case.meaning,
         "relation": case.asked.relation,
         "image": str(files.image(index, case.prompt).relative_to(files.folder.parent)),
-        "objects": _named(chain),
+        "objects": [named_box(planned) for planned in chain.objects],
     }
     if isinstance(sight, JudgeFailure):
         return entry | {"unseen": sight.reason}
@@ -216,18 +216,10 @@ def _entry(
     }
 
 
-def _named(chain: Chain) -> list[dict[str, Any]]:
-    return [{"name": planned.name, "box": _corners(planned.box)} for planned in chain.objects]
-
-
 def _found(chain: Chain, sight: Sight) -> list[dict[str, Any]] | None:
     """Where the two things of the relation are in the image, under their planned names."""
     if sight.pair is None:
         return None
     names = [chain.objects[index].name for index in sight.pair]
-    boxes = [_corners(box) for box in sight.found or ()]
-    return [{"name": name, "box": box} for name, box in zip(names, boxes, strict=False)]
-
-
-def _corners(box: Box) -> list[int]:
-    return [box.x1, box.y1, box.x2, box.y2]
+    found = zip(names, sight.found or (), strict=False)
+    return [named_box(FoundObject(name, box)) for name, box in found]
