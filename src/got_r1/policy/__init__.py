@@ -23,21 +23,22 @@ def load_policy(path: str | Path, dtype: torch.dtype | None = None) -> Policy:
     """Loads a policy from a transformers folder, or the shipped one by the name `icons`.
 
     Weights come as `dtype` (float32 unless given) and in eval mode. Raises BadInput where the
-    folder is missing, holds another architecture, or cannot be read.
+    folder is missing, holds another architecture, cannot be read, or lacks a weight.
     """
     folder = model_folder(path)
     import torch
     from safetensors import SafetensorError
     from transformers import JanusForConditionalGeneration, JanusProcessor
 
+    from got_r1.checkpoints.completeness import load_complete
     from got_r1.policy.janus import Policy
 
     try:
-        model = JanusForConditionalGeneration.from_pretrained(
+        model = load_complete(
+            JanusForConditionalGeneration,
             folder,
             dtype=dtype or torch.float32,
             attn_implementation=attention(),
-            local_files_only=True,
         )
         processor = JanusProcessor.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
@@ -56,9 +57,10 @@ def load_encoder(path: str | Path, dtype: torch.dtype | None = None) -> Policy:
     folder = model_folder(path)
 
     import torch
-    from safetensors import SafetensorError, safe_open
     from transformers import JanusConfig, JanusForConditionalGeneration, JanusProcessor
 
+    from got_r1.checkpoints.completeness import check_complete
+    from got_r1.checkpoints.shards import Source
     from got_r1.policy.janus import Policy
 
     prefix, dtype = "model.vqmodel.", dtype or torch.float32
@@ -69,14 +71,14 @@ def load_encoder(path: str | Path, dtype: torch.dtype | None = None) -> Policy:
             )
         model.to(dtype).set_attn_implementation(attention())
         processor = JanusProcessor.from_pretrained(folder, local_files_only=True)
-        state = {}
-        for file in sorted(folder.glob("model*.safetensors")):
-            with safe_open(file, "pt") as tensors:
-                for name in tensors.keys():  # noqa: SIM118 (it is no mapping)
-                    if name.startswith(prefix):
-                        state[name.removeprefix(prefix)] = tensors.get_tensor(name).to(dtype)
+        source = Source(folder)
+        names = [prefix + name for name in model.model.vqmodel.state_dict()]
+        check_complete(folder, set(names) - source.tensors.keys())
+        state = {
+            name.removeprefix(prefix): source.read(name).to(dtype) for name in source.ordered(names)
+        }
         model.model.vqmodel.load_state_dict(state, assign=True)
-    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
         raise BadInput(cannot_load(folder, error)) from error
     unit_codebook(model.model.vqmodel)
     return Policy(model, processor)

@@ -16,6 +16,9 @@ from got_r1.vision.settings import DepthSettings
 
 __all__ = ["DPT", "resize"]
 
+# The first fusion stage has nothing to add, so the released checkpoints leave this out.
+_UNUSED = r"neck\.fusion_stage\.layers\.0\.residual_layer1\..+"
+
 
 class DPT:
     """A `DepthEstimator`."""
@@ -31,6 +34,7 @@ class DPT:
             model_type="dpt",
             device=settings.device,
             dtype=settings.dtype,
+            may_lack=_UNUSED,
         )
         self.processor = load_processor(DPTImageProcessorPil, settings.model, what=what)
 
