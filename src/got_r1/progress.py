@@ -110,6 +110,11 @@ class TrainingProgress:
             self._printed_at = now
             self._console.print(self._line(), soft_wrap=True, highlight=False, markup=False)
 
+    def note(self, text: str) -> None:
+        """Says something in a line that stays, above the panel where there is one."""
+        if not self._quiet:
+            self._console.print(text, soft_wrap=True, highlight=False, markup=False)
+
     def _is_due(self, now: float) -> bool:
         if self._printed_at is None or self.step >= self.total_steps:
             return True

@@ -268,6 +268,12 @@ class OptimizerSection(Section):
     beta1: float = Field(0.9, ge=0, lt=1, description="AdamW beta1")
     beta2: float = Field(0.95, ge=0, lt=1, description="AdamW beta2")
     max_grad_norm: float = Field(1.0, gt=0, description="gradient clipping norm")
+    max_skipped_updates: Annotated[int, HARMLESS] = Field(
+        5,
+        ge=1,
+        description="stop after this many updates in a row that were skipped, because loss or "
+        "gradient norm was not finite",
+    )
     autocast: bool = Field(False, description="bfloat16 autocast in forward and backward")
     save_every: Annotated[int, HARMLESS] = Field(100, ge=1, description="steps between checkpoints")
 

@@ -89,6 +89,7 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
                     run.log(step, samples.metrics() | metrics)
                     if step == 1 or step % section.sample_every == 0:
                         save_gallery(run, step, samples)
+                run.watch(step, metrics)
             model = run.finish()
             evaluate_policy(policy, recipe, run, "rl")
             report = ranks.run_on_rank0(lambda: build_report(run.folder))
@@ -154,7 +155,8 @@ def improve(
                     (loss * ranks.size).backward()
                 losses += loss.detach()
                 statistics.append(found)
-            metrics |= {"loss": float(ranks.sum(losses))} | update(optimizer, section, step)
+            loss_of_step = float(ranks.sum(losses))
+            metrics |= {"loss": loss_of_step} | update(optimizer, section, step, loss_of_step)
             if statistics:
                 metrics |= of_all_ranks(sum(statistics[1:], start=statistics[0]), ranks).means()
     if micro:
