@@ -46,7 +46,7 @@ from got_r1.sizing.dry_run import size
 from got_r1.sizing.estimate import RunEstimate, estimate
 from got_r1.training.distributed import Ranks, parallelize
 from got_r1.training.optimizer import make_optimizer
-from got_r1.training.rl import improve
+from got_r1.training.policy_update import improve
 from got_r1.training.rollout import Samples
 from got_r1.training.run import Run, seed_step
 

@@ -26,7 +26,7 @@ from got_r1.policy.decoder import Cache
 from got_r1.policy.janus import Policy
 from got_r1.policy.sampler import Sampler
 from got_r1.recipes.recipe_file import load_recipe
-from got_r1.training import rl
+from got_r1.training import policy_update
 from got_r1.training.optimizer import make_optimizer
 from got_r1.training.prompts import load_prompts
 from got_r1.training.rollout import roll_out
@@ -41,10 +41,10 @@ PARTS: list[tuple[Any, str, str]] = [
     (Sampler, "draw_images", "image steps"),
     (Policy, "decode_images", "decode"),
     (rewards, "stage_two", "judge"),
-    (rl, "reference_logprobs", "reference replay"),
-    (rl, "replay_answers", "replay"),
+    (policy_update, "reference_logprobs", "reference replay"),
+    (policy_update, "replay_answers", "replay"),
     (torch.Tensor, "backward", "backward"),
-    (rl, "update", "optimizer"),
+    (policy_update, "update", "optimizer"),
 ]
 WHOLE = {"reference replay"}  # phases that keep what happens inside them
 
@@ -116,7 +116,7 @@ def main() -> None:
         clock.seconds = {}
         clock.turn("everything else")
         samples = roll_out(policy, judge, chosen, recipe, seed)
-        rl.improve(policy, optimizer, samples, recipe, step + 1)
+        policy_update.improve(policy, optimizer, samples, recipe, step + 1)
         clock.turn(None)
         steps.append(clock.seconds)
     steps = steps[1:]  # the first one warms up

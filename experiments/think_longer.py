@@ -37,7 +37,7 @@ from got_r1.plan.reading import read
 from got_r1.policy import load_policy
 from got_r1.policy.janus import Policy
 from got_r1.recipes.sections import RolloutSection
-from got_r1.records import Chain, GroundingAsk, ImageAsk, PlannedObject, Prompt, Verdict
+from got_r1.records import Chain, GroundingQuery, ImageQuery, PlannedObject, Prompt, Verdict
 from got_r1.rewards import plan_scorer
 from got_r1.sampling import Drawing, chain_limit, generate
 from got_r1.statistics import mean
@@ -88,13 +88,13 @@ def arm(
         values = [value for row in rows if (value := row[key]) is not None]
         found = mean(values)
         accuracy[key] = [found.value, found.low, found.high]
-    mended = [d.decision.is_mended for d in drawings if d.decision is not None]
+    repaired = [d.decision.is_repaired for d in drawings if d.decision is not None]
     return {
         "name": name,
         "k": k,
         "n": n,
         **accuracy,
-        "mended": sum(mended) / n,
+        "repaired": sum(repaired) / n,
         "chain_tokens": chain_tokens / n,
         "images": images / n,
         "seconds": seconds / n,
@@ -127,13 +127,13 @@ def plans(
 
 def by_oracle(drawings: Sequence[Drawing]) -> list[float]:
     """R_PI of each image."""
-    answers = ORACLE.judge([ImageAsk(one.prompt, one.image) for one in drawings])
+    answers = ORACLE.judge([ImageQuery(one.prompt, one.image) for one in drawings])
     return [(a.score or 0.0) if isinstance(a, Verdict) else 0.0 for a in answers]
 
 
 def by_geometry(drawings: Sequence[Drawing]) -> list[float]:
     """The geometric score of what is found in each image, under the names of its plan."""
-    answers = ORACLE.judge([GroundingAsk(one.chain, one.image) for one in drawings])
+    answers = ORACLE.judge([GroundingQuery(one.chain, one.image) for one in drawings])
     scores = []
     for one, answer in zip(drawings, answers, strict=True):
         found = answer.found if isinstance(answer, Verdict) else ()
@@ -169,12 +169,12 @@ def samples(
 
 def table(arms: Sequence[Mapping[str, Any]], image_tokens: int) -> str:
     """The arms as Markdown."""
-    columns = ["", "K", *MEASURES.values(), "mended", "chain tokens", "image tokens", "seconds"]
+    columns = ["", "K", *MEASURES.values(), "repaired", "chain tokens", "image tokens", "seconds"]
     lines = [f"| {' | '.join(columns)} |", f"|{'-|' * len(columns)}"]
     for one in arms:
         cells = [one["name"], str(one["k"])]
         cells += ["{:.3f} [{:.3f}, {:.3f}]".format(*one[key]) for key in MEASURES]
-        cells += [f"{one['mended']:.2f}", f"{one['chain_tokens']:.0f}"]
+        cells += [f"{one['repaired']:.2f}", f"{one['chain_tokens']:.0f}"]
         cells += [f"{one['images'] * image_tokens:.0f}", f"{one['seconds']:.3f}"]
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", f"{arms[0]['n']} prompts with a relation; 95% bootstrap intervals over them."]

@@ -13,17 +13,17 @@ from got_r1.judges.oracle import OracleJudge
 from got_r1.plan.chain import format_chain, parse
 from got_r1.recipes.sections import RewardSection
 from got_r1.records import (
-    Ask,
     Box,
     FoundObject,
-    GroundingAsk,
-    ImageAsk,
+    GroundingQuery,
+    ImageQuery,
     JudgeFailure,
     PlannedObject,
     Prompt,
-    QualityAsk,
-    SemanticAsk,
-    SpatialAsk,
+    QualityQuery,
+    Query,
+    SemanticQuery,
+    SpatialQuery,
     Verdict,
 )
 from got_r1.rewards import (
@@ -47,21 +47,21 @@ IMAGE = np.full((8, 8, 3), 255, dtype=np.uint8)
 
 
 class Recorder:
-    """A judge that answers by the kind of ask and keeps what it was asked."""
+    """A judge that answers by the kind of query and keeps what it was asked."""
 
     def __init__(self, answers: dict[type, Verdict | JudgeFailure] | None = None) -> None:
-        self.batches: list[list[Ask]] = []
+        self.batches: list[list[Query]] = []
         self.answers: dict[type, Verdict | JudgeFailure] = {
-            SemanticAsk: Verdict(0.8),
-            SpatialAsk: Verdict(0.6),
-            GroundingAsk: Verdict(None, (FoundObject("heart", Box(0, 0, 100, 50)),)),
-            ImageAsk: Verdict(0.9),
-            QualityAsk: Verdict(0.25),
+            SemanticQuery: Verdict(0.8),
+            SpatialQuery: Verdict(0.6),
+            GroundingQuery: Verdict(None, (FoundObject("heart", Box(0, 0, 100, 50)),)),
+            ImageQuery: Verdict(0.9),
+            QualityQuery: Verdict(0.25),
         } | (answers or {})
 
-    def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
-        self.batches.append(list(asks))
-        return [self.answers[type(ask)] for ask in asks]
+    def judge(self, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:
+        self.batches.append(list(queries))
+        return [self.answers[type(query)] for query in queries]
 
 
 # -- formulas ------------------------------------------------------------------------------------
@@ -143,7 +143,7 @@ def test_settings_without_a_reward_are_refused():
 def test_a_judge_that_cannot_rate_a_picture_is_refused_before_the_run():
     on = RewardSection(formula="product_v2", r_hps=1)
     check_judge(Recorder(), on)
-    mute = Recorder({QualityAsk: JudgeFailure("no model of quality")})
+    mute = Recorder({QualityQuery: JudgeFailure("no model of quality")})
     with pytest.raises(BadInput, match=r"no model of quality.*reward\.r_hps=0"):
         check_judge(mute, on)
     with pytest.raises(BadInput, match="the oracle cannot say"):
@@ -207,9 +207,9 @@ def test_each_stage_is_one_batch_and_answers_go_to_their_sample():
     prompts, chains = [PROMPT, PROMPT], [CHAIN, CHAIN]
     one = stage_one(judge, prompts, chains, RewardSection())
     two = stage_two(judge, prompts, chains, [IMAGE, IMAGE], RewardSection())
-    assert [[type(ask) for ask in batch] for batch in judge.batches] == [
-        [SemanticAsk, SpatialAsk] * 2,
-        [GroundingAsk, ImageAsk] * 2,
+    assert [[type(query) for query in batch] for batch in judge.batches] == [
+        [SemanticQuery, SpatialQuery] * 2,
+        [GroundingQuery, ImageQuery] * 2,
     ]
     assert one[1] == {"r_sem": Verdict(0.8), "r_spa": Verdict(0.6)}
     assert two[0]["r_pi"] == Verdict(0.9)
@@ -217,8 +217,8 @@ def test_each_stage_is_one_batch_and_answers_go_to_their_sample():
 
 def test_answers_reach_the_right_sample():
     class ByPrompt(Recorder):
-        def judge(self, asks):
-            return [Verdict(float(ask.prompt.text)) for ask in asks]
+        def judge(self, queries):
+            return [Verdict(float(query.prompt.text)) for query in queries]
 
     prompts = [Prompt("0.1"), Prompt("0.2"), Prompt("0.3")]
     answers = stage_one(ByPrompt(), prompts, [CHAIN, MALFORMED, CHAIN], RewardSection())
@@ -233,7 +233,7 @@ def test_only_active_terms_are_asked():
     judge = Recorder()
     config = RewardSection(r_sem=0, r_ri=0)
     [result] = score(judge, [PROMPT], [CHAIN], [IMAGE], config)
-    assert [type(ask) for batch in judge.batches for ask in batch] == [SpatialAsk, ImageAsk]
+    assert [type(query) for batch in judge.batches for query in batch] == [SpatialQuery, ImageQuery]
     assert result.terms == {"r_spa": 0.6, "r_pi": 0.9}
     assert result.total == pytest.approx(0.54)
 
@@ -242,7 +242,7 @@ def test_quality_is_asked_in_the_second_stage():
     judge = Recorder()
     config = RewardSection(formula="product_v2", r_hps=1)
     [result] = score(judge, [PROMPT], [CHAIN], [IMAGE], config)
-    assert [type(ask) for ask in judge.batches[1]] == [GroundingAsk, ImageAsk, QualityAsk]
+    assert [type(query) for query in judge.batches[1]] == [GroundingQuery, ImageQuery, QualityQuery]
     assert result.total == pytest.approx(0.9 * 0.7 * 0.5 * 0.25)
 
 
@@ -272,7 +272,9 @@ def test_a_malformed_chain_scores_zero_and_is_not_asked_about():
     assert all("unclosed tag" in verdict.reasoning for verdict in result.verdicts.values())
 
 
-@pytest.mark.parametrize("kind", [SemanticAsk, SpatialAsk, GroundingAsk, ImageAsk, QualityAsk])
+@pytest.mark.parametrize(
+    "kind", [SemanticQuery, SpatialQuery, GroundingQuery, ImageQuery, QualityQuery]
+)
 def test_a_failure_of_the_judge_is_no_score(kind):
     failure = JudgeFailure("no reply")
     config = RewardSection(formula="product_v2", r_hps=1)
@@ -284,7 +286,7 @@ def test_a_failure_of_the_judge_is_no_score(kind):
 
 @pytest.mark.parametrize("bad", [None, math.nan, math.inf, -0.1, 1.1])
 def test_a_score_outside_the_unit_interval_is_a_failure(bad):
-    judge = Recorder({ImageAsk: Verdict(bad, reply="ten out of ten")})
+    judge = Recorder({ImageQuery: Verdict(bad, reply="ten out of ten")})
     [result] = score(judge, [PROMPT], [CHAIN], [IMAGE], RewardSection())
     assert result.total is None
     failure = result.verdicts["r_pi"]
@@ -294,22 +296,22 @@ def test_a_score_outside_the_unit_interval_is_a_failure(bad):
 
 @pytest.mark.parametrize("box", [Box(0, 0, 1000, 9), Box(9, 0, 8, 9), Box(0, math.nan, 9, 9)])  # type: ignore[arg-type]
 def test_a_box_that_is_none_is_a_failure(box):
-    judge = Recorder({GroundingAsk: Verdict(None, (FoundObject("heart", box),))})
+    judge = Recorder({GroundingQuery: Verdict(None, (FoundObject("heart", box),))})
     [result] = score(judge, [PROMPT], [CHAIN], [IMAGE], RewardSection())
     assert isinstance(result.verdicts["r_ri"], JudgeFailure)
 
 
 def test_what_is_no_answer_stops_the_run():
     with pytest.raises(RunFailed, match="Recorder answered with a float: a judge must answer"):
-        stage_one(Recorder({SemanticAsk: 0.5}), [PROMPT], [CHAIN], RewardSection())
+        stage_one(Recorder({SemanticQuery: 0.5}), [PROMPT], [CHAIN], RewardSection())
 
 
 def test_a_judge_that_loses_an_answer_stops_the_run():
     class Forgetful(Recorder):
-        def judge(self, asks):
-            return super().judge(asks)[1:]
+        def judge(self, queries):
+            return super().judge(queries)[1:]
 
-    with pytest.raises(RunFailed, match="gave 1 answers to 2 asks"):
+    with pytest.raises(RunFailed, match="gave 1 answers to 2 queries"):
         stage_one(Forgetful(), [PROMPT], [CHAIN], RewardSection())
 
 

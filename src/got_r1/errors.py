@@ -1,7 +1,7 @@
 """The errors that users see: one sentence that says what is wrong, where, and what to do.
 
 The command line prints them without a traceback. `BadInput` ends with exit code 2 (the user can
-mend it), `RunFailed` with 1 (the run broke; what was written stays usable).
+fix it), `RunFailed` with 1 (the run broke; what was written stays usable).
 """
 
 __all__ = ["BadInput", "GotR1Error", "RunFailed"]

@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TERMS",
-    "Ask",
     "Box",
     "Chain",
     "FoundObject",
-    "GroundingAsk",
-    "ImageAsk",
+    "GroundingQuery",
+    "ImageQuery",
     "JudgeFailure",
     "PlannedObject",
     "Prompt",
-    "QualityAsk",
+    "QualityQuery",
+    "Query",
     "Reward",
     "Rollout",
-    "SemanticAsk",
-    "SpatialAsk",
+    "SemanticQuery",
+    "SpatialQuery",
     "StopReason",
     "Verdict",
     "WrittenChains",
@@ -82,11 +82,11 @@ class Chain:
 # -- judging -------------------------------------------------------------------------------------
 
 TERMS = ("r_sem", "r_spa", "r_ri", "r_pi", "r_hps")
-"""The terms of the reward. Each kind of ask is for one, its `term`."""
+"""The terms of the reward. Each kind of query is for one, its `term`."""
 
 
 @dataclass(frozen=True, slots=True)
-class SemanticAsk:
+class SemanticQuery:
     """R_sem: does the chain, boxes stripped, say what the prompt says?"""
 
     term: ClassVar[str] = "r_sem"
@@ -95,7 +95,7 @@ class SemanticAsk:
 
 
 @dataclass(frozen=True, slots=True)
-class SpatialAsk:
+class SpatialQuery:
     """R_spa: does the planned layout, drawn on a canvas, hold what the prompt asks?"""
 
     term: ClassVar[str] = "r_spa"
@@ -104,7 +104,7 @@ class SpatialAsk:
 
 
 @dataclass(frozen=True, slots=True)
-class GroundingAsk:
+class GroundingQuery:
     """R_RI: where in the image are the planned objects? `image`: uint8 [height, width, 3]."""
 
     term: ClassVar[str] = "r_ri"
@@ -113,7 +113,7 @@ class GroundingAsk:
 
 
 @dataclass(frozen=True, slots=True)
-class ImageAsk:
+class ImageQuery:
     """R_PI: does the image show what the prompt says? `image`: uint8 [height, width, 3]."""
 
     term: ClassVar[str] = "r_pi"
@@ -122,7 +122,7 @@ class ImageAsk:
 
 
 @dataclass(frozen=True, slots=True)
-class QualityAsk:
+class QualityQuery:
     """R_HPS: how much would people like the image? `image`: uint8 [height, width, 3]."""
 
     term: ClassVar[str] = "r_hps"
@@ -130,7 +130,7 @@ class QualityAsk:
     image: np.ndarray
 
 
-Ask = SemanticAsk | SpatialAsk | GroundingAsk | ImageAsk | QualityAsk
+Query = SemanticQuery | SpatialQuery | GroundingQuery | ImageQuery | QualityQuery
 
 
 @dataclass(frozen=True, slots=True)

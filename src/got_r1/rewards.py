@@ -29,17 +29,17 @@ from got_r1.plan.planning import PlanScore, ScorePlans
 from got_r1.recipes.sections import RewardSection
 from got_r1.records import (
     TERMS,
-    Ask,
     Chain,
     FoundObject,
-    GroundingAsk,
-    ImageAsk,
+    GroundingQuery,
+    ImageQuery,
     JudgeFailure,
     Prompt,
-    QualityAsk,
+    QualityQuery,
+    Query,
     Reward,
-    SemanticAsk,
-    SpatialAsk,
+    SemanticQuery,
+    SpatialQuery,
     Verdict,
 )
 
@@ -133,8 +133,8 @@ def check_judge(judge: Judge, config: RewardSection) -> None:
     """
     if config.r_hps <= 0:
         return
-    ask = QualityAsk(Prompt("a grey square"), np.full((64, 64, 3), 128, dtype=np.uint8))
-    (answer,) = answers_of(judge, [ask])
+    query = QualityQuery(Prompt("a grey square"), np.full((64, 64, 3), 128, dtype=np.uint8))
+    (answer,) = answers_of(judge, [query])
     if isinstance(answer, JudgeFailure):
         raise BadInput(
             f"reward.r_hps is {config.r_hps:g}, but the judge cannot rate a picture "
@@ -150,10 +150,10 @@ def stage_one(
     judge: Judge, prompts: Sequence[Prompt], chains: Sequence[Chain], config: RewardSection
 ) -> list[Verdicts]:
     """Ask for r_sem and r_spa, as soon as the chains are written; one batch, one dict a sample."""
-    wanted: list[list[Ask]] = []
+    wanted: list[list[Query]] = []
     for prompt, chain in zip(prompts, chains, strict=True):
-        asks: tuple[Ask, ...] = (SemanticAsk(prompt, chain), SpatialAsk(prompt, chain))
-        wanted.append(_counting(asks, chain, config))
+        queries: tuple[Query, ...] = (SemanticQuery(prompt, chain), SpatialQuery(prompt, chain))
+        wanted.append(_counting(queries, chain, config))
     return _answers(judge, wanted)
 
 
@@ -165,26 +165,26 @@ def stage_two(
     config: RewardSection,
 ) -> list[Verdicts]:
     """Ask for r_ri, r_pi and r_hps, once the images (uint8 [height, width, 3]) are drawn."""
-    wanted: list[list[Ask]] = []
+    wanted: list[list[Query]] = []
     for prompt, chain, image in zip(prompts, chains, images, strict=True):
-        asks: tuple[Ask, ...] = (
-            GroundingAsk(chain, image),
-            ImageAsk(prompt, image),
-            QualityAsk(prompt, image),
+        queries: tuple[Query, ...] = (
+            GroundingQuery(chain, image),
+            ImageQuery(prompt, image),
+            QualityQuery(prompt, image),
         )
-        wanted.append(_counting(asks, chain, config))
+        wanted.append(_counting(queries, chain, config))
     return _answers(judge, wanted)
 
 
-def _counting(asks: Sequence[Ask], chain: Chain, config: RewardSection) -> list[Ask]:
-    """The asks whose term is on; none about a malformed chain."""
-    return [] if chain.problems else [ask for ask in asks if getattr(config, ask.term) > 0]
+def _counting(queries: Sequence[Query], chain: Chain, config: RewardSection) -> list[Query]:
+    """The queries whose term is on; none about a malformed chain."""
+    return [] if chain.problems else [query for query in queries if getattr(config, query.term) > 0]
 
 
-def _answers(judge: Judge, wanted: Sequence[Sequence[Ask]]) -> list[Verdicts]:
-    """All asks in one batch to the judge, the answers back under sample and term."""
-    answers = iter(answers_of(judge, [ask for asks in wanted for ask in asks]))
-    return [{ask.term: next(answers) for ask in asks} for asks in wanted]
+def _answers(judge: Judge, wanted: Sequence[Sequence[Query]]) -> list[Verdicts]:
+    """All queries in one batch to the judge, the answers back under sample and term."""
+    answers = iter(answers_of(judge, [query for queries in wanted for query in queries]))
+    return [{query.term: next(answers) for query in queries} for queries in wanted]
 
 
 # -- from verdicts to the reward -----------------------------------------------------------------

@@ -208,12 +208,12 @@ def decide(
     for place, (first, decision) in enumerate(zip(firsts, decisions, strict=True)):
         row = first + decision.chosen
         rows.append((candidates, row))
-        if not decision.is_mended:
+        if not decision.is_repaired:
             continue
         text = decision.chain.text
         length = len(candidates.prompt_ids[row]) + len(sampler.policy.encode_chain(text))
         if length > room:
-            decisions[place] = decision.without_repair("mended, it would be too long for the model")
+            decisions[place] = decision.without_repair("too long for the model once repaired")
         else:
             prompt = candidates.prompts[row]
             rows[-1] = (sampler.given_chains([prompt], [text], seed=candidates.seed), 0)

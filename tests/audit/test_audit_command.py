@@ -47,7 +47,7 @@ def test_progress_goes_to_stderr_and_the_verdict_to_stdout(capsys, tmp_path):
     assert code == 0
     assert "not fit to train on" in out  # two pairs show nothing
     assert "more pairs could decide it" in out
-    assert "audit ask" in err
+    assert "audit query" in err
 
 
 def test_limits_are_settings(capsys, tmp_path):
@@ -91,9 +91,9 @@ def test_the_page_shows_where_a_judge_erred(tmp_path):
 
 def test_the_page_of_a_judge_that_fails(tmp_path):
     class Refuses:
-        def judge(self, asks):
+        def judge(self, queries):
             return [
-                JudgeFailure("\ud800 no") if i % 2 else Verdict(None) for i, _ in enumerate(asks)
+                JudgeFailure("\ud800 no") if i % 2 else Verdict(None) for i, _ in enumerate(queries)
             ]
 
     write_judge_page(audit_judge(Refuses(), pairs=2), tmp_path / "audit.html")

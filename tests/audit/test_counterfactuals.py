@@ -12,7 +12,7 @@ from got_r1.icons.detect import detect
 from got_r1.icons.prompts import parse as read
 from got_r1.icons.truth import image_truth
 from got_r1.plan.layout import draw_plan, iou, relation_holds
-from got_r1.records import GroundingAsk, ImageAsk, SpatialAsk
+from got_r1.records import GroundingQuery, ImageQuery, SpatialQuery
 from got_r1.rewards import mean_iou
 
 PAIRS = 14  # every relation twice, every category
@@ -27,10 +27,10 @@ def contents(suite: Suite) -> list[tuple]:
     """All that a judge is shown."""
     seen = []
     for one in suite.asked:
-        ask = one.ask
-        prompt = "" if isinstance(ask, GroundingAsk) else ask.prompt.text
-        chain = "" if isinstance(ask, ImageAsk) else ask.chain.text
-        image = b"" if not isinstance(ask, GroundingAsk | ImageAsk) else ask.image.tobytes()
+        query = one.query
+        prompt = "" if isinstance(query, GroundingQuery) else query.prompt.text
+        chain = "" if isinstance(query, ImageQuery) else query.chain.text
+        image = b"" if not isinstance(query, GroundingQuery | ImageQuery) else query.image.tobytes()
         seen.append((prompt, chain, image, one.scale))
     return seen
 
@@ -62,8 +62,8 @@ def test_all_chains_are_well_formed(suites):
     for suite in suites.values():
         assert suite.asked
         for one in suite.asked:
-            if not isinstance(one.ask, ImageAsk):
-                assert not one.ask.chain.problems, one.ask.chain.text
+            if not isinstance(one.query, ImageQuery):
+                assert not one.query.chain.problems, one.query.chain.text
 
 
 def test_unknown_terms_are_refused():
@@ -76,7 +76,7 @@ def test_unknown_terms_are_refused():
 
 def pairs_of(suite: Suite, kind: str):
     found = [
-        (suite.asked[pair.better].ask, suite.asked[pair.worse].ask)
+        (suite.asked[pair.better].query, suite.asked[pair.worse].query)
         for pair in suite.pairs
         if pair.kind == kind
     ]
@@ -99,7 +99,7 @@ def test_swaps_keep_all_words_and_change_their_places(suites, kind):
     for better, worse in pairs_of(suites["r_sem"], kind):
         assert worse.chain.text != better.chain.text
         assert [o.box for o in worse.chain.objects] == [o.box for o in better.chain.objects]
-        nouns = [[o.name.split()[-1] for o in ask.chain.objects] for ask in (better, worse)]
+        nouns = [[o.name.split()[-1] for o in query.chain.objects] for query in (better, worse)]
         assert nouns[0] == nouns[1]
 
 
@@ -121,7 +121,7 @@ def test_persuasion_adds_words_and_no_object(suites):
     suite = suites["r_sem"]
     assert {one.kind for one in suite.persuasions} == set(PERSUASIONS)
     for one in suite.persuasions:
-        plain, speaking = suite.asked[one.plain].ask, suite.asked[one.persuading].ask
+        plain, speaking = suite.asked[one.plain].query, suite.asked[one.persuading].query
         assert speaking.chain.objects == plain.chain.objects
         assert speaking.chain.text.startswith(plain.chain.text.removesuffix("."))
         assert PERSUASIONS[one.kind] in speaking.chain.text
@@ -130,24 +130,24 @@ def test_persuasion_adds_words_and_no_object(suites):
 # -- r_spa ---------------------------------------------------------------------------------------
 
 
-def holds(ask: SpatialAsk) -> bool:
-    meaning = read(ask.prompt.text)
+def holds(query: SpatialQuery) -> bool:
+    meaning = read(query.prompt.text)
     assert meaning is not None
     assert meaning.relation is not None
-    first, second = (planned.box for planned in ask.chain.objects[:2])
+    first, second = (planned.box for planned in query.chain.objects[:2])
     return relation_holds(meaning.relation, first, second)
 
 
 def test_the_better_layout_holds_the_relation_and_the_worse_does_not(suites):
     suite = suites["r_spa"]
     for pair in suite.pairs:
-        assert holds(suite.asked[pair.better].ask), pair
-        assert not holds(suite.asked[pair.worse].ask), pair
+        assert holds(suite.asked[pair.better].query), pair
+        assert not holds(suite.asked[pair.worse].query), pair
 
 
 def test_layouts_are_fair(suites):
     for one in suites["r_spa"].asked:
-        boxes = [planned.box for planned in one.ask.chain.objects]
+        boxes = [planned.box for planned in one.query.chain.objects]
         assert iou(boxes[0], boxes[1]) == 0
         for box in boxes:
             assert 0 <= box.x1 < box.x2 <= 999
@@ -163,8 +163,8 @@ def test_dose_curves_begin_right_and_end_wrong(suites):
     suite = suites["r_spa"]
     assert len(suite.curves) == PAIRS / 2
     for curve in suite.curves:
-        assert len(curve.asks) == DOSES
-        right = [holds(suite.asked[i].ask) for i in curve.asks]
+        assert len(curve.queries) == DOSES
+        right = [holds(suite.asked[i].query) for i in curve.queries]
         assert right[0]
         assert not right[-1]
         assert right == sorted(right, reverse=True)  # it turns wrong once
@@ -174,9 +174,9 @@ def test_box_colours_change_and_nothing_else(suites):
     suite = suites["r_spa"]
     for one in suite.variations:
         if one.kind == "box colours":
-            base, changed = suite.asked[one.base].ask, suite.asked[one.changed].ask
+            base, changed = suite.asked[one.base].query, suite.asked[one.changed].query
             assert set(base.chain.objects) == set(changed.chain.objects)
-            drawings = [draw_plan(ask.chain.objects) for ask in (base, changed)]
+            drawings = [draw_plan(query.chain.objects) for query in (base, changed)]
             assert (drawings[0] != drawings[1]).any()
             # Boxes stay where they are; a label may move away from one that was drawn before it.
             inked = [np.any(drawing != 255, axis=2) for drawing in drawings]
@@ -189,7 +189,7 @@ def test_box_colours_change_and_nothing_else(suites):
 def test_pictures_are_right_or_wrong_as_said(suites):
     suite = suites["r_pi"]
     for pair in suite.pairs:
-        better, worse = suite.asked[pair.better].ask, suite.asked[pair.worse].ask
+        better, worse = suite.asked[pair.better].query, suite.asked[pair.worse].query
         meaning = read(better.prompt.text)
         assert meaning is not None
         there, changed = detect(better.image), detect(worse.image)
@@ -210,14 +210,14 @@ def test_pictures_are_right_or_wrong_as_said(suites):
 
 def test_planned_boxes_are_where_the_truth_says(suites):
     suite = suites["r_ri"]
-    true = [mean_iou(one.ask.chain, one.truth) for one in suite.asked]
+    true = [mean_iou(one.query.chain, one.truth) for one in suite.asked]
     for pair in suite.pairs:
         assert true[pair.better] == 1
         assert true[pair.worse] <= 0.85
     for variation in suite.variations:
         assert true[variation.base] == true[variation.changed] == 1
     for curve in suite.curves:
-        values = [true[i] for i in curve.asks]
+        values = [true[i] for i in curve.queries]
         assert values[0] == 1
         assert values == sorted(values, reverse=True)
         assert values[-1] < 0.15
@@ -225,6 +225,6 @@ def test_planned_boxes_are_where_the_truth_says(suites):
 
 def test_the_truth_is_what_the_picture_shows(suites):
     for one in suites["r_ri"].asked:
-        drawn = {(icon.name, icon.box) for icon in detect(one.ask.image)}
-        names = {planned.name for planned in one.ask.chain.objects}
+        drawn = {(icon.name, icon.box) for icon in detect(one.query.image)}
+        names = {planned.name for planned in one.query.chain.objects}
         assert {(o.name, o.box) for o in one.truth} == {d for d in drawn if d[0] in names}

@@ -19,7 +19,7 @@ from got_r1.errors import RunFailed
 from got_r1.judges.base import Judge
 from got_r1.judges.oracle import OracleJudge
 from got_r1.plan.layout import draw_plan
-from got_r1.records import Ask, JudgeFailure, SpatialAsk, Verdict
+from got_r1.records import JudgeFailure, Query, SpatialQuery, Verdict
 
 
 @cache
@@ -132,7 +132,7 @@ def test_every_planted_judge_has_its_test():
 
 
 def verdict_of(scores: np.ndarray, again: np.ndarray, suite) -> list:
-    """What is found where the asks got `scores`, and the first of them `again`."""
+    """What is found where the queries got `scores`, and the first of them `again`."""
     verdicts = tuple(Verdict(float(score)) for score in scores)
     repeated = list(range(len(again)))
     result = measure(
@@ -161,16 +161,16 @@ def test_few_pairs_show_nothing():
 
 
 class Flaky:
-    """Leaves a share of the asks unanswered; else what `inner` says."""
+    """Leaves a share of the queries unanswered; else what `inner` says."""
 
     def __init__(self, inner: Judge, share: float, seed: int = 0) -> None:
         self._inner, self._share, self._rng = inner, share, random.Random(seed)
 
-    def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
-        """One answer for each ask."""
+    def judge(self, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:
+        """One answer for each query."""
         return [
             JudgeFailure("no reply") if self._rng.random() < self._share else answer
-            for answer in self._inner.judge(asks)
+            for answer in self._inner.judge(queries)
         ]
 
 
@@ -181,7 +181,7 @@ def test_failures_are_counted_and_never_a_score():
         assert not term["fit"]
         assert term["why"][0]["measure"] == "failures"
         assert {one["measure"] for one in term["why"] if one["state"] == "fails"} == {"failures"}
-        # 0.3 of about 550 asks: five standard deviations
+        # 0.3 of about 550 queries: five standard deviations
         assert result["failures"]["value"] == pytest.approx(0.3, abs=0.1)
         assert result["failure_reasons"].keys() == {"no reply"}
         assert result["wins"]["value"] == 1  # over what was answered
@@ -194,8 +194,8 @@ class Says:
     def __init__(self, answer):
         self.answer = answer
 
-    def judge(self, asks):
-        return [self.answer for _ in asks]
+    def judge(self, queries):
+        return [self.answer for _ in queries]
 
 
 @pytest.mark.parametrize("score", [float("nan"), -0.1, 1.5, None])
@@ -214,9 +214,9 @@ def test_a_judge_that_answers_nothing():
 
 def test_tokens_are_a_mean_over_those_that_tell_them_failures_too():
     class Tells:
-        def judge(self, asks):
+        def judge(self, queries):
             told = (Verdict(0.5, tokens=10), JudgeFailure("no", tokens=20), Verdict(0.5))
-            return [told[number % 3] for number, _ in enumerate(asks)]
+            return [told[number % 3] for number, _ in enumerate(queries)]
 
     audit = audit_judge(Tells(), terms=["r_pi"], pairs=3, batch=3)
     result = audit["terms"]["r_pi"]["result"]
@@ -227,10 +227,10 @@ def test_tokens_are_a_mean_over_those_that_tell_them_failures_too():
 
 def test_lost_asks_stop_the_audit():
     class Loses:
-        def judge(self, asks):
-            return [Verdict(0.5) for _ in asks[1:]]
+        def judge(self, queries):
+            return [Verdict(0.5) for _ in queries[1:]]
 
-    with pytest.raises(RunFailed, match="must answer every ask"):
+    with pytest.raises(RunFailed, match="must answer every query"):
         audit_judge(Loses(), terms=["r_sem"], pairs=1)
 
 
@@ -244,25 +244,27 @@ class SeesDrawings:
     def __init__(self, canvas: int = 512, minds_colours: bool = False) -> None:
         self.canvas, self.minds_colours = canvas, minds_colours
 
-    def judge(self, asks):
-        answers = OracleJudge().judge(asks)
-        return [self._seen(ask, answer) for ask, answer in zip(asks, answers, strict=True)]
+    def judge(self, queries):
+        answers = OracleJudge().judge(queries)
+        return [self._seen(query, answer) for query, answer in zip(queries, answers, strict=True)]
 
-    def _seen(self, ask, answer):
-        if not isinstance(ask, SpatialAsk):
+    def _seen(self, query, answer):
+        if not isinstance(query, SpatialQuery):
             return answer
-        drawing = draw_plan(ask.chain.objects, (self.canvas, self.canvas))
+        drawing = draw_plan(query.chain.objects, (self.canvas, self.canvas))
         score = answer.score
         if self.minds_colours:
-            named = next(o for o in ask.chain.objects if o.name == min(p.name for p in _two(ask)))
+            named = next(
+                o for o in query.chain.objects if o.name == min(p.name for p in _two(query))
+            )
             x, y = (round(v * (self.canvas - 1) / 999) for v in (named.box.x2, named.box.y2))
             red, _, blue = drawing[y, x].tolist()
             score *= 1.0 if red > blue else 0.5
         return Verdict(score * (0.5 if drawing.shape[0] < 500 else 1.0))
 
 
-def _two(ask):
-    return ask.chain.objects[:2]
+def _two(query):
+    return query.chain.objects[:2]
 
 
 def drawn(judge, canvases) -> dict[str, Any]:

@@ -121,7 +121,7 @@ def score_argv(folder: Path, data: Path, *more: Any) -> Argv:
 
 
 def test_spatial_and_numeracy_are_right_by_construction(
-    tmp_path: Path, data: Path, ask: Callable[[Argv], Any]
+    tmp_path: Path, data: Path, query: Callable[[Argv], Any]
 ) -> None:
     folder = tmp_path / "images"
     # Two images of each prompt: of the first one is right, of the second both.
@@ -150,7 +150,7 @@ def detections_line(name: str, boxes: dict[str, list[float]], size: int = 479) -
 
 
 def test_imported_detections_of_unidet_stand_beside_published_numbers(
-    tmp_path: Path, data: Path, ask: Callable[[Argv], Any], refused: Callable[[Argv], str]
+    tmp_path: Path, data: Path, query: Callable[[Argv], Any], refused: Callable[[Argv], str]
 ) -> None:
     folder, file = tmp_path / "images", tmp_path / "unidet.jsonl"
     draw(folder, "spatial", [HEART_LEFT, HEART_LEFT])
@@ -226,7 +226,7 @@ def test_one_command_from_a_model_to_the_table(
     data: Path,
     model: Path,
     models: dict[str, Path],
-    ask: Callable[[Argv], Any],
+    query: Callable[[Argv], Any],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = tmp_path / "out"
@@ -278,7 +278,7 @@ def test_one_command_from_a_model_to_the_table(
 
 
 def test_a_sample_depends_on_seed_prompt_and_number_only(
-    tmp_path: Path, data: Path, model: Path, ask: Callable[[Argv], Any]
+    tmp_path: Path, data: Path, model: Path, query: Callable[[Argv], Any]
 ) -> None:
     argv = ["eval", "generate", "--benchmark", "compbench", "--data", data, "--model", model]
     argv += ["--category", "spatial", "--images", 2, "--guidance", 1, "--batch", 1]
@@ -379,7 +379,7 @@ def draw_geneval(folder: Path, pictures: list[Image.Image]) -> None:
 
 
 def test_geneval_is_right_by_construction(
-    tmp_path: Path, data: Path, models: dict[str, Path], ask: Callable[[Argv], Any]
+    tmp_path: Path, data: Path, models: dict[str, Path], query: Callable[[Argv], Any]
 ) -> None:
     folder = tmp_path / "images"
     argv = ["eval", "score", folder, "--benchmark", "geneval", "--data", data, "--images", 1]
@@ -398,7 +398,7 @@ def test_geneval_is_drawn_in_its_official_layout_and_scored(
     data: Path,
     model: Path,
     models: dict[str, Path],
-    ask: Callable[[Argv], Any],
+    query: Callable[[Argv], Any],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = tmp_path / "out"

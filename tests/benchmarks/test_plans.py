@@ -30,7 +30,7 @@ from got_r1.judges import load_judge
 from got_r1.plan import chain as chains
 from got_r1.plan.layout import RELATIONS
 from got_r1.plan.reading import CONVERSES, read
-from got_r1.records import Ask, Box, Chain, JudgeFailure, PlannedObject, Prompt, Verdict
+from got_r1.records import Box, Chain, JudgeFailure, PlannedObject, Prompt, Query, Verdict
 from got_r1.report.plans import build_plans_page, headline
 from got_r1.statistics import mean
 
@@ -238,8 +238,8 @@ def test_the_observers_agree_on_the_icon_world():
 
 def test_a_judge_that_fails_makes_no_sight():
     class Blind:
-        def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
-            return [JudgeFailure("no reply")] * len(asks)
+        def judge(self, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:
+            return [JudgeFailure("no reply")] * len(queries)
 
     sample = Sample(LEFT, plan(HEART, STAR), render(Scene((HEART, STAR))))
     assert JudgeObserver(Blind(), "blind").observe([sample]) == [JudgeFailure("no reply")]
@@ -457,12 +457,12 @@ def test_a_users_prompts_need_a_judge_and_failures_are_counted(tmp_path, capsys,
         call(*argv)
 
     class Forgetful:
-        """The oracle, but for the first ask of all."""
+        """The oracle, but for the first query of all."""
 
         failures = 1
 
-        def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
-            answers = load_judge("oracle").judge(asks)
+        def judge(self, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:
+            answers = load_judge("oracle").judge(queries)
             for index in range(min(self.failures, len(answers))):
                 answers[index] = JudgeFailure("out to lunch")
             self.failures = 0

@@ -125,7 +125,7 @@ def test_a_plan_is_a_chain_without_problems(tmp_path):
             ["unclosed tag at character 3 ('<|obj_start|>red star", "box without an object"],
         ),
         (PLAN.replace("(500,", "(5000,"), ["coordinates outside 0 to 999 at character 36"]),
-        (PLAN + "<|box_end|>" * 9, ["closing tag without its opening tag", " and 4 more; mend"]),
+        (PLAN + "<|box_end|>" * 9, ["closing tag without its opening tag", " and 4 more; fix"]),
     ],
 )
 def test_a_chain_that_is_no_plan_is_explained(tmp_path, text, told):

@@ -140,7 +140,7 @@ Script = Callable[[Request], Action]
 
 
 def score(value: float = 7) -> Reply:
-    """A good reply to a scored ask."""
+    """A good reply to a scored query."""
     return Reply(json.dumps({"reasoning": "scripted", "score": value}))
 
 

@@ -1,4 +1,4 @@
-"""The judge's cache: what counts as the same ask, what is kept, and what survives."""
+"""The judge's cache: what counts as the same query, what is kept, and what survives."""
 
 from __future__ import annotations
 
@@ -23,44 +23,44 @@ from got_r1.errors import BadInput, RunFailed
 from got_r1.judges.cache import CachedJudge, content_key
 from got_r1.plan.chain import parse
 from got_r1.records import (
-    Ask,
     Box,
     FoundObject,
-    GroundingAsk,
-    ImageAsk,
+    GroundingQuery,
+    ImageQuery,
     JudgeFailure,
     Prompt,
-    QualityAsk,
-    SemanticAsk,
-    SpatialAsk,
+    QualityQuery,
+    Query,
+    SemanticQuery,
+    SpatialQuery,
     Verdict,
 )
 
 HEART = "<|obj_start|>red heart<|obj_end|> <|box_start|>(1,2),(300,400)<|box_end|>"
 PROMPT, CHAIN = Prompt("a red heart", "attribute"), parse(f"A {HEART} here.")
 IMAGE = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
-KINDS: list[Ask] = [
-    SemanticAsk(PROMPT, CHAIN),
-    SpatialAsk(PROMPT, CHAIN),
-    GroundingAsk(CHAIN, IMAGE),
-    ImageAsk(PROMPT, IMAGE),
-    QualityAsk(PROMPT, IMAGE),
+KINDS: list[Query] = [
+    SemanticQuery(PROMPT, CHAIN),
+    SpatialQuery(PROMPT, CHAIN),
+    GroundingQuery(CHAIN, IMAGE),
+    ImageQuery(PROMPT, IMAGE),
+    QualityQuery(PROMPT, IMAGE),
 ]
 
 
 class Counting:
-    """Answers with the number of the ask; fails on prompts that say so."""
+    """Answers with the number of the query; fails on prompts that say so."""
 
     def __init__(self) -> None:
-        self.asked: list[Ask] = []
+        self.asked: list[Query] = []
 
-    def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
+    def judge(self, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:
         answers: list[Verdict | JudgeFailure] = []
-        for ask in asks:
-            self.asked.append(ask)
-            if isinstance(ask, GroundingAsk):
+        for query in queries:
+            self.asked.append(query)
+            if isinstance(query, GroundingQuery):
                 answers.append(Verdict(None, (FoundObject("red heart", Box(0, 1, 2, 999)),)))
-            elif "fail" in ask.prompt.text:
+            elif "fail" in query.prompt.text:
                 answers.append(JudgeFailure("as told"))
             else:
                 answers.append(
@@ -69,54 +69,54 @@ class Counting:
         return answers
 
 
-def about(text: str) -> SemanticAsk:
-    return SemanticAsk(Prompt(text), CHAIN)
+def about(text: str) -> SemanticQuery:
+    return SemanticQuery(Prompt(text), CHAIN)
 
 
-# -- what is the same ask --------------------------------------------------------------------------
+# -- what is the same query ------------------------------------------------------------------------
 
 
 def test_each_kind_of_ask_is_its_own() -> None:
-    assert len({content_key(ask) for ask in KINDS}) == len(KINDS)
+    assert len({content_key(query) for query in KINDS}) == len(KINDS)
 
 
 def test_every_field_that_a_judge_may_read_counts() -> None:
     other_chain = parse(f"A {HEART} there.")
     other_image = IMAGE.copy()
     other_image[3, 4, 2] ^= 1
-    for ask in KINDS:
-        others: list[Ask] = []
-        if not isinstance(ask, GroundingAsk):
-            others.append(replace(ask, prompt=Prompt("a blue heart", "attribute")))
-        if isinstance(ask, SemanticAsk | SpatialAsk | GroundingAsk):
-            others.append(replace(ask, chain=other_chain))
-        if isinstance(ask, GroundingAsk | ImageAsk | QualityAsk):
+    for query in KINDS:
+        others: list[Query] = []
+        if not isinstance(query, GroundingQuery):
+            others.append(replace(query, prompt=Prompt("a blue heart", "attribute")))
+        if isinstance(query, SemanticQuery | SpatialQuery | GroundingQuery):
+            others.append(replace(query, chain=other_chain))
+        if isinstance(query, GroundingQuery | ImageQuery | QualityQuery):
             others += [
-                replace(ask, image=other_image),
-                replace(ask, image=IMAGE.reshape(5, 4, 3)),  # the same bytes in another form
+                replace(query, image=other_image),
+                replace(query, image=IMAGE.reshape(5, 4, 3)),  # the same bytes in another form
             ]
         for other in others:
-            assert content_key(other) != content_key(ask)
+            assert content_key(other) != content_key(query)
 
 
 def test_equal_content_is_the_same_ask_wherever_it_lies_in_memory() -> None:
     strided = np.repeat(IMAGE, 2, axis=1)[:, ::2]
-    assert content_key(ImageAsk(Prompt("a red heart", "attribute"), strided)) == content_key(
+    assert content_key(ImageQuery(Prompt("a red heart", "attribute"), strided)) == content_key(
         KINDS[3]
     )
 
 
 def test_semantics_are_judged_without_boxes_and_the_layout_with_them() -> None:
     moved = parse(CHAIN.text.replace("300", "301"))
-    assert content_key(SemanticAsk(PROMPT, moved)) == content_key(SemanticAsk(PROMPT, CHAIN))
-    assert content_key(SpatialAsk(PROMPT, moved)) != content_key(SpatialAsk(PROMPT, CHAIN))
+    assert content_key(SemanticQuery(PROMPT, moved)) == content_key(SemanticQuery(PROMPT, CHAIN))
+    assert content_key(SpatialQuery(PROMPT, moved)) != content_key(SpatialQuery(PROMPT, CHAIN))
 
 
 @given(st.text(), st.text())
 def test_no_two_texts_run_together(a: str, b: str) -> None:
     """Fields are kept apart by their lengths: no text can imitate the border between two."""
     keys = {
-        content_key(SemanticAsk(Prompt(*pair), CHAIN)) for pair in ((a, b), (b, a), (a + b, ""))
+        content_key(SemanticQuery(Prompt(*pair), CHAIN)) for pair in ((a, b), (b, a), (a + b, ""))
     }
     assert len(keys) == len({(a, b), (b, a), (a + b, "")})
 
@@ -126,9 +126,11 @@ def test_no_two_texts_run_together(a: str, b: str) -> None:
 
 def test_identical_asks_of_a_batch_are_one_and_order_is_kept() -> None:
     judge = Counting()
-    asks = [about(text) for text in ("a", "b", "a", "fail", "a", "fail", "b")]
-    answers = CachedJudge(judge).judge(asks)
-    assert [ask.prompt.text for ask in judge.asked if not isinstance(ask, GroundingAsk)] == [
+    queries = [about(text) for text in ("a", "b", "a", "fail", "a", "fail", "b")]
+    answers = CachedJudge(judge).judge(queries)
+    assert [
+        query.prompt.text for query in judge.asked if not isinstance(query, GroundingQuery)
+    ] == [
         "a",
         "b",
         "fail",
@@ -147,10 +149,10 @@ def test_without_a_folder_nothing_is_kept() -> None:
 
 def test_a_judge_that_loses_an_answer_is_named() -> None:
     class Forgetful:
-        def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
+        def judge(self, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:
             return []
 
-    with pytest.raises(RunFailed, match="Forgetful gave 0 answers to 1 asks"):
+    with pytest.raises(RunFailed, match="Forgetful gave 0 answers to 1 queries"):
         CachedJudge(Forgetful()).judge([about("a")])
 
 
@@ -181,10 +183,10 @@ def test_another_judge_does_not_get_these_answers(tmp_path: Path) -> None:
 
 
 def test_many_asks_pass_the_limits_of_a_query(tmp_path: Path) -> None:
-    asks = [about(str(number)) for number in range(2500)]
+    queries = [about(str(number)) for number in range(2500)]
     judge = Counting()
-    first = CachedJudge(judge, tmp_path, "judge").judge(asks)
-    assert CachedJudge(judge, tmp_path, "judge").judge(asks) == first
+    first = CachedJudge(judge, tmp_path, "judge").judge(queries)
+    assert CachedJudge(judge, tmp_path, "judge").judge(queries) == first
     assert len(judge.asked) == 2500
 
 
@@ -194,8 +196,8 @@ class Says:
     def __init__(self, score: float) -> None:
         self.score = score
 
-    def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
-        return [Verdict(self.score) for _ in asks]
+    def judge(self, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:
+        return [Verdict(self.score) for _ in queries]
 
 
 @pytest.mark.parametrize("bad", [float("nan"), 1.5, -0.1, None])
@@ -251,14 +253,14 @@ def test_a_place_that_is_no_folder_is_told(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_one_sentence(small_disk: Path) -> None:
-    asks = [about(f"{number} {os.urandom(2000).hex()}") for number in range(60)]
+    queries = [about(f"{number} {os.urandom(2000).hex()}") for number in range(60)]
 
     class Wordy:
-        def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
-            return [Verdict(0.5, reply=os.urandom(2000).hex()) for _ in asks]
+        def judge(self, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:
+            return [Verdict(0.5, reply=os.urandom(2000).hex()) for _ in queries]
 
     with pytest.raises(RunFailed, match=r"judge's cache .* cannot be used .*full"):
-        CachedJudge(Wordy(), small_disk, "judge").judge(asks)
+        CachedJudge(Wordy(), small_disk, "judge").judge(queries)
 
 
 def keep_answering(folder: Path, first: int) -> None:
@@ -300,4 +302,6 @@ def test_it_survives_being_killed_and_shared(tmp_path: Path) -> None:
     database.close()
     judge = Counting()
     CachedJudge(judge, tmp_path, "judge").judge([about("shared by all"), about("0"), about("new")])
-    assert [ask.prompt.text for ask in judge.asked if not isinstance(ask, GroundingAsk)] == ["new"]
+    assert [
+        query.prompt.text for query in judge.asked if not isinstance(query, GroundingQuery)
+    ] == ["new"]

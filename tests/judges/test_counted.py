@@ -15,7 +15,7 @@ from got_r1.judges.oracle import OracleJudge
 from got_r1.judges.settings import ExpertsSettings, MLLMSettings
 from got_r1.plan.chain import format_chain, parse
 from got_r1.plan.layout import counted
-from got_r1.records import Box, Chain, GroundingAsk, JudgeFailure, PlannedObject, Verdict
+from got_r1.records import Box, Chain, GroundingQuery, JudgeFailure, PlannedObject, Verdict
 from got_r1.rewards import mean_iou
 from got_r1.vision import Detection
 
@@ -27,12 +27,12 @@ def plan(*boxes: Box) -> Chain:
     return parse(format_chain(PlannedObject("red heart", box) for box in boxes))
 
 
-def by_oracle(ask: GroundingAsk) -> Verdict | JudgeFailure:
-    (answer,) = OracleJudge().judge([ask])
+def by_oracle(query: GroundingQuery) -> Verdict | JudgeFailure:
+    (answer,) = OracleJudge().judge([query])
     return answer
 
 
-def by_experts(ask: GroundingAsk) -> Verdict | JudgeFailure:
+def by_experts(query: GroundingQuery) -> Verdict | JudgeFailure:
     class Sees:
         name, labels = "a detector", None
 
@@ -44,15 +44,15 @@ def by_experts(ask: GroundingAsk) -> Verdict | JudgeFailure:
 
     judge = ExpertsJudge(ExpertsSettings())
     judge.detector = Sees()
-    (answer,) = judge.judge([ask])
+    (answer,) = judge.judge([query])
     return answer
 
 
-def by_model(ask: GroundingAsk) -> Verdict | JudgeFailure:
+def by_model(query: GroundingQuery) -> Verdict | JudgeFailure:
     settings = MLLMSettings(coordinates="thousand")
     boxes = [[box.x1, box.y1, box.x2, box.y2] for box in (LEFT, RIGHT)]
     reply = json.dumps([{"bbox_2d": box, "label": "red heart"} for box in boxes])
-    return verdict(ask, [asked.read(reply) for asked in question(ask, settings)])
+    return verdict(query, [asked.read(reply) for asked in question(query, settings)])
 
 
 def pixels(box: Box) -> tuple[float, float, float, float]:
@@ -61,7 +61,7 @@ def pixels(box: Box) -> tuple[float, float, float, float]:
     return box.x1 * across, box.y1 * down, box.x2 * across, box.y2 * down
 
 
-Judged = Callable[[GroundingAsk], Verdict | JudgeFailure]
+Judged = Callable[[GroundingQuery], Verdict | JudgeFailure]
 
 
 @pytest.mark.parametrize("judged", [by_oracle, by_experts, by_model])
@@ -69,7 +69,7 @@ def test_drawing_an_object_twice_does_not_pay(judged: Judged) -> None:
     """All judges see the left heart first; the right one counts only where two are planned."""
 
     def r_ri(*boxes: Box) -> float:
-        answer = judged(GroundingAsk(plan(*boxes), IMAGE))
+        answer = judged(GroundingQuery(plan(*boxes), IMAGE))
         assert isinstance(answer, Verdict)
         return mean_iou(plan(*boxes), answer.found)
 

@@ -21,14 +21,14 @@ from got_r1.records import (
     Box,
     Chain,
     FoundObject,
-    GroundingAsk,
-    ImageAsk,
+    GroundingQuery,
+    ImageQuery,
     JudgeFailure,
     PlannedObject,
     Prompt,
-    QualityAsk,
-    SemanticAsk,
-    SpatialAsk,
+    QualityQuery,
+    SemanticQuery,
+    SpatialQuery,
 )
 from got_r1.rewards import check_judge, score
 from got_r1.vision import Detection, tiny
@@ -82,16 +82,16 @@ def wide(cosine: float) -> float:
 
 def test_it_is_a_judge_and_answers_all_kinds_in_order(judge, images):
     assert isinstance(judge, Judge)
-    asks = [
-        QualityAsk(PROMPT, images[0]),
-        SemanticAsk(PROMPT, CHAIN),
-        GroundingAsk(CHAIN, images[0]),
-        SpatialAsk(PROMPT, CHAIN),
-        ImageAsk(PROMPT, images[0]),
+    queries = [
+        QualityQuery(PROMPT, images[0]),
+        SemanticQuery(PROMPT, CHAIN),
+        GroundingQuery(CHAIN, images[0]),
+        SpatialQuery(PROMPT, CHAIN),
+        ImageQuery(PROMPT, images[0]),
     ]
-    forwards, backwards = judge.judge(asks), judge.judge(asks[::-1])[::-1]
-    for ask, answer, again in zip(asks, forwards, backwards, strict=True):
-        assert (answer.score is None) == isinstance(ask, GroundingAsk)
+    forwards, backwards = judge.judge(queries), judge.judge(queries[::-1])[::-1]
+    for query, answer, again in zip(queries, forwards, backwards, strict=True):
+        assert (answer.score is None) == isinstance(query, GroundingQuery)
         assert answer.reasoning
         assert answer == again
     assert judge.judge([]) == []
@@ -99,11 +99,11 @@ def test_it_is_a_judge_and_answers_all_kinds_in_order(judge, images):
 
 def test_r_pi_is_the_cosine_of_image_and_prompt(judge, images):
     prompts = [Prompt("a red vase"), PROMPT, Prompt("a red vase")]
-    asks = [ImageAsk(prompt, image) for prompt, image in zip(prompts, images, strict=True)]
+    queries = [ImageQuery(prompt, image) for prompt, image in zip(prompts, images, strict=True)]
     pictures = judge.clip.embed_images(images)
     texts = judge.clip.embed_texts([prompt.text for prompt in prompts])
     expected = [wide(cosine) for cosine in (pictures * texts).sum(axis=1)]
-    assert [answer.score for answer in judge.judge(asks)] == pytest.approx(expected, abs=1e-6)
+    assert [answer.score for answer in judge.judge(queries)] == pytest.approx(expected, abs=1e-6)
     assert len(set(np.round(expected, 4))) == 3
 
 
@@ -111,7 +111,7 @@ def test_r_sem_is_the_cosine_of_prompt_and_prose(judge):
     """Boxes are stripped, and a chain beyond 77 tokens is read to its end."""
     long = parse(CHAIN.text + " The light is soft. " * 10)
     moved = plan(("red vase", RIGHT), ("blue bowl", UNDER))
-    answers = judge.judge([SemanticAsk(PROMPT, chain) for chain in (CHAIN, long, moved)])
+    answers = judge.judge([SemanticQuery(PROMPT, chain) for chain in (CHAIN, long, moved)])
     texts = [strip_boxes(chain.text) for chain in (CHAIN, long)]
     cosines = judge.clip.embed_texts(texts, whole=True) @ judge.clip.embed_texts([PROMPT.text])[0]
     assert [a.score for a in answers[:2]] == pytest.approx([wide(c) for c in cosines], abs=1e-6)
@@ -120,7 +120,7 @@ def test_r_sem_is_the_cosine_of_prompt_and_prose(judge):
 
 
 def test_r_spa_without_a_relation_is_the_cosine_of_the_drawing(judge):
-    [answer] = judge.judge([SpatialAsk(PROMPT, CHAIN)])
+    [answer] = judge.judge([SpatialQuery(PROMPT, CHAIN)])
     drawing = judge.clip.embed_images([draw_plan(CHAIN.objects)])[0]
     cosine = drawing @ judge.clip.embed_texts([PROMPT.text])[0]
     assert answer.score == pytest.approx(wide(cosine), abs=1e-6)
@@ -128,17 +128,17 @@ def test_r_spa_without_a_relation_is_the_cosine_of_the_drawing(judge):
 
 
 def test_r_hps_is_the_rating_of_its_own_model(judge, images):
-    [answer] = judge.judge([QualityAsk(PROMPT, images[0])])
+    [answer] = judge.judge([QualityQuery(PROMPT, images[0])])
     [rating] = judge.quality.rate(images[:1], [PROMPT.text])
     assert answer.score == pytest.approx(wide(rating), abs=1e-6)
-    [other] = judge.judge([ImageAsk(PROMPT, images[0])])
+    [other] = judge.judge([ImageQuery(PROMPT, images[0])])
     assert answer.score != pytest.approx(other.score, abs=1e-4)
 
 
 def test_r_ri_asks_the_detector_for_each_images_own_names(judge, images):
     """A random detector: what it reports is among the names, and no more often than planned."""
     chains = [CHAIN, plan(("green car", LEFT))]
-    answers = judge.judge([GroundingAsk(c, i) for c, i in zip(chains, images, strict=False)])
+    answers = judge.judge([GroundingQuery(c, i) for c, i in zip(chains, images, strict=False)])
     for chain, answer in zip(chains, answers, strict=True):
         names = [planned.name for planned in chain.objects]
         assert answer.found
@@ -175,7 +175,7 @@ class Written:
 def grounded(settings, chain: Chain, *detections: Detection, size=(200, 100)):
     judge = ExpertsJudge(settings)
     judge.detector = Written(*detections)
-    [answer] = judge.judge([GroundingAsk(chain, np.zeros((*size, 3), dtype=np.uint8))])
+    [answer] = judge.judge([GroundingQuery(chain, np.zeros((*size, 3), dtype=np.uint8))])
     return answer
 
 
@@ -247,7 +247,7 @@ def test_nothing_found_is_an_answer(settings):
 )
 def test_layout_by_hand(settings, prompt, objects, expected):
     judge = ExpertsJudge(settings)
-    [answer] = judge.judge([SpatialAsk(Prompt(prompt), plan(*objects))])
+    [answer] = judge.judge([SpatialQuery(Prompt(prompt), plan(*objects))])
     assert answer.score == expected
     assert answer.reasoning
     assert "clip" not in vars(judge)  # no model was needed
@@ -276,7 +276,7 @@ def test_models_that_are_not_there_are_named_when_they_are_needed(settings, imag
         update={"quality": settings.quality.model_copy(update={"model": "x.pt"})}
     )
     judge = ExpertsJudge(lost)
-    assert judge.judge([ImageAsk(PROMPT, images[0])])[0].score is not None
+    assert judge.judge([ImageQuery(PROMPT, images[0])])[0].score is not None
     with pytest.raises(BadInput, match=r"hf download xswu/HPSv2"):
         check_judge(judge, RewardSection(formula="product_v2", r_hps=1))
 

@@ -23,14 +23,14 @@ from got_r1.judges.mixture import Mixture
 from got_r1.judges.oracle import OracleJudge
 from got_r1.plan.chain import parse
 from got_r1.records import (
-    Ask,
-    GroundingAsk,
-    ImageAsk,
+    GroundingQuery,
+    ImageQuery,
     JudgeFailure,
     Prompt,
-    QualityAsk,
-    SemanticAsk,
-    SpatialAsk,
+    QualityQuery,
+    Query,
+    SemanticQuery,
+    SpatialQuery,
     Verdict,
 )
 from judges.scripted_server import Action, Reply, Request, ScriptedServer, score
@@ -67,16 +67,16 @@ for image in IMAGES:
     image.flags.writeable = False  # a judge looks, and changes nothing
 
 
-def asks() -> list[Ask]:
+def queries() -> list[Query]:
     """All kinds, mixed."""
-    several: list[Ask] = []
+    several: list[Query] = []
     for prompt, planned, image in zip(PROMPTS, CHAINS, IMAGES, strict=True):
         several += [
-            GroundingAsk(planned, image),
-            SemanticAsk(prompt, planned),
-            QualityAsk(prompt, image),
-            SpatialAsk(prompt, planned),
-            ImageAsk(prompt, image),
+            GroundingQuery(planned, image),
+            SemanticQuery(prompt, planned),
+            QualityQuery(prompt, image),
+            SpatialQuery(prompt, planned),
+            ImageQuery(prompt, image),
         ]
     return several
 
@@ -188,15 +188,15 @@ def test_nothing_asked_is_nothing_answered(judge: Judge) -> None:
 
 
 def test_every_ask_of_any_kind_gets_an_answer_of_its_kind(judge: Judge) -> None:
-    several = asks()
+    several = queries()
     answers = judge.judge(several)
     assert len(answers) == len(several)
-    for ask, answer in zip(several, answers, strict=True):
+    for query, answer in zip(several, answers, strict=True):
         if isinstance(answer, JudgeFailure):
             assert answer.reason
-        elif isinstance(ask, GroundingAsk):
+        elif isinstance(query, GroundingQuery):
             assert answer.score is None
-            names = {planned.name for planned in ask.chain.objects}
+            names = {planned.name for planned in query.chain.objects}
             for found in answer.found:
                 assert found.name in names
                 box = found.box
@@ -213,7 +213,7 @@ def test_every_ask_of_any_kind_gets_an_answer_of_its_kind(judge: Judge) -> None:
 def test_answers_follow_the_order_of_asks_and_equal_asks_are_answered_equally(
     judge: Judge,
 ) -> None:
-    several = asks()
+    several = queries()
     forwards = [essence(answer) for answer in judge.judge(several)]
     backwards = [essence(answer) for answer in judge.judge(several[::-1])]
     twice = [essence(answer) for answer in judge.judge(several + several)]
@@ -222,7 +222,7 @@ def test_answers_follow_the_order_of_asks_and_equal_asks_are_answered_equally(
 
 
 def test_two_threads_may_ask_at_the_same_time(judge: Judge) -> None:
-    several = asks()
+    several = queries()
     alone = [essence(answer) for answer in judge.judge(several)]
     with ThreadPoolExecutor(2) as threads:
         both = threads.map(judge.judge, [several, several[::-1]])

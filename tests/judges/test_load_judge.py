@@ -24,14 +24,14 @@ from got_r1.plan.chain import parse
 from got_r1.recipes.recipe_file import load_recipe
 from got_r1.recipes.sections import JudgeSection
 from got_r1.records import (
-    Ask,
-    GroundingAsk,
-    ImageAsk,
+    GroundingQuery,
+    ImageQuery,
     JudgeFailure,
     Prompt,
-    QualityAsk,
-    SemanticAsk,
-    SpatialAsk,
+    QualityQuery,
+    Query,
+    SemanticQuery,
+    SpatialQuery,
     Verdict,
 )
 from judges.scripted_server import Action, Reply, Request, ScriptedServer, score
@@ -40,12 +40,12 @@ URL = "http://localhost:8000/v1"
 PROMPT = Prompt("a red heart", "attribute")
 CHAIN = parse("A <|obj_start|>red heart<|obj_end|> <|box_start|>(100,100),(400,400)<|box_end|>.")
 IMAGE = np.full((56, 56, 3), 200, dtype=np.uint8)
-KINDS: list[Ask] = [
-    SemanticAsk(PROMPT, CHAIN),
-    SpatialAsk(PROMPT, CHAIN),
-    GroundingAsk(CHAIN, IMAGE),
-    ImageAsk(PROMPT, IMAGE),
-    QualityAsk(PROMPT, IMAGE),
+KINDS: list[Query] = [
+    SemanticQuery(PROMPT, CHAIN),
+    SpatialQuery(PROMPT, CHAIN),
+    GroundingQuery(CHAIN, IMAGE),
+    ImageQuery(PROMPT, IMAGE),
+    QualityQuery(PROMPT, IMAGE),
 ]
 
 
@@ -224,9 +224,9 @@ class Named:
         self.name = name
         self.batches: list[list[str]] = []
 
-    def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
-        self.batches.append([ask.term for ask in asks])
-        return [Verdict(0.5, reasoning=f"{self.name} {ask.term}") for ask in asks]
+    def judge(self, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:
+        self.batches.append([query.term for query in queries])
+        return [Verdict(0.5, reasoning=f"{self.name} {query.term}") for query in queries]
 
 
 def test_asks_go_by_their_kind_and_come_back_in_order() -> None:
@@ -244,19 +244,19 @@ def test_judges_of_a_mixture_work_at_the_same_time() -> None:
     meeting = threading.Barrier(2, timeout=60)
 
     class Meets(Named):
-        def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
+        def judge(self, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:
             meeting.wait()
-            return super().judge(asks)
+            return super().judge(queries)
 
     assert len(Mixture({"r_sem": Meets("a")}, Meets("b")).judge(KINDS)) == len(KINDS)
 
 
 def test_a_mixture_names_the_judge_that_loses_an_answer() -> None:
     class Forgetful(Named):
-        def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
-            return super().judge(asks)[1:]
+        def judge(self, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:
+            return super().judge(queries)[1:]
 
-    with pytest.raises(RunFailed, match="Forgetful gave 0 answers to 1 asks"):
+    with pytest.raises(RunFailed, match="Forgetful gave 0 answers to 1 queries"):
         Mixture({"r_sem": Forgetful("a")}, Named("b")).judge(KINDS)
 
 
@@ -265,12 +265,12 @@ def test_one_at_a_time_means_one_at_a_time() -> None:
     gate = threading.Semaphore(1)
 
     class Counted(Named):
-        def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
+        def judge(self, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:
             nonlocal inside, most
             with gate:
                 inside += 1
                 most = max(most, inside)
-            answers = super().judge(asks)
+            answers = super().judge(queries)
             with gate:
                 inside -= 1
             return answers

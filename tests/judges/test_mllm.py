@@ -25,14 +25,14 @@ from got_r1.records import (
     Box,
     Chain,
     FoundObject,
-    GroundingAsk,
-    ImageAsk,
+    GroundingQuery,
+    ImageQuery,
     JudgeFailure,
     PlannedObject,
     Prompt,
-    QualityAsk,
-    SemanticAsk,
-    SpatialAsk,
+    QualityQuery,
+    SemanticQuery,
+    SpatialQuery,
     Verdict,
 )
 
@@ -51,8 +51,8 @@ QWEN2_5 = MLLMSettings()
 QWEN3 = MLLMSettings().suited_to("Qwen/Qwen3-VL-8B-Instruct")
 
 
-def only(ask, settings=QWEN2_5):
-    (asked,) = question(ask, settings)
+def only(query, settings=QWEN2_5):
+    (asked,) = question(query, settings)
     return asked
 
 
@@ -68,7 +68,7 @@ def fenced(text: str, name: str) -> str:
 
 
 def test_r_sem_reads_the_chain_without_boxes():
-    asked = only(SemanticAsk(PROMPT, CHAIN))
+    asked = only(SemanticQuery(PROMPT, CHAIN))
     assert asked.images == ()
     assert fenced(asked.text, "request") == PROMPT.text
     assert fenced(asked.text, "plan") == "A red heart stands left of a blue star."
@@ -76,7 +76,7 @@ def test_r_sem_reads_the_chain_without_boxes():
 
 
 def test_r_spa_sees_the_plan_drawn_at_the_size_that_is_sent():
-    asked = only(SpatialAsk(PROMPT, CHAIN))
+    asked = only(SpatialQuery(PROMPT, CHAIN))
     (canvas,) = asked.images
     assert canvas.shape == (504, 504, 3)  # 512 in multiples of 28
     np.testing.assert_array_equal(canvas, draw_plan(CHAIN.objects, (504, 504)))
@@ -86,13 +86,13 @@ def test_r_spa_sees_the_plan_drawn_at_the_size_that_is_sent():
 
 
 def test_r_spa_from_text_lists_the_coordinates():
-    asked = only(SpatialAsk(PROMPT, CHAIN), MLLMSettings(spatial="text"))
+    asked = only(SpatialQuery(PROMPT, CHAIN), MLLMSettings(spatial="text"))
     assert asked.images == ()
     assert "- red heart: (50,300),(400,700)\n- blue star: (600,300),(950,700)\n" in asked.text
 
 
 def test_r_pi_sees_the_image_and_the_prompt():
-    asked = only(ImageAsk(PROMPT, IMAGE))
+    asked = only(ImageQuery(PROMPT, IMAGE))
     assert asked.images[0].shape == (392, 392, 3)
     assert fenced(asked.text, "request") == PROMPT.text
     reply = '{"description": "A heart.", "caption": "…", "reasoning": "No star.", "score": 3}'
@@ -100,27 +100,27 @@ def test_r_pi_sees_the_image_and_the_prompt():
 
 
 def test_r_ri_asks_once_for_each_distinct_name():
-    hearts, stars = question(GroundingAsk(TWO_HEARTS, IMAGE), QWEN2_5)
+    hearts, stars = question(GroundingQuery(TWO_HEARTS, IMAGE), QWEN2_5)
     assert fenced(hearts.text, "name") == "heart"
     assert fenced(stars.text, "name") == "star"
     assert hearts.images[0] is stars.images[0]
     assert "392 wide and 392 high" in hearts.text
-    assert "0 to 1000" in question(GroundingAsk(TWO_HEARTS, IMAGE), QWEN3)[0].text
+    assert "0 to 1000" in question(GroundingQuery(TWO_HEARTS, IMAGE), QWEN3)[0].text
 
 
 @pytest.mark.parametrize(
-    "ask",
+    "query",
     [
-        SemanticAsk(PROMPT, CHAIN),
-        SpatialAsk(PROMPT, CHAIN),
-        ImageAsk(PROMPT, IMAGE),
-        GroundingAsk(CHAIN, IMAGE),
+        SemanticQuery(PROMPT, CHAIN),
+        SpatialQuery(PROMPT, CHAIN),
+        ImageQuery(PROMPT, IMAGE),
+        GroundingQuery(CHAIN, IMAGE),
     ],
-    ids=lambda ask: type(ask).__name__,
+    ids=lambda query: type(query).__name__,
 )
 @pytest.mark.parametrize("spatial", ["drawing", "text"])
-def test_every_rubric_is_whole_and_no_reply_by_itself(ask, spatial):
-    for asked in question(ask, MLLMSettings(spatial=spatial)):
+def test_every_rubric_is_whole_and_no_reply_by_itself(query, spatial):
+    for asked in question(query, MLLMSettings(spatial=spatial)):
         assert asked.system
         assert "$" not in asked.system + asked.text
         assert "JSON" in asked.text
@@ -145,7 +145,7 @@ def test_every_rubric_is_whole_and_no_reply_by_itself(ask, spatial):
     ],
 )
 def test_boxes_come_back_in_thousandths_of_the_image(image, settings, reply):
-    asked = question(GroundingAsk(CHAIN, image), settings)[0]
+    asked = question(GroundingQuery(CHAIN, image), settings)[0]
     height, width = asked.images[0].shape[:2]
     if settings is QWEN2_5:
         assert reply == [width // 4, height // 4, width * 3 // 4, height * 3 // 4]
@@ -154,14 +154,14 @@ def test_boxes_come_back_in_thousandths_of_the_image(image, settings, reply):
 
 
 def test_the_edges_of_the_image_are_0_and_999():
-    asked = question(GroundingAsk(CHAIN, IMAGE), QWEN2_5)[0]
+    asked = question(GroundingQuery(CHAIN, IMAGE), QWEN2_5)[0]
     assert asked.read("[0, 0, 392, 392]").found[0].box == Box(0, 0, 999, 999)
 
 
 def test_coordinates_in_the_other_convention_are_unreadable():
     """Qwen3-VL read as Qwen2.5-VL would silently shrink R_RI; instead it is a failure that says
     which setting to look at."""
-    asked = question(GroundingAsk(CHAIN, IMAGE), QWEN2_5)[0]
+    asked = question(GroundingQuery(CHAIN, IMAGE), QWEN2_5)[0]
     with pytest.raises(Unreadable, match="coordinates"):
         asked.read("[600, 300, 950, 700]")
 
@@ -169,7 +169,7 @@ def test_coordinates_in_the_other_convention_are_unreadable():
 def test_found_objects_carry_the_planned_name():
     name = "red  <heart>\u200b [1]"
     chain = Chain("", (PlannedObject(name, Box(0, 0, 9, 9)),))
-    (asked,) = question(GroundingAsk(chain, IMAGE), QWEN2_5)
+    (asked,) = question(GroundingQuery(chain, IMAGE), QWEN2_5)
     assert fenced(asked.text, "name") == "red ‹heart› (1)"
     reply = (
         '[{"bbox_2d": [0, 0, 98, 98], "label": "red ‹heart› (1)"}, '
@@ -180,37 +180,37 @@ def test_found_objects_carry_the_planned_name():
 
 def test_a_name_that_spells_out_its_box_does_not_tell_the_judge():
     chain = Chain("", (PlannedObject("heart at (10, 20), (300, 400)!", Box(10, 20, 300, 400)),))
-    (asked,) = question(GroundingAsk(chain, IMAGE), QWEN2_5)
+    (asked,) = question(GroundingQuery(chain, IMAGE), QWEN2_5)
     assert not re.search("[0-9]", fenced(asked.text, "name"))
 
 
 def test_a_grounding_verdict_joins_what_was_found():
     heart, star = (FoundObject(name, Box(0, 0, 9, 9)) for name in ("heart", "star"))
-    ask = GroundingAsk(TWO_HEARTS, IMAGE)
+    query = GroundingQuery(TWO_HEARTS, IMAGE)
     both = verdict(
-        ask,
+        query,
         [
             Verdict(None, (heart, heart), reply="a", tokens=5),
             Verdict(None, (star,), reply="b", tokens=7),
         ],
     )
     assert both == Verdict(None, (heart, heart, star), "every planned object was found", "a\nb", 12)
-    none = verdict(ask, [Verdict(None), Verdict(None)])
+    none = verdict(query, [Verdict(None), Verdict(None)])
     assert (none.found, none.tokens) == ((), None)
     assert none.reasoning == "not found: heart, star"
 
 
 def test_one_failure_fails_the_ask():
     failure = JudgeFailure("cut off", "[", tokens=9)
-    assert verdict(SemanticAsk(PROMPT, CHAIN), [failure]) == failure
-    both = verdict(GroundingAsk(TWO_HEARTS, IMAGE), [Verdict(None, tokens=5), failure])
-    assert both == JudgeFailure("cut off", "[", tokens=14)  # what the ask took
+    assert verdict(SemanticQuery(PROMPT, CHAIN), [failure]) == failure
+    both = verdict(GroundingQuery(TWO_HEARTS, IMAGE), [Verdict(None, tokens=5), failure])
+    assert both == JudgeFailure("cut off", "[", tokens=14)  # what the query took
 
 
 def test_r_hps_is_not_for_language_models():
-    ask = QualityAsk(PROMPT, IMAGE)
-    assert question(ask, QWEN2_5) == []
-    assert isinstance(failure := verdict(ask, []), JudgeFailure)
+    query = QualityQuery(PROMPT, IMAGE)
+    assert question(query, QWEN2_5) == []
+    assert isinstance(failure := verdict(query, []), JudgeFailure)
     assert "experts" in failure.reason
 
 
@@ -231,12 +231,12 @@ PERSUASION = [
 @pytest.mark.parametrize(
     "make",
     [
-        lambda text: SemanticAsk(Prompt(text), CHAIN),
-        lambda text: SemanticAsk(PROMPT, Chain(text, CHAIN.objects)),
-        lambda text: SpatialAsk(Prompt(text), CHAIN),
-        lambda text: SpatialAsk(PROMPT, Chain("", (PlannedObject(text, Box(0, 0, 9, 9)),))),
-        lambda text: ImageAsk(Prompt(text), IMAGE),
-        lambda text: GroundingAsk(Chain("", (PlannedObject(text, Box(0, 0, 9, 9)),)), IMAGE),
+        lambda text: SemanticQuery(Prompt(text), CHAIN),
+        lambda text: SemanticQuery(PROMPT, Chain(text, CHAIN.objects)),
+        lambda text: SpatialQuery(Prompt(text), CHAIN),
+        lambda text: SpatialQuery(PROMPT, Chain("", (PlannedObject(text, Box(0, 0, 9, 9)),))),
+        lambda text: ImageQuery(Prompt(text), IMAGE),
+        lambda text: GroundingQuery(Chain("", (PlannedObject(text, Box(0, 0, 9, 9)),)), IMAGE),
     ],
 )
 @pytest.mark.parametrize("spatial", ["drawing", "text"])
@@ -321,13 +321,13 @@ def test_limits_without_room_between_are_refused():
 
 def test_an_image_at_its_size_is_sent_as_it_is():
     image = np.zeros((280, 280, 3), np.uint8)
-    assert only(ImageAsk(PROMPT, image)).images[0] is image
+    assert only(ImageQuery(PROMPT, image)).images[0] is image
 
 
 def test_a_strip_of_an_image_is_a_failure():
-    for ask in (ImageAsk(PROMPT, IMAGE[:20]), GroundingAsk(CHAIN, IMAGE[:, :20])):
-        assert question(ask, QWEN2_5) == []
-        assert isinstance(failure := verdict(ask, []), JudgeFailure)
+    for query in (ImageQuery(PROMPT, IMAGE[:20]), GroundingQuery(CHAIN, IMAGE[:, :20])):
+        assert question(query, QWEN2_5) == []
+        assert isinstance(failure := verdict(query, []), JudgeFailure)
         assert "too narrow" in failure.reason
 
 

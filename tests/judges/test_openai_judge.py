@@ -25,12 +25,12 @@ from got_r1.judges.worker import WorkerJudge
 from got_r1.plan.chain import parse
 from got_r1.records import (
     Box,
-    GroundingAsk,
-    ImageAsk,
+    GroundingQuery,
+    ImageQuery,
     JudgeFailure,
     Prompt,
-    SemanticAsk,
-    SpatialAsk,
+    SemanticQuery,
+    SpatialQuery,
     Verdict,
 )
 from judges.scripted_server import (
@@ -54,7 +54,7 @@ CHAIN = parse(
 )
 PROMPT = Prompt("a red vase on the left of a clock", "spatial")
 IMAGE = np.random.default_rng(0).integers(0, 256, (392, 392, 3), dtype=np.uint8)
-SEMANTIC = SemanticAsk(PROMPT, CHAIN)
+SEMANTIC = SemanticQuery(PROMPT, CHAIN)
 
 Build = Callable[..., OpenAIJudge]
 
@@ -84,8 +84,8 @@ def number_of(request: Request) -> int:
     return int(request.text.split("number-")[1].split("-")[0])
 
 
-def numbered(number: int) -> SemanticAsk:
-    return SemanticAsk(Prompt(f"a vase number-{number}-"), CHAIN)
+def numbered(number: int) -> SemanticQuery:
+    return SemanticQuery(Prompt(f"a vase number-{number}-"), CHAIN)
 
 
 def only(answers: list[Verdict | JudgeFailure]) -> Verdict | JudgeFailure:
@@ -132,14 +132,14 @@ def test_a_request_says_the_model_the_wording_and_how_to_answer(
 def test_pictures_arrive_as_they_were(build: Build) -> None:
     """392 is a multiple of 28: nothing is resized, and PNG changes no pixel."""
     with ScriptedServer(lambda request: score()) as server:
-        build(server).judge([ImageAsk(PROMPT, IMAGE)])
+        build(server).judge([ImageQuery(PROMPT, IMAGE)])
     (image,) = server.requests[0].images
     assert np.array_equal(image, IMAGE)
 
 
 def test_the_layout_is_judged_by_a_drawing(build: Build) -> None:
     with ScriptedServer(lambda request: score(9)) as server:
-        answer = only(build(server).judge([SpatialAsk(PROMPT, CHAIN)]))
+        answer = only(build(server).judge([SpatialQuery(PROMPT, CHAIN)]))
     assert isinstance(answer, Verdict)
     assert answer.score == 0.9
     (drawing,) = server.requests[0].images
@@ -154,7 +154,7 @@ def test_each_planned_name_is_located_in_the_image(build: Build) -> None:
         return Reply("```json\n" + json.dumps([{"bbox_2d": box, "label": "it"}]) + "\n```")
 
     with ScriptedServer(locate) as server:
-        answer = only(build(server).judge([GroundingAsk(CHAIN, IMAGE)]))
+        answer = only(build(server).judge([GroundingQuery(CHAIN, IMAGE)]))
     assert isinstance(answer, Verdict)
     assert answer.score is None
     found = {item.name: item.box for item in answer.found}
@@ -359,7 +359,7 @@ def test_tokens_are_all_that_were_written_for_the_ask(build: Build) -> None:
         assert isinstance(failed, JudgeFailure)
         assert failed.tokens == 30
     with ScriptedServer(lambda request: Reply("[]")) as server:
-        assert only(build(server).judge([GroundingAsk(CHAIN, IMAGE)])).tokens == 20  # two names
+        assert only(build(server).judge([GroundingQuery(CHAIN, IMAGE)])).tokens == 20  # two names
 
 
 @pytest.mark.parametrize("usage", [{}, None, [], {"completion_tokens": True}, "many"])
@@ -378,7 +378,7 @@ def test_a_name_that_cannot_be_located_fails_the_ask(build: Build) -> None:
         return Reply('[{"bbox_2d": [1, 2, 30, 40]}]')
 
     with ScriptedServer(script) as server:
-        answer = only(build(server).judge([GroundingAsk(CHAIN, IMAGE)]))
+        answer = only(build(server).judge([GroundingQuery(CHAIN, IMAGE)]))
     assert isinstance(answer, JudgeFailure)
     assert answer.reply == "somewhere on the right"
 
@@ -457,7 +457,7 @@ def test_no_more_requests_are_open_than_allowed_and_order_is_kept(build: Build) 
 
 @pytest.mark.slow
 def test_ten_thousand_asks_at_concurrency_64_lose_none() -> None:
-    """Each ask meets, by its number, one of the failures on its way to a score of its own; all go
+    """Each query meets, by its number, one of the failures on its way to a score of its own; all go
     through the worker process, as those of a run do."""
     faults = [None, *PASSING.values()]
     met: set[int] = set()
@@ -560,7 +560,7 @@ def test_a_dead_endpoint_is_tried_again_and_comes_back(build: Build) -> None:
 
 
 def test_when_all_are_dead_only_the_first_asks_wait(build: Build) -> None:
-    """What a thousand asks cost is a few rounds of tries, not a round for each."""
+    """What a thousand queries cost is a few rounds of tries, not a round for each."""
     with ScriptedServer(lambda request: score()) as server:
         url = server.url
     judge = build(url, retries=2, concurrency=16, first_wait=0.2)

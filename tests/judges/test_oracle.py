@@ -16,13 +16,13 @@ from got_r1.records import (
     Box,
     Chain,
     FoundObject,
-    GroundingAsk,
-    ImageAsk,
+    GroundingQuery,
+    ImageQuery,
     JudgeFailure,
     PlannedObject,
     Prompt,
-    SemanticAsk,
-    SpatialAsk,
+    SemanticQuery,
+    SpatialQuery,
     Verdict,
 )
 from got_r1.rewards import mean_iou, score
@@ -40,22 +40,22 @@ def draw(*objects: tuple[str, str, str, Box]) -> np.ndarray:
     return render(Scene(tuple(Icon(*look) for look in objects)))
 
 
-def ask(ask) -> Verdict:
-    [answer] = OracleJudge().judge([ask])
+def ask(query) -> Verdict:
+    [answer] = OracleJudge().judge([query])
     assert isinstance(answer, Verdict)
     return answer
 
 
 def semantic(prompt: str, *parts: str | tuple[str, Box]) -> float | None:
-    return ask(SemanticAsk(Prompt(prompt), plan(*parts))).score
+    return ask(SemanticQuery(Prompt(prompt), plan(*parts))).score
 
 
 def spatial(prompt: str, *parts: str | tuple[str, Box]) -> float | None:
-    return ask(SpatialAsk(Prompt(prompt), plan(*parts))).score
+    return ask(SpatialQuery(Prompt(prompt), plan(*parts))).score
 
 
 def seen(prompt: str, image: np.ndarray) -> float | None:
-    return ask(ImageAsk(Prompt(prompt), image)).score
+    return ask(ImageQuery(Prompt(prompt), image)).score
 
 
 HEART_LEFT, STAR_RIGHT = ("red heart", LEFT), ("blue star", RIGHT)
@@ -134,45 +134,45 @@ SCENE = draw(
 
 def test_every_planned_object_is_found_where_it_is_drawn():
     chain = plan(HEART_LEFT, ("red heart", RIGHT))
-    verdict = ask(GroundingAsk(chain, SCENE))
+    verdict = ask(GroundingQuery(chain, SCENE))
     assert verdict.score is None
     assert sorted(item.box.x1 for item in verdict.found) == [0, 600]
     assert mean_iou(chain, verdict.found) == 1.0
 
 
 def test_what_is_not_there_is_not_found():
-    assert ask(GroundingAsk(plan(STAR_RIGHT, ("blue heart", LEFT)), SCENE)).found == ()
-    assert ask(GroundingAsk(plan(HEART_LEFT), BLANK)).found == ()
+    assert ask(GroundingQuery(plan(STAR_RIGHT, ("blue heart", LEFT)), SCENE)).found == ()
+    assert ask(GroundingQuery(plan(HEART_LEFT), BLANK)).found == ()
 
 
 def test_a_name_leaves_free_what_it_does_not_say():
     image = draw(("star", "blue", "striped", RIGHT))
     for name in ("star", "blue star", "striped star", "striped blue star"):
-        assert ask(GroundingAsk(plan((name, RIGHT)), image)).found == (FoundObject(name, RIGHT),)
-    assert ask(GroundingAsk(plan(("dotted blue star", RIGHT)), image)).found == ()
+        assert ask(GroundingQuery(plan((name, RIGHT)), image)).found == (FoundObject(name, RIGHT),)
+    assert ask(GroundingQuery(plan(("dotted blue star", RIGHT)), image)).found == ()
 
 
 def test_an_icon_serves_one_name_and_no_name_is_starved():
     """ "heart" could take the red one, which "red heart" needs: both get theirs."""
     image = draw(("heart", "red", "plain", LEFT), ("heart", "blue", "plain", RIGHT))
     chain = plan(("heart", LEFT), ("red heart", RIGHT))
-    found = {item.name: item.box.x1 for item in ask(GroundingAsk(chain, image)).found}
+    found = {item.name: item.box.x1 for item in ask(GroundingQuery(chain, image)).found}
     assert found == {"heart": RIGHT.x1, "red heart": LEFT.x1}
     one = draw(("heart", "red", "plain", LEFT))
-    assert len(ask(GroundingAsk(chain, one)).found) == 1
+    assert len(ask(GroundingQuery(chain, one)).found) == 1
 
 
 def test_of_more_that_fit_than_are_planned_the_place_does_not_choose():
     """The icon in the planned place would pay for drawing a heart in every place."""
     for box in (LEFT, RIGHT):
-        (only,) = ask(GroundingAsk(plan(("red heart", box)), SCENE)).found
+        (only,) = ask(GroundingQuery(plan(("red heart", box)), SCENE)).found
         assert only.box.x1 == LEFT.x1
 
 
 def test_of_as_many_as_are_planned_each_is_the_one_in_its_place():
     image = draw(("heart", "red", "plain", LEFT), ("heart", "red", "dotted", RIGHT))
     chain = plan(("red heart", RIGHT), ("heart", LEFT))
-    found = {item.name: item.box.x1 for item in ask(GroundingAsk(chain, image)).found}
+    found = {item.name: item.box.x1 for item in ask(GroundingQuery(chain, image)).found}
     assert found == {"red heart": RIGHT.x1, "heart": LEFT.x1}
 
 
@@ -214,10 +214,15 @@ def test_the_right_relation_pays_nothing_on_a_wrong_colour():
 def test_answers_come_in_order_and_say_why():
     chain = plan("A ", HEART_LEFT, " on the left of a ", STAR_RIGHT, ".")
     prompt = Prompt(ORDER)
-    asks = [ImageAsk(prompt, SWAPPED), SemanticAsk(prompt, chain), GroundingAsk(chain, RIGHT_IMAGE),
-            SpatialAsk(prompt, chain), ImageAsk(prompt, RIGHT_IMAGE)]  # fmt: skip
-    together = OracleJudge().judge(asks)
-    assert together == [answer for one in asks for answer in OracleJudge().judge([one])]
+    queries = [
+        ImageQuery(prompt, SWAPPED),
+        SemanticQuery(prompt, chain),
+        GroundingQuery(chain, RIGHT_IMAGE),
+        SpatialQuery(prompt, chain),
+        ImageQuery(prompt, RIGHT_IMAGE),
+    ]
+    together = OracleJudge().judge(queries)
+    assert together == [answer for one in queries for answer in OracleJudge().judge([one])]
     assert [answer.score for answer in together] == [0.5, 1.0, None, 1.0, 1.0]
     assert "'left' does not hold" in together[0].reasoning
     assert OracleJudge().judge([]) == []
@@ -226,9 +231,9 @@ def test_answers_come_in_order_and_say_why():
 @pytest.mark.parametrize("text", ["", "a cat on a mat", "a red heart on the left", "five hearts"])
 def test_a_prompt_from_elsewhere_is_a_failure_not_a_zero(text):
     prompt, chain = Prompt(text), plan(HEART_LEFT)
-    asks = [SemanticAsk(prompt, chain), SpatialAsk(prompt, chain), ImageAsk(prompt, BLANK)]
-    answers = OracleJudge().judge(asks)
-    assert len(answers) == len(asks)
+    queries = [SemanticQuery(prompt, chain), SpatialQuery(prompt, chain), ImageQuery(prompt, BLANK)]
+    answers = OracleJudge().judge(queries)
+    assert len(answers) == len(queries)
     for answer in answers:
         assert isinstance(answer, JudgeFailure)
         assert repr(text) in answer.reason
@@ -238,7 +243,7 @@ def test_a_prompt_from_elsewhere_is_a_failure_not_a_zero(text):
 def test_noise_is_a_score_not_a_failure(size):
     noise = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     assert 0 <= seen(ORDER, noise) < 1
-    assert ask(GroundingAsk(plan(HEART_LEFT), noise)).score is None
+    assert ask(GroundingQuery(plan(HEART_LEFT), noise)).score is None
 
 
 def test_clean_triples_earn_nearly_everything_and_truth_agrees():

@@ -21,16 +21,16 @@ from got_r1.judges.settings import MLLMSettings, TransformersSettings
 from got_r1.judges.transformers_local import TransformersJudge
 from got_r1.plan.chain import parse
 from got_r1.records import (
-    Ask,
     Box,
     FoundObject,
-    GroundingAsk,
-    ImageAsk,
+    GroundingQuery,
+    ImageQuery,
     JudgeFailure,
     Prompt,
-    QualityAsk,
-    SemanticAsk,
-    SpatialAsk,
+    QualityQuery,
+    Query,
+    SemanticQuery,
+    SpatialQuery,
     Verdict,
 )
 from judges.tiny_mllm import make_llava, make_qwen2_5_vl, make_qwen3_vl
@@ -43,13 +43,13 @@ GOOD = parse(
 BAD = parse("A <|obj_start|>red heart<|obj_end|> <|box_start|>(600,300),(950,700)<|box_end|>.")
 WHITE, BLACK = (np.full((56, 56, 3), value, np.uint8) for value in (255, 0))
 STRIPES = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
-ASKS: list[Ask] = [
-    SemanticAsk(PROMPT, GOOD),
-    GroundingAsk(GOOD, STRIPES),
-    SpatialAsk(PROMPT, GOOD),
-    ImageAsk(PROMPT, STRIPES),
-    SemanticAsk(PROMPT, BAD),
-    ImageAsk(PROMPT, WHITE),
+ASKS: list[Query] = [
+    SemanticQuery(PROMPT, GOOD),
+    GroundingQuery(GOOD, STRIPES),
+    SpatialQuery(PROMPT, GOOD),
+    ImageQuery(PROMPT, STRIPES),
+    SemanticQuery(PROMPT, BAD),
+    ImageQuery(PROMPT, WHITE),
 ]
 
 
@@ -86,7 +86,7 @@ def test_gibberish_is_a_failure_and_batching_changes_no_reply(
     assert all(isinstance(answer, JudgeFailure) for answer in together)
     replies = [answer.reply for answer in together if isinstance(answer, JudgeFailure)]
     assert len(set(replies)) == len(ASKS)
-    assert [judge.judge([ask])[0] for ask in ASKS] == together
+    assert [judge.judge([query])[0] for query in ASKS] == together
     assert judge.judge(ASKS[::-1]) == together[::-1]
 
 
@@ -119,7 +119,7 @@ def test_the_global_random_state_is_left_alone(qwen: Path):
 def test_r_hps_is_a_failure_and_no_ask_no_answer(qwen: Path):
     judge = load(qwen)
     assert judge.judge([]) == []
-    (answer,) = judge.judge([QualityAsk(PROMPT, WHITE)])
+    (answer,) = judge.judge([QualityQuery(PROMPT, WHITE)])
     assert isinstance(answer, JudgeFailure)
     assert "experts" in answer.reason
 
@@ -133,7 +133,7 @@ def test_texts_and_images_become_what_qwens_own_processor_makes_of_them(qwen: Pa
     images = Qwen2VLImageProcessorPil.from_pretrained(qwen)
     theirs = WithoutVideo(images, tokenizer, None)
     judge = load(qwen)
-    asked = [one for ask in ASKS for one in question(ask, judge.wording)]
+    asked = [one for query in ASKS for one in question(query, judge.wording)]
     messages = [
         [
             {"role": "system", "content": [{"type": "text", "text": one.system}]},
@@ -160,19 +160,19 @@ def test_texts_and_images_become_what_qwens_own_processor_makes_of_them(qwen: Pa
 
 # -- a model that knows a few answers --------------------------------------------------------------
 
-TAUGHT: list[tuple[Ask, list[str], Verdict]] = [
-    (SemanticAsk(PROMPT, GOOD), ['{"score": 9}'], Verdict(0.9)),
-    (SemanticAsk(PROMPT, BAD), ['{"score": 3}'], Verdict(0.3)),
+TAUGHT: list[tuple[Query, list[str], Verdict]] = [
+    (SemanticQuery(PROMPT, GOOD), ['{"score": 9}'], Verdict(0.9)),
+    (SemanticQuery(PROMPT, BAD), ['{"score": 3}'], Verdict(0.3)),
     (
-        SpatialAsk(PROMPT, GOOD),
+        SpatialQuery(PROMPT, GOOD),
         ['```json\n{"reasoning": "It is left.", "score": 8}\n```'],
         Verdict(0.8, reasoning="It is left."),
     ),
     # The same words with another image: what tells them apart is what the model sees.
-    (ImageAsk(PROMPT, WHITE), ['{"score": 2}'], Verdict(0.2)),
-    (ImageAsk(PROMPT, BLACK), ['{"score": 7}'], Verdict(0.7)),
+    (ImageQuery(PROMPT, WHITE), ['{"score": 2}'], Verdict(0.2)),
+    (ImageQuery(PROMPT, BLACK), ['{"score": 7}'], Verdict(0.7)),
     (
-        GroundingAsk(GOOD, WHITE),
+        GroundingQuery(GOOD, WHITE),
         ['[{"bbox_2d": [14, 14, 28, 42]}]', "[]"],
         Verdict(None, (FoundObject("red heart", Box(250, 250, 500, 749)),)),
     ),
@@ -214,8 +214,8 @@ def taught(qwen: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(qwen, folder, dirs_exist_ok=True)
     judge = load(folder)
     lessons = []
-    for ask, replies, _ in TAUGHT:
-        lessons += zip(question(ask, judge.wording), replies, strict=True)
+    for query, replies, _ in TAUGHT:
+        lessons += zip(question(query, judge.wording), replies, strict=True)
     teach(judge, lessons)
     judge.model.save_pretrained(folder)
     return folder
@@ -225,7 +225,7 @@ def taught(qwen: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_learned_replies_become_scores_and_boxes(taught: Path):
     judge = load(taught, max_tokens=64)
     for answer, (_, replies, expected) in zip(
-        judge.judge([ask for ask, _, _ in TAUGHT]), TAUGHT, strict=True
+        judge.judge([query for query, _, _ in TAUGHT]), TAUGHT, strict=True
     ):
         assert isinstance(answer, Verdict), answer
         assert (answer.score, answer.found) == (expected.score, expected.found)
@@ -238,7 +238,7 @@ def test_learned_replies_become_scores_and_boxes(taught: Path):
 
 @pytest.mark.slow
 def test_a_reply_that_is_cut_off_is_not_read(taught: Path):
-    (answer,) = load(taught, max_tokens=16).judge([SpatialAsk(PROMPT, GOOD)])
+    (answer,) = load(taught, max_tokens=16).judge([SpatialQuery(PROMPT, GOOD)])
     assert isinstance(answer, JudgeFailure)
     assert "cut off after 16 tokens" in answer.reason
     assert answer.reply.startswith("```json")
@@ -256,7 +256,7 @@ def test_a_readable_answer_is_not_asked_again(taught: Path):
         return forward(**inputs)
 
     judge.model.generate = counting
-    known, unknown = judge.judge([TAUGHT[0][0], SemanticAsk(Prompt("xyzzy " * 40), GOOD)])
+    known, unknown = judge.judge([TAUGHT[0][0], SemanticQuery(Prompt("xyzzy " * 40), GOOD)])
     assert isinstance(known, Verdict)
     if isinstance(unknown, JudgeFailure):
         assert asked == [2, 1, 1]

@@ -26,13 +26,13 @@ import torch
 from got_r1.judges import load_judge
 from got_r1.plan.chain import parse
 from got_r1.records import (
-    Ask,
-    GroundingAsk,
-    ImageAsk,
+    GroundingQuery,
+    ImageQuery,
     JudgeFailure,
     Prompt,
-    SemanticAsk,
-    SpatialAsk,
+    Query,
+    SemanticQuery,
+    SpatialQuery,
     Verdict,
 )
 from judges.tiny_mllm import make_llava
@@ -43,11 +43,11 @@ CHAIN = parse(
     "<|obj_start|>clock<|obj_end|> <|box_start|>(600,200),(900,500)<|box_end|>."
 )
 IMAGE = np.random.default_rng(0).integers(0, 256, (56, 56, 3), dtype=np.uint8)
-ASKS: list[Ask] = [
-    SemanticAsk(PROMPT, CHAIN),
-    SpatialAsk(PROMPT, CHAIN),
-    ImageAsk(PROMPT, IMAGE),
-    GroundingAsk(CHAIN, IMAGE),
+ASKS: list[Query] = [
+    SemanticQuery(PROMPT, CHAIN),
+    SpatialQuery(PROMPT, CHAIN),
+    ImageQuery(PROMPT, IMAGE),
+    GroundingQuery(CHAIN, IMAGE),
 ]
 REPLY = '{"score": 7}'
 WORDING = "wording: {max_tokens: 24, min_pixels: 3136, max_pixels: 50176, canvas: 64}\n"

@@ -18,15 +18,17 @@ from got_r1.errors import BadInput, RunFailed
 from got_r1.judges.settings import MLLMSettings, OpenAISettings
 from got_r1.judges.worker import WorkerJudge
 from got_r1.plan.chain import parse
-from got_r1.records import JudgeFailure, Prompt, SemanticAsk, Verdict
+from got_r1.records import JudgeFailure, Prompt, SemanticQuery, Verdict
 from judges.scripted_server import Held, Reply, Request, ScriptedServer, score
 
 CHAIN = parse("A <|obj_start|>heart<|obj_end|> <|box_start|>(1,2),(300,400)<|box_end|>.")
 PATIENCE = 120.0
 
 
-def numbered(count: int, start: int = 0) -> list[SemanticAsk]:
-    return [SemanticAsk(Prompt(f"a heart number-{n}-"), CHAIN) for n in range(start, start + count)]
+def numbered(count: int, start: int = 0) -> list[SemanticQuery]:
+    return [
+        SemanticQuery(Prompt(f"a heart number-{n}-"), CHAIN) for n in range(start, start + count)
+    ]
 
 
 def answer(request: Request) -> Reply:
@@ -178,7 +180,7 @@ def answered_by(monkeypatch: pytest.MonkeyPatch, error: Exception) -> WorkerJudg
         "from got_r1.errors import *; from got_r1.judges import openai_api, worker\n"
         "class Broken:\n"
         "    def __init__(self, *settings): pass\n"
-        f"    def judge(self, asks): print('noise', flush=True); raise {error!r}\n"
+        f"    def judge(self, queries): print('noise', flush=True); raise {error!r}\n"
         "openai_api.OpenAIJudge = Broken; worker.serve()"
     )
     start = subprocess.Popen

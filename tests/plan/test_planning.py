@@ -1,4 +1,4 @@
-"""Plans scored, chosen, mended and drawn: by hand, and by what must always hold."""
+"""Plans scored, chosen, repaired and drawn: by hand, and by what must always hold."""
 
 import json
 import random
@@ -26,7 +26,7 @@ from got_r1.plan.repair import planned_objects, repair, with_boxes
 from got_r1.policy import load_policy
 from got_r1.policy.janus import Policy
 from got_r1.recipes.sections import RolloutSection
-from got_r1.records import Ask, Box, Chain, JudgeFailure, PlannedObject, Prompt, Verdict
+from got_r1.records import Box, Chain, JudgeFailure, PlannedObject, Prompt, Query, Verdict
 from got_r1.rewards import plan_scorer
 from got_r1.sampling import Drawing, generate, sample
 
@@ -111,7 +111,7 @@ def test_the_best_is_drawn_and_the_first_of_equals(judge):
     )
     assert (one.chosen, two.chosen, three.chosen) == (1, 1, 0)
     assert one.chain is RIGHT_PLAN
-    assert not one.is_mended
+    assert not one.is_repaired
     record = one.record()
     assert record["drawn_plan"] == 1
     assert [entry["chain"] for entry in record["plans"]] == [
@@ -124,7 +124,7 @@ def test_the_best_is_drawn_and_the_first_of_equals(judge):
 
 def test_one_plan_needs_no_score_and_no_judge():
     class Unasked:
-        def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
+        def judge(self, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:
             raise AssertionError
 
     (decision,) = Planner(1, plan_scorer(Unasked())).decide([LEFT], [(WRONG_PLAN,)])
@@ -135,10 +135,10 @@ def test_what_the_judge_cannot_score_is_not_chosen_and_no_score_at_all_ends_the_
     class Silent:
         """Answers about one plan only."""
 
-        def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
+        def judge(self, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:
             return [
-                Verdict(0.1) if ask.chain is WRONG_PLAN else JudgeFailure("no reply")
-                for ask in asks
+                Verdict(0.1) if query.chain is WRONG_PLAN else JudgeFailure("no reply")
+                for query in queries
             ]
 
     planner = Planner(2, plan_scorer(Silent()))
@@ -158,22 +158,22 @@ CONTRADICTING = list(triples(120, seed=5, relation_noise=1.0))
 
 @settings(max_examples=60)
 @given(st.sampled_from(CONTRADICTING))
-def test_a_mended_chain_is_right_in_words_and_boxes(triple):
+def test_a_repaired_chain_is_right_in_words_and_boxes(triple):
     meaning = icons.parse(triple.prompt.text)
     before = chains.parse(triple.chain)
     done = repair(triple.prompt, before, grid=10)
     truth = plan_truth(meaning, before)
     if meaning.relation is None or truth.relation or not truth.objects:
-        assert not done.mended
+        assert not done.repaired
         assert done.chain is before
         return
-    assert done.mended
+    assert done.repaired
     assert done.distance > 0
     assert plan_truth(meaning, done.chain).relation
     assert [o.name for o in done.chain.objects] == [o.name for o in before.objects]
     # The chain is still a sentence of the world, and now one that says what the prompt says.
     assert load_oracle_semantics(triple.prompt, done.chain) == 1.0
-    assert not repair(triple.prompt, done.chain, grid=10).mended
+    assert not repair(triple.prompt, done.chain, grid=10).repaired
 
 
 def load_oracle_semantics(prompt: Prompt, chain: Chain) -> float:
@@ -185,7 +185,7 @@ coordinates = st.tuples(st.integers(0, 700), st.integers(0, 700))
 
 @settings(max_examples=60)
 @given(coordinates, coordinates, st.sampled_from(RELATIONS), st.booleans())
-def test_any_two_boxes_can_be_mended(one, two, relation, in_order):
+def test_any_two_boxes_can_be_repaired(one, two, relation, in_order):
     """Also in chains that write with spaces, and that name the second object first."""
     a, b = (Box(x, y, x + 250, y + 200) for x, y in (one, two))
     names = ("old lamp", "cat") if in_order else ("cat", "old lamp")
@@ -200,7 +200,7 @@ def test_any_two_boxes_can_be_mended(one, two, relation, in_order):
     done = repair(prompt, chains.parse(text))
     found = {planned.name: planned.box for planned in done.chain.objects}
     assert relation_holds(relation, found["old lamp"], found["cat"])
-    assert done.mended == (not relation_holds(relation, a, b))
+    assert done.repaired == (not relation_holds(relation, a, b))
     assert chains.strip_boxes(done.chain.text) == chains.strip_boxes(text)
 
 
@@ -215,9 +215,9 @@ def test_any_two_boxes_can_be_mended(one, two, relation, in_order):
         (LEFT, plan(red_heart=Box(0, 0, 999, 999), blue_star=Box(9, 9, 990, 990)), "too large"),
     ],
 )
-def test_what_is_not_mended_says_why_and_stays(prompt, chain, reason):
+def test_what_is_not_repaired_says_why_and_stays(prompt, chain, reason):
     done = repair(prompt, chain)
-    assert not done.mended
+    assert not done.repaired
     assert done.chain is chain
     assert reason in done.reason
 
@@ -242,7 +242,7 @@ def chain_of(words: str) -> Chain:
 )
 def test_words_follow_the_boxes(prompt, before, after):
     done = repair(Prompt(f"a red heart {prompt} a blue star"), chain_of(before))
-    assert done.mended
+    assert done.repaired
     names = [planned.name for planned in done.chain.objects]
     prose = chains.strip_boxes(done.chain.text)
     between = prose.split(names[0])[1].split(names[1])[0].replace(" a ", " ").strip()
@@ -253,7 +253,7 @@ def test_near_and_next_to_are_one_in_words():
     far = chain_of("A {heart} next to a {star}.")
     wide = chains.parse(with_boxes(far.text, {0: Box(0, 0, 100, 100), 1: Box(800, 800, 900, 900)}))
     done = repair(Prompt("a red heart near a blue star"), wide)
-    assert done.mended
+    assert done.repaired
     assert "next to" in done.chain.text
 
 
@@ -268,11 +268,11 @@ def test_choosing_and_repair_combine():
     planner = Planner(2, repair=True, grid=10)
     half = plan(red_heart=STAR, tree=HEART)
     one, two = planner.decide([LEFT, LEFT], [(half, WRONG_PLAN), (WRONG_PLAN, RIGHT_PLAN)])
-    assert (one.chosen, one.is_mended) == (1, True)
+    assert (one.chosen, one.is_repaired) == (1, True)
     assert one.record()["repair"]["written"] == WRONG_PLAN.text
     assert one.record()["repair"]["distance"] > 0
     assert one.chain.objects != WRONG_PLAN.objects
-    assert (two.chosen, two.is_mended) == (1, False)
+    assert (two.chosen, two.is_repaired) == (1, False)
     assert one.without_repair("no room").chain is WRONG_PLAN
 
 
@@ -349,19 +349,19 @@ def test_batches_do_not_change_what_is_chosen(policy):
         assert_same_image(one.image, other.image)
 
 
-def test_a_plan_that_is_given_is_mended_and_drawn_as_mended(policy):
+def test_a_plan_that_is_given_is_repaired_and_drawn_as_repaired(policy):
     text = "A {heart} on the right of a {star}."
     wrong = with_boxes(chain_of(text).text, {0: STAR, 1: HEART})
     planner = Planner(repair=True, grid=10)
     (one,) = generate(policy, [LEFT], seed=4, rollout=ROLLOUT, chain_text=wrong, planner=planner)
-    assert one.decision.is_mended
+    assert one.decision.is_repaired
     assert (one.chain, one.stop) == (one.decision.chain, "given")
     assert one.chain_tokens == 0
     (same,) = generate(policy, [LEFT], seed=4, rollout=ROLLOUT, chain_text=one.chain.text)
     assert_same_image(one.image, same.image)
 
 
-def test_a_mended_chain_without_room_is_drawn_as_written(policy, monkeypatch):
+def test_a_repaired_chain_without_room_is_drawn_as_written(policy, monkeypatch):
     text = chain_of("A {heart} right of a {star}.").text
     wrong = with_boxes(text, {0: STAR, 1: HEART})
     prompt = policy.encode_prompt(LEFT.text)
@@ -441,7 +441,7 @@ def test_the_command_records_what_it_chose_from(capsys, tmp_path):
     output = capsys.readouterr()
     assert json.loads(output.out)["unread_prompts"] == 1
     assert "1 of 2 prompts could not be read" in output.err
-    assert "chosen by form and overlaps alone and not mended" in output.err
+    assert "chosen by form and overlaps alone and not repaired" in output.err
     record = json.loads((out / "000.json").read_text())
     assert {"plans", "drawn_plan", "repair"} <= record.keys()
     assert [set(entry) for entry in record["plans"]] == [

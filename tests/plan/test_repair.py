@@ -45,7 +45,7 @@ def moved(before, after) -> float:
 @settings(max_examples=60)
 @given(layouts, relations, st.sampled_from(GRIDS))
 @example([Box(0, 0, 400, 400), Box(599, 0, 999, 400)], "right", 10)
-def test_a_mended_layout_holds_what_was_asked_and_nothing_else_changes(layout, relation, grid):
+def test_a_repaired_layout_holds_what_was_asked_and_nothing_else_changes(layout, relation, grid):
     after = repair_layout(layout, (0, 1), relation, grid)
     assert after is not None, "two boxes of half the image at most always have a place"
     assert relation_holds(relation, after[0], after[1])
@@ -56,7 +56,7 @@ def test_a_mended_layout_holds_what_was_asked_and_nothing_else_changes(layout, r
         assert size(box) == size(was)
     if relation_holds(relation, layout[0], layout[1]):
         assert list(after) == layout
-    assert repair_layout(after, (0, 1), relation, grid) == after, "what is mended stays"
+    assert repair_layout(after, (0, 1), relation, grid) == after, "what is repaired stays"
 
 
 @settings(max_examples=60)
@@ -149,7 +149,7 @@ def test_a_third_box_is_walked_around():
     assert not overlapping(after)
 
 
-def test_boxes_too_large_to_stand_side_by_side_are_not_mended():
+def test_boxes_too_large_to_stand_side_by_side_are_not_repaired():
     large = [Box(0, 0, 999, 999), Box(100, 100, 900, 900)]
     assert repair_layout(large, (0, 1), "left", 10) is None
     assert repair_layout([Box(0, 0, 600, 999), Box(0, 0, 600, 999)], (1, 0), "left", 10) is None

@@ -15,7 +15,8 @@ from got_r1.policy import decoder, janus
 from got_r1.policy import sampler as sampler_module
 from got_r1.policy.decoder import Cache, Linear
 from got_r1.policy.draws import draw, invert
-from got_r1.policy.janus import Policy, TokenBatch, effective_weight
+from got_r1.policy.janus import Policy, TokenBatch
+from got_r1.policy.parameters import effective_weight
 from got_r1.policy.sampler import DecodeSchedule, Sampler, smaller
 from got_r1.records import Prompt, Rollout
 

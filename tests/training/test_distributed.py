@@ -23,10 +23,11 @@ from torch import Tensor
 from got_r1.errors import BadInput, RunFailed
 from got_r1.judges.oracle import OracleJudge
 from got_r1.policy import load_policy
-from got_r1.policy.janus import Policy, TokenBatch, whole
+from got_r1.policy.janus import Policy, TokenBatch
+from got_r1.policy.parameters import whole
 from got_r1.recipes.sections import Recipe
 from got_r1.records import Prompt
-from got_r1.training import rl, sft
+from got_r1.training import sft
 from got_r1.training.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
 from got_r1.training.distributed import (
     ALONE,
@@ -39,6 +40,7 @@ from got_r1.training.distributed import (
 )
 from got_r1.training.micro_batches import micro_batches
 from got_r1.training.optimizer import make_optimizer
+from got_r1.training.policy_update import improve
 from got_r1.training.rollout import Samples, roll_out
 
 MakeRecipe = Callable[..., Recipe]
@@ -69,7 +71,7 @@ def rl_step(recipe: Recipe, ranks: Ranks) -> tuple[list[Samples], dict[str, floa
     with whole_weights(policy):
         samples = roll_out(policy, OracleJudge(), ranks.share(PROMPTS), recipe, SEED)
     optimizer = torch.optim.SGD(policy.trainable().values(), lr=1.0)
-    metrics = rl.improve(policy, optimizer, samples, recipe, 1, ranks)
+    metrics = improve(policy, optimizer, samples, recipe, 1, ranks)
     return ranks.gather(samples), metrics, policy
 
 

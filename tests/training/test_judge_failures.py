@@ -12,7 +12,7 @@ import pytest
 from got_r1.errors import RunFailed
 from got_r1.judges.oracle import OracleJudge
 from got_r1.recipes.sections import JudgeSection, Recipe
-from got_r1.records import Ask, ImageAsk, JudgeFailure, Verdict
+from got_r1.records import ImageQuery, JudgeFailure, Query, Verdict
 from got_r1.training import rl
 
 MakeRecipe = Callable[..., Recipe]
@@ -24,9 +24,9 @@ class Failing(OracleJudge):
     def __init__(self, share: float, first: int) -> None:
         self.share, self.first, self.step = share, first, 0
 
-    def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
-        answers = super().judge(asks)
-        images = [place for place, ask in enumerate(asks) if isinstance(ask, ImageAsk)]
+    def judge(self, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:
+        answers = super().judge(queries)
+        images = [place for place, query in enumerate(queries) if isinstance(query, ImageQuery)]
         self.step += bool(images)
         if self.step >= self.first:
             for place in images[: round(self.share * len(images))]:
@@ -95,7 +95,7 @@ def test_above_the_share_the_run_is_saved_and_resumes_where_it_stopped(
     with pytest.raises(
         RunFailed,
         match=r"judge failed on [234] of 4 samples of step 3 \(no number in it\): the run is saved "
-        r"up to step 2, .*judge_failures\.jsonl holds the replies; mend the judge, then --resume",
+        r"up to step 2, .*judge_failures\.jsonl holds the replies; fix the judge, then --resume",
     ):
         train(broken, Failing(1.0, first=3), monkeypatch)
     assert [path.name for path in (folder / "checkpoints").iterdir()] == ["step_000002"]

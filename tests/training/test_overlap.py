@@ -13,7 +13,7 @@ from got_r1.judges.oracle import OracleJudge
 from got_r1.policy import load_policy
 from got_r1.policy.janus import Policy
 from got_r1.recipes.sections import Recipe
-from got_r1.records import Ask, ImageAsk, JudgeFailure, Prompt, SemanticAsk, Verdict
+from got_r1.records import ImageQuery, JudgeFailure, Prompt, Query, SemanticQuery, Verdict
 from got_r1.training.rollout import Samples, roll_out
 
 MakeRecipe = Callable[..., Recipe]
@@ -28,14 +28,14 @@ class Waiting(OracleJudge):
         self.reads, self.looks = threading.Event(), threading.Event()
         self.may_read, self.may_look = threading.Event(), threading.Event()
 
-    def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
-        if any(isinstance(ask, SemanticAsk) for ask in asks):
+    def judge(self, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:
+        if any(isinstance(query, SemanticQuery) for query in queries):
             self.reads.set()
             assert self.may_read.wait(PATIENCE)
-        if any(isinstance(ask, ImageAsk) for ask in asks):
+        if any(isinstance(query, ImageQuery) for query in queries):
             self.looks.set()
             assert self.may_look.wait(PATIENCE)
-        return super().judge(asks)
+        return super().judge(queries)
 
 
 @pytest.fixture(scope="module")
@@ -109,15 +109,15 @@ def test_parts_change_no_reward(make_recipe: MakeRecipe, policy: Policy) -> None
     assert parts.chains == whole.chains
 
 
-@pytest.mark.parametrize("kind", [SemanticAsk, ImageAsk])
+@pytest.mark.parametrize("kind", [SemanticQuery, ImageQuery])
 def test_a_judge_that_breaks_in_either_stage_ends_the_step(
     make_recipe: MakeRecipe, policy: Policy, kind: type
 ) -> None:
     class Broken(OracleJudge):
-        def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
-            if any(isinstance(ask, kind) for ask in asks):
+        def judge(self, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:
+            if any(isinstance(query, kind) for query in queries):
                 raise RunFailed("broken")
-            return super().judge(asks)
+            return super().judge(queries)
 
     with pytest.raises(RunFailed, match="broken"):
         sample(make_recipe, policy, Broken())

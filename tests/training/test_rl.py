@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,12 @@ from torch import Tensor
 from got_r1.errors import BadInput
 from got_r1.judges.oracle import OracleJudge
 from got_r1.policy import load_policy
-from got_r1.policy.janus import Policy
+from got_r1.policy.janus import Policy, TokenBatch
 from got_r1.recipes.sections import Recipe
-from got_r1.records import Ask, JudgeFailure, Prompt, SemanticAsk, Verdict
-from got_r1.training import rl
+from got_r1.records import JudgeFailure, Prompt, Query, SemanticQuery, Verdict
+from got_r1.training import policy_update, rl
 from got_r1.training.optimizer import make_optimizer
+from got_r1.training.policy_update import improve
 from got_r1.training.rollout import Samples, roll_out
 
 MakeRecipe = Callable[..., Recipe]
@@ -38,10 +40,10 @@ class FailsOn:
     def __init__(self, every: int) -> None:
         self.oracle, self.every, self.asked = OracleJudge(), every, 0
 
-    def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
-        answers = self.oracle.judge(asks)
-        for index, ask in enumerate(asks):
-            if isinstance(ask, SemanticAsk):
+    def judge(self, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:
+        answers = self.oracle.judge(queries)
+        for index, query in enumerate(queries):
+            if isinstance(query, SemanticQuery):
                 self.asked += 1
                 if self.asked % self.every == 0:
                     answers[index] = JudgeFailure("no reply")
@@ -75,14 +77,14 @@ def test_a_step_makes_good_samples_likelier_than_bad_ones(
     assert gains.abs().max() > 0.1, "the group must have something to tell apart"
 
     def likelihood() -> Tensor:
-        batch = rl.TokenBatch.from_rollout(samples.rollout, policy.pad_id)
+        batch = TokenBatch.from_rollout(samples.rollout, policy.pad_id)
         with torch.no_grad():
-            replay = rl.replay_answers(policy, batch, recipe)
+            replay = policy_update.replay_answers(policy, batch, recipe)
         return replay.chain_logprobs.sum(1) + replay.image_logprobs.sum(1)
 
     before = likelihood()
     optimizer = make_optimizer(policy.trainable().values(), recipe.rl)
-    metrics = rl.improve(policy, optimizer, samples, recipe, step=1)
+    metrics = improve(policy, optimizer, samples, recipe, step=1)
     assert ((likelihood() - before) * gains).sum() > 0
     assert metrics["ratio_gap"] < 1e-4 if mode == "guided" else metrics["ratio_gap"] > 1e-3
 
@@ -95,7 +97,7 @@ def test_inner_epochs_move_the_ratio_away_from_one(make_recipe: MakeRecipe) -> N
         policy.prepare_training(recipe.model.lora)
         policy.freeze_reference()
         optimizer = make_optimizer(policy.trainable().values(), recipe.rl)
-        metrics = rl.improve(policy, optimizer, sample_once(policy, recipe), recipe, step=1)
+        metrics = improve(policy, optimizer, sample_once(policy, recipe), recipe, step=1)
         found[epochs] = (metrics["ratio_max"], metrics["kl"])
     assert found[1] == (1.0, pytest.approx(0.0, abs=1e-6))
     assert found[3][0] > 1.001
@@ -110,7 +112,7 @@ def test_micro_batches_give_the_same_update(make_recipe: MakeRecipe) -> None:
         policy.prepare_training(recipe.model.lora)
         policy.freeze_reference()
         optimizer = torch.optim.SGD(policy.trainable().values(), lr=1.0)
-        rl.improve(policy, optimizer, sample_once(policy, recipe), recipe, step=1)
+        improve(policy, optimizer, sample_once(policy, recipe), recipe, step=1)
         after.append(weights(policy))
     torch.testing.assert_close(after[0], after[1], atol=1e-5, rtol=0)
 
@@ -124,7 +126,7 @@ def test_only_adapters_change_under_lora(make_recipe: MakeRecipe) -> None:
     frozen = {n: p.clone() for n, p in policy.model.named_parameters() if not p.requires_grad}
     before = weights(policy)
     optimizer = make_optimizer(policy.trainable().values(), recipe.rl)
-    rl.improve(policy, optimizer, sample_once(policy, recipe), recipe, step=1)
+    improve(policy, optimizer, sample_once(policy, recipe), recipe, step=1)
     assert not torch.equal(weights(policy), before)
     now = dict(policy.model.named_parameters())
     assert all(torch.equal(now[name], tensor) for name, tensor in frozen.items())
@@ -141,21 +143,22 @@ def test_dropout_acts_in_updates_only(
     recipe = make_recipe("run", model=model, rl={"steps": 2, "kl_coef": 0.1}, eval={"prompts": 2})
     seen: list[str] = []
 
-    def watch(name: str) -> None:
-        inner = getattr(rl, name)
+    def watch(module: ModuleType, name: str) -> None:
+        inner = getattr(module, name)
 
         def watched(policy: Policy, *args: Any) -> Any:
-            assert not any(module.training for module in policy.model.modules()), name
+            assert not any(part.training for part in policy.model.modules()), name
             before = torch.get_rng_state()
             result = inner(policy, *args)
             assert torch.equal(torch.get_rng_state(), before), name
             seen.append(name)
             return result
 
-        monkeypatch.setattr(rl, name, watched)
+        monkeypatch.setattr(module, name, watched)
 
-    for name in ("evaluate_policy", "roll_out", "reference_logprobs"):
-        watch(name)
+    watch(rl, "evaluate_policy")
+    watch(rl, "roll_out")
+    watch(policy_update, "reference_logprobs")
     rl.train(recipe, quiet=True)
     assert seen.count("evaluate_policy") == seen.count("roll_out") == 2
 
@@ -172,7 +175,7 @@ def test_a_sample_whose_judge_failed_leaves_its_group(make_recipe: MakeRecipe) -
     lost = [reward.total is None for reward in samples.rewards]
     assert sum(lost) == samples.metrics()["judge_failures"] > 0
     optimizer = make_optimizer(policy.trainable().values(), recipe.rl)
-    metrics = rl.improve(policy, optimizer, samples, recipe, step=1)
+    metrics = improve(policy, optimizer, samples, recipe, step=1)
     assert metrics["dropped_samples"] == sum(lost)
 
 
@@ -188,7 +191,6 @@ def test_the_gallery_says_the_advantages_of_the_update(
     )
     monkeypatch.setattr(rl, "load_judge", lambda *_: FailsOn(every=3))
     seen: list[Samples] = []
-    improve = rl.improve
 
     def watched(policy: Policy, optimizer: Any, samples: Samples, *args: Any) -> Any:
         seen.append(samples)

@@ -11,11 +11,11 @@ import numpy as np
 from got_r1.audit.cases import Asked
 from got_r1.judges.base import Judge, answers_of
 from got_r1.records import (
-    Ask,
-    GroundingAsk,
-    ImageAsk,
+    GroundingQuery,
+    ImageQuery,
     JudgeFailure,
-    QualityAsk,
+    QualityQuery,
+    Query,
     Verdict,
 )
 from got_r1.rewards import mean_iou
@@ -23,15 +23,15 @@ from got_r1.rewards import mean_iou
 __all__ = ["Answers", "put"]
 
 Told = Callable[[int], None]
-"""Is told how many asks have been answered since it was last told."""
+"""Is told how many queries have been answered since it was last told."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What a judge said to some asks.
+    """What a judge said to some queries.
 
-    `scores`: float64 [asks], the term of the reward in [0, 1]; NaN where the judge failed, which is
-    never a 0. `verdicts` in the same order. `seconds`: wall time of all asks together.
+    `scores`: float64 [queries], the term of the reward in [0, 1]; NaN where the judge failed, which
+    is never a 0. `verdicts` in the same order. `seconds`: wall time of all queries together.
     """
 
     scores: np.ndarray
@@ -40,33 +40,33 @@ class Answers:
 
 
 def put(judge: Judge, asked: Sequence[Asked], batch: int, told: Told) -> Answers:
-    """Ask, `batch` at a time. Raises RunFailed where a judge loses asks."""
+    """Puts the queries, `batch` at a time. Raises RunFailed where a judge loses queries."""
     verdicts: list[Verdict | JudgeFailure] = []
     scores: list[float] = []
     seconds = 0.0
     for start in range(0, len(asked), batch):
-        asks = [_shown(one) for one in asked[start : start + batch]]
+        queries = [_shown(one) for one in asked[start : start + batch]]
         began = time.perf_counter()
-        answers = answers_of(judge, asks)
+        answers = answers_of(judge, queries)
         seconds += time.perf_counter() - began
-        scores += [_score(ask, answer) for ask, answer in zip(asks, answers, strict=True)]
+        scores += [_score(query, answer) for query, answer in zip(queries, answers, strict=True)]
         verdicts += answers
-        told(len(asks))
+        told(len(queries))
     return Answers(np.array(scores, dtype=float), tuple(verdicts), seconds)
 
 
-def _shown(asked: Asked) -> Ask:
-    """The ask with its image enlarged, pixels kept square."""
-    ask = asked.ask
-    if not isinstance(ask, GroundingAsk | ImageAsk | QualityAsk):
-        return ask
-    large = ask.image.repeat(asked.scale, axis=0).repeat(asked.scale, axis=1)
-    return replace(ask, image=large)
+def _shown(asked: Asked) -> Query:
+    """The query with its image enlarged, pixels kept square."""
+    query = asked.query
+    if not isinstance(query, GroundingQuery | ImageQuery | QualityQuery):
+        return query
+    large = query.image.repeat(asked.scale, axis=0).repeat(asked.scale, axis=1)
+    return replace(query, image=large)
 
 
-def _score(ask: Ask, answer: Verdict | JudgeFailure) -> float:
+def _score(query: Query, answer: Verdict | JudgeFailure) -> float:
     """The term as training would count it; NaN for a failure."""
-    if isinstance(ask, GroundingAsk) and isinstance(answer, Verdict):
-        return mean_iou(ask.chain, answer.found)
+    if isinstance(query, GroundingQuery) and isinstance(answer, Verdict):
+        return mean_iou(query.chain, answer.found)
     score = None if isinstance(answer, JudgeFailure) else answer.score
     return float("nan") if score is None else score

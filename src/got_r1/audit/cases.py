@@ -1,8 +1,8 @@
 """What an audit asks, and which answers are compared: the records of a suite.
 
-A suite is a flat list of asks of one term; comparisons point into it, so that an ask which several
-comparisons share is put to the judge once. An *item* is a prompt with everything made from it: the
-unit that intervals resample, because its asks are no independent trials of the judge.
+A suite is a flat list of queries of one term; comparisons point into it, so that a query which
+several comparisons share is put to the judge once. An *item* is a prompt with everything made from
+it: the unit that intervals resample, because its queries are no independent trials of the judge.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from got_r1.records import Ask, FoundObject
+from got_r1.records import FoundObject, Query
 
 __all__ = ["Asked", "Curve", "Draft", "Pair", "Persuasion", "Suite", "Variation"]
 
@@ -21,12 +21,12 @@ of what Janus draws (384), since no model reads icons of 12 px."""
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One ask. Its image, where it has one, is kept small and shown `scale` times larger.
+    """One query. Its image, where it has one, is kept small and shown `scale` times larger.
 
-    `truth`, for a grounding ask: the planned objects that are in the image, with their true boxes.
-    """
+    `truth`, for a grounding query: the planned objects that are in the image, with their true
+    boxes."""
 
-    ask: Ask
+    query: Query
     item: int
     truth: tuple[FoundObject, ...] = ()
     scale: int = SCALE
@@ -34,7 +34,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two asks (indices) of which the first is better by construction; `kind` names the fault.
+    """Two queries (indices) of which the first is better by construction; `kind` names the fault.
 
     `tags` are further groups it is reported under: "relation" (the kind with its axis, where the
     fault is in a relation), "clarity" (clear, borderline), "category".
@@ -49,7 +49,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Variation:
-    """Two asks (indices) that deserve the same score; `kind` names what was changed."""
+    """Two queries (indices) that deserve the same score; `kind` names what was changed."""
 
     base: int
     changed: int
@@ -69,9 +69,9 @@ class Persuasion:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Asks (indices) from clearly right to clearly wrong, with their doses, ascending."""
+    """Queries (indices) from clearly right to clearly wrong, with their doses, ascending."""
 
-    asks: tuple[int, ...]
+    queries: tuple[int, ...]
     doses: tuple[float, ...]
     kind: str
     item: int
@@ -112,9 +112,9 @@ class Draft:
         """Whether every kind has its number."""
         return not any(map(self.wants, self._counts))
 
-    def ask(self, ask: Ask, truth: Sequence[FoundObject] = (), scale: int = SCALE) -> int:
-        """Adds an ask of the current item; returns its index."""
-        self._asked.append(Asked(ask, self.item, tuple(truth), scale))
+    def ask(self, query: Query, truth: Sequence[FoundObject] = (), scale: int = SCALE) -> int:
+        """Adds a query of the current item; returns its index."""
+        self._asked.append(Asked(query, self.item, tuple(truth), scale))
         return len(self._asked) - 1
 
     def pair(self, better: int, worse: int, kind: str, tags: Mapping[str, str]) -> None:
@@ -123,7 +123,7 @@ class Draft:
         self._pairs.append(Pair(better, worse, kind, self.item, tags))
 
     def variation(self, base: int, changed: int, kind: str) -> None:
-        """Adds two asks of the current item that deserve the same."""
+        """Adds two queries of the current item that deserve the same."""
         self._counts[kind] += 1
         self._variations.append(Variation(base, changed, kind, self.item))
 
@@ -132,9 +132,9 @@ class Draft:
         self._counts[kind] += 1
         self._persuasions.append(Persuasion(plain, persuading, kind, self.item))
 
-    def curve(self, asks: Sequence[int], doses: Sequence[float], kind: str) -> None:
+    def curve(self, queries: Sequence[int], doses: Sequence[float], kind: str) -> None:
         """Adds a dose curve."""
-        self._curves.append(Curve(tuple(asks), tuple(doses), kind, self.item))
+        self._curves.append(Curve(tuple(queries), tuple(doses), kind, self.item))
 
     def finish(self) -> Suite:
         """The suite."""

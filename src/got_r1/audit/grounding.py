@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from got_r1.audit.asking import Answers
 from got_r1.audit.cases import Asked
 from got_r1.plan.layout import gap, iou, match_boxes
-from got_r1.records import Box, GroundingAsk, Verdict
+from got_r1.records import Box, GroundingQuery, Verdict
 from got_r1.statistics import Estimate, mean
 
 __all__ = ["Grounding", "measure_grounding"]
@@ -62,11 +62,11 @@ class _Table:
 
 
 def measure_grounding(asked: Sequence[Asked], answers: Answers) -> Grounding:
-    """The measures over all grounding asks that were answered."""
+    """The measures over all grounding queries that were answered."""
     table = _Table()
     for one, verdict in zip(asked, answers.verdicts, strict=True):
-        if isinstance(one.ask, GroundingAsk) and isinstance(verdict, Verdict):
-            _count(table, one, one.ask, verdict)
+        if isinstance(one.query, GroundingQuery) and isinstance(verdict, Verdict):
+            _count(table, one, one.query, verdict)
     return Grounding(
         iou=table.mean("iou"),
         missed=table.mean("missed"),
@@ -78,10 +78,10 @@ def measure_grounding(asked: Sequence[Asked], answers: Answers) -> Grounding:
     )
 
 
-def _count(table: _Table, one: Asked, ask: GroundingAsk, verdict: Verdict) -> None:
+def _count(table: _Table, one: Asked, query: GroundingQuery, verdict: Verdict) -> None:
     everything = [item.box for item in one.truth]
-    for name in dict.fromkeys(planned.name for planned in ask.chain.objects):
-        planned = [o.box for o in ask.chain.objects if o.name == name]
+    for name in dict.fromkeys(planned.name for planned in query.chain.objects):
+        planned = [o.box for o in query.chain.objects if o.name == name]
         true = [o.box for o in one.truth if o.name == name]
         found = [o.box for o in verdict.found if o.name == name]
         partners = dict(match_boxes(true, found))

@@ -23,13 +23,13 @@ from got_r1.audit.settings import PAIRS, TERMS
 from got_r1.judges.base import Judge
 from got_r1.progress import TrainingProgress
 from got_r1.records import (
-    Ask,
     FoundObject,
-    GroundingAsk,
-    ImageAsk,
+    GroundingQuery,
+    ImageQuery,
     JudgeFailure,
     PlannedObject,
-    QualityAsk,
+    QualityQuery,
+    Query,
     Verdict,
 )
 
@@ -64,14 +64,14 @@ def audit_judge(
         draws: whether R_spa's plan is drawn for the judge; what is about the drawing is reported
             as not applicable to others, which is not the same as passed.
         canvases: make the same judge with another canvas to draw on; one at a time is held.
-        batch: asks put at once.
+        batch: queries put at once.
         quiet: show no progress.
 
     Returns `{"judge", "version", "pairs", "seed", "limits", "fit", "terms": {term: {"fit", "why",
     "result", "examples"}}}`: `why` is a list of findings (`limits.Finding`), `result` a
     `results.TermResult`, both as dicts. An estimate is {"value", "low", "high", "n", "items"}.
 
-    Raises RunFailed where the judge loses asks.
+    Raises RunFailed where the judge loses queries.
     """
     limits = limits or Limits()
     suites = [make_suite(term, pairs, seed) for term in terms]
@@ -79,7 +79,7 @@ def audit_judge(
     answered = 0
     total = sum(len(suite.asked) + len(_asked_again(suite, pairs, seed)) for suite in suites)
     total += len(canvases) * sum(len(_bases(suite)) for suite in suites)
-    with TrainingProgress("audit", total, unit="ask", quiet=quiet) as progress:
+    with TrainingProgress("audit", total, unit="query", quiet=quiet) as progress:
 
         def told(count: int) -> None:
             nonlocal answered
@@ -115,14 +115,15 @@ def audit_judge(
 
 
 def _asked_again(suite: Suite, pairs: int, seed: int) -> list[int]:
-    """Which asks are put a second time, in which order: twice as many as pairs of a kind, at random
-    and in disorder, since a judge that looks at a batch as a whole sees other neighbours then."""
+    """Which queries are put a second time, in which order: twice as many as pairs of a kind, at
+    random and in disorder, since a judge that looks at a batch as a whole sees other neighbours
+    then."""
     rng = random.Random(f"audit again {suite.term} {seed}")
     return rng.sample(range(len(suite.asked)), min(len(suite.asked), 2 * pairs))
 
 
 def _bases(suite: Suite) -> list[int]:
-    """The asks whose plan is drawn on other canvases too."""
+    """The queries whose plan is drawn on other canvases too."""
     return [one.base for one in suite.variations if one.kind == "canvas size"]
 
 
@@ -156,13 +157,13 @@ def _example(suite: Suite, answers: Answers, pair: Pair) -> dict[str, Any]:
 
 def _side(asked: Asked, index: int, answers: Answers) -> dict[str, Any]:
     """One half of a pair, as the page shows it."""
-    ask, verdict = asked.ask, answers.verdicts[index]
+    query, verdict = asked.query, answers.verdicts[index]
     found = verdict.found if isinstance(verdict, Verdict) else ()
-    image = ask.image if isinstance(ask, GroundingAsk | ImageAsk | QualityAsk) else None
+    image = query.image if isinstance(query, GroundingQuery | ImageQuery | QualityQuery) else None
     return {
-        "prompt": "" if isinstance(ask, GroundingAsk) else ask.prompt.text,
-        "chain": "" if isinstance(ask, ImageAsk | QualityAsk) else ask.chain.text,
-        "planned": _boxes(_planned(ask)),
+        "prompt": "" if isinstance(query, GroundingQuery) else query.prompt.text,
+        "chain": "" if isinstance(query, ImageQuery | QualityQuery) else query.chain.text,
+        "planned": _boxes(_planned(query)),
         "found": _boxes(found),
         "image": None if image is None else _png(image),
         "score": float(answers.scores[index]),
@@ -170,8 +171,8 @@ def _side(asked: Asked, index: int, answers: Answers) -> dict[str, Any]:
     }
 
 
-def _planned(ask: Ask) -> Sequence[PlannedObject]:
-    return () if isinstance(ask, ImageAsk | QualityAsk) else ask.chain.objects
+def _planned(query: Query) -> Sequence[PlannedObject]:
+    return () if isinstance(query, ImageQuery | QualityQuery) else query.chain.objects
 
 
 def _boxes(objects: Sequence[PlannedObject | FoundObject]) -> list[dict[str, Any]]:

@@ -25,7 +25,10 @@ class Limits(Section):
     """The limits of a verdict; each is held against the bound of a 95% interval."""
 
     failures: float = Field(
-        0.1, ge=0, le=1, description="most asks without a readable answer (training stops at 0.2)"
+        0.1,
+        ge=0,
+        le=1,
+        description="largest share without a readable answer (training stops at 0.2)",
     )
     wins: float = Field(
         0.75, ge=0, le=1, description="least share of pairs whose better one scores higher"
@@ -50,7 +53,7 @@ class Limits(Section):
         0.2, ge=0, le=1, description="most steps of a dose curve on which the score rises"
     )
     again: float = Field(
-        0.8, ge=0, le=1, description="least share of asks that score the same (within 0.1) again"
+        0.8, ge=0, le=1, description="least share of queries that score the same (within 0.1) again"
     )
     invariance: float = Field(
         0.75,
@@ -94,13 +97,13 @@ def find(result: TermResult, limits: Limits) -> list[Finding]:
     """Everything that speaks against training on this term, what matters most first; none: fit."""
     if result.failures.value == 1:
         reason = next(iter(result.failure_reasons))
-        text = f"it answered none of {result.asks} asks ({reason})"
+        text = f"it answered none of {result.asks} queries ({reason})"
         return [Finding("failures", "", "fails", text, result.failures, limits.failures)]
     findings = [
         _at_most(
             "failures",
             "",
-            "it leaves asks without a readable answer",
+            "it leaves queries without a readable answer",
             result.failures,
             limits.failures,
         ),
@@ -182,7 +185,7 @@ def _blind(result: TermResult) -> Finding | None:
     if result.term == "r_ri":
         of, why = "picture", "its boxes do not depend on the picture"
     elif result.is_constant:
-        of, why = "constant", "it gives every ask the same score"
+        of, why = "constant", "it gives every query the same score"
     else:
         of, why = "prompt", "its score depends on the prompt alone"
     text = f"{why}: the better and the worse one score the same in {_shown(result.ties.value or 0)}"

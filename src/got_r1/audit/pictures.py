@@ -26,7 +26,7 @@ from got_r1.icons.world import (
     pixels_from_box,
 )
 from got_r1.plan.layout import Relation, centre, iou, relation_holds
-from got_r1.records import Box, Chain, FoundObject, GroundingAsk, ImageAsk
+from got_r1.records import Box, Chain, FoundObject, GroundingQuery, ImageQuery
 from got_r1.rewards import mean_iou
 
 __all__ = ["DISPLACEMENTS", "grounding_suite", "image_suite", "truth_of"]
@@ -78,17 +78,17 @@ def _add_image(draft: Draft, rng: random.Random, subject: Subject) -> None:
         return
     draft.item += 1
     prompt, image = subject.prompt, render(Scene(subject.icons))
-    base = draft.ask(ImageAsk(prompt, image))
+    base = draft.ask(ImageQuery(prompt, image))
     for kind, icons in faulty.items():
         tags = tags_of(subject, kind if kind in ("moved", "swapped places") else "")
-        draft.pair(base, draft.ask(ImageAsk(prompt, render(Scene(icons)))), kind, tags)
+        draft.pair(base, draft.ask(ImageQuery(prompt, render(Scene(icons)))), kind, tags)
     if other is not None:
-        draft.variation(base, draft.ask(ImageAsk(other, image)), "object order")
+        draft.variation(base, draft.ask(ImageQuery(other, image)), "object order")
     if draft.wants("paraphrase"):
-        changed = draft.ask(ImageAsk(rephrased(rng, subject), image))
+        changed = draft.ask(ImageQuery(rephrased(rng, subject), image))
         draft.variation(base, changed, "paraphrase")
     if draft.wants("image size"):
-        smaller = draft.ask(ImageAsk(prompt, image), scale=_SMALLER)
+        smaller = draft.ask(ImageQuery(prompt, image), scale=_SMALLER)
         draft.variation(base, smaller, "image size")
 
 
@@ -160,18 +160,18 @@ def _add_grounding(draft: Draft, rng: random.Random, subject: Subject) -> None:
         return
     draft.item += 1
     image, truth = render(Scene(subject.icons)), truth_of(chain, subject.icons)
-    base = draft.ask(GroundingAsk(chain, image), truth)
+    base = draft.ask(GroundingQuery(chain, image), truth)
     for kind, icons in faulty.items():
-        worse = GroundingAsk(chain, render(Scene(icons)))
+        worse = GroundingQuery(chain, render(Scene(icons)))
         draft.pair(base, draft.ask(worse, truth_of(chain, icons)), kind, tags_of(subject))
     if turns:
         turned = write_chain(subject.planned[::-1])
-        draft.variation(base, draft.ask(GroundingAsk(turned, image), truth), "object order")
+        draft.variation(base, draft.ask(GroundingQuery(turned, image), truth), "object order")
     if draft.wants("image size"):
-        smaller = draft.ask(GroundingAsk(chain, image), truth, _SMALLER)
+        smaller = draft.ask(GroundingQuery(chain, image), truth, _SMALLER)
         draft.variation(base, smaller, "image size")
     if crowd is not None:
-        changed = draft.ask(GroundingAsk(chain, render(Scene(crowd))), truth)
+        changed = draft.ask(GroundingQuery(chain, render(Scene(crowd))), truth)
         draft.variation(base, changed, "extra object")
 
 
@@ -200,14 +200,14 @@ def _add_displacements(draft: Draft, rng: random.Random, subject: Subject) -> No
     sideways = rng.random() < 0.5
     free = GRID - (width if sideways else height) - max(DISPLACEMENTS)
     start = rng.randint(0, free)
-    asks = []
+    queries = []
     chain = write_chain([replace(subject.planned[0], box=_at(icon, start, sideways).box)])
     for step in DISPLACEMENTS:
         drawn = (_at(icon, start + step, sideways),)
-        ask = GroundingAsk(chain, render(Scene(drawn)))
-        asks.append(draft.ask(ask, truth_of(chain, drawn)))
+        query = GroundingQuery(chain, render(Scene(drawn)))
+        queries.append(draft.ask(query, truth_of(chain, drawn)))
     doses = [step / max(DISPLACEMENTS) for step in DISPLACEMENTS]
-    draft.curve(asks, doses, "displacement")
+    draft.curve(queries, doses, "displacement")
 
 
 def _at(icon: Icon, cell: int, sideways: bool) -> Icon:

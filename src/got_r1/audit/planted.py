@@ -17,18 +17,18 @@ from got_r1.judges.base import Judge
 from got_r1.judges.oracle import OracleJudge
 from got_r1.plan.layout import iou
 from got_r1.records import (
-    Ask,
     Box,
     Chain,
     FoundObject,
-    GroundingAsk,
-    ImageAsk,
+    GroundingQuery,
+    ImageQuery,
     JudgeFailure,
     PlannedObject,
     Prompt,
-    QualityAsk,
-    SemanticAsk,
-    SpatialAsk,
+    QualityQuery,
+    Query,
+    SemanticQuery,
+    SpatialQuery,
     Verdict,
 )
 
@@ -51,79 +51,79 @@ _TOLD = re.compile(r'"score": *(\d+)|score (?:of )?(\d+)')
 
 
 class Constant:
-    """Gives every ask the same score, and sees every object in the middle."""
+    """Gives every query the same score, and sees every object in the middle."""
 
-    def judge(self, asks: Sequence[Ask]) -> list[_Answer]:
-        """One answer for each ask."""
+    def judge(self, queries: Sequence[Query]) -> list[_Answer]:
+        """One answer for each query."""
         return [
-            Verdict(None, _placed(ask.chain, _MIDDLE))
-            if isinstance(ask, GroundingAsk)
+            Verdict(None, _placed(query.chain, _MIDDLE))
+            if isinstance(query, GroundingQuery)
             else Verdict(0.7)
-            for ask in asks
+            for query in queries
         ]
 
 
 class Random:
-    """Throws dice, anew at every ask. Not repeatable from call to call, but from `seed`."""
+    """Throws dice, anew at every query. Not repeatable from call to call, but from `seed`."""
 
     def __init__(self, seed: int = 0) -> None:
         self._rng = random.Random(seed)
 
-    def judge(self, asks: Sequence[Ask]) -> list[_Answer]:
-        """One answer for each ask."""
-        return [self._thrown(ask) for ask in asks]
+    def judge(self, queries: Sequence[Query]) -> list[_Answer]:
+        """One answer for each query."""
+        return [self._thrown(query) for query in queries]
 
-    def _thrown(self, ask: Ask) -> _Answer:
-        if isinstance(ask, GroundingAsk):
-            names = [planned.name for planned in ask.chain.objects]
+    def _thrown(self, query: Query) -> _Answer:
+        if isinstance(query, GroundingQuery):
+            names = [planned.name for planned in query.chain.objects]
             return Verdict(None, tuple(FoundObject(n, _some_box(self._rng)) for n in names))
         return Verdict(self._rng.random())
 
 
 class LeftRightBlind:
-    """Takes left for right: an ask scores what it or its mirror image deserves, the larger."""
+    """Takes left for right: a query scores what it or its mirror image deserves, the larger."""
 
-    def judge(self, asks: Sequence[Ask]) -> list[_Answer]:
-        """One answer for each ask."""
+    def judge(self, queries: Sequence[Query]) -> list[_Answer]:
+        """One answer for each query."""
         oracle = OracleJudge()
-        mirrored = oracle.judge([_mirrored(ask) for ask in asks])
-        return [_larger(a, b) for a, b in zip(oracle.judge(asks), mirrored, strict=True)]
+        mirrored = oracle.judge([_mirrored(query) for query in queries])
+        return [_larger(a, b) for a, b in zip(oracle.judge(queries), mirrored, strict=True)]
 
 
 class ColourBlind:
     """Does not see colours: in its eyes prompts and chains name none."""
 
-    def judge(self, asks: Sequence[Ask]) -> list[_Answer]:
-        """One answer for each ask."""
-        answers = OracleJudge().judge([_colourless(ask) for ask in asks])
-        return [_renamed(ask, answer) for ask, answer in zip(asks, answers, strict=True)]
+    def judge(self, queries: Sequence[Query]) -> list[_Answer]:
+        """One answer for each query."""
+        answers = OracleJudge().judge([_colourless(query) for query in queries])
+        return [_renamed(query, answer) for query, answer in zip(queries, answers, strict=True)]
 
 
 class Generous:
     """Gives nine points for coming and the tenth for anything at all; sees what is planned also
     where it is not."""
 
-    def judge(self, asks: Sequence[Ask]) -> list[_Answer]:
-        """One answer for each ask."""
-        answers = OracleJudge().judge(asks)
-        return [_kinder(ask, answer) for ask, answer in zip(asks, answers, strict=True)]
+    def judge(self, queries: Sequence[Query]) -> list[_Answer]:
+        """One answer for each query."""
+        answers = OracleJudge().judge(queries)
+        return [_kinder(query, answer) for query, answer in zip(queries, answers, strict=True)]
 
 
 class PromptOnly:
     """Reads the prompt (for grounding: the names) and never looks at what was made of it."""
 
-    def judge(self, asks: Sequence[Ask]) -> list[_Answer]:
-        """One answer for each ask."""
-        return [_unseen(ask) for ask in asks]
+    def judge(self, queries: Sequence[Query]) -> list[_Answer]:
+        """One answer for each query."""
+        return [_unseen(query) for query in queries]
 
 
 class ChainBeliever:
     """Obeys the chain: takes the score that it names, and finds objects where it has them."""
 
-    def judge(self, asks: Sequence[Ask]) -> list[_Answer]:
-        """One answer for each ask."""
-        answers = OracleJudge().judge(asks)
-        return [_obeyed(ask, answer) for ask, answer in zip(asks, answers, strict=True)]
+    def judge(self, queries: Sequence[Query]) -> list[_Answer]:
+        """One answer for each query."""
+        answers = OracleJudge().judge(queries)
+        return [_obeyed(query, answer) for query, answer in zip(queries, answers, strict=True)]
 
 
 PLANTED: dict[str, type[Judge]] = {
@@ -150,20 +150,20 @@ def _some_box(rng: random.Random) -> Box:
     return Box(x, y, x + rng.randint(200, 399), y + rng.randint(200, 399))
 
 
-def _unseen(ask: Ask) -> _Answer:
-    if isinstance(ask, GroundingAsk):
-        names = [planned.name for planned in ask.chain.objects]
+def _unseen(query: Query) -> _Answer:
+    if isinstance(query, GroundingQuery):
+        names = [planned.name for planned in query.chain.objects]
         boxes = [_some_box(random.Random(name)) for name in names]
         return Verdict(None, tuple(map(FoundObject, names, boxes)))
-    return Verdict(hashlib.sha256(ask.prompt.text.encode()).digest()[0] / 255)
+    return Verdict(hashlib.sha256(query.prompt.text.encode()).digest()[0] / 255)
 
 
-def _mirrored(ask: Ask) -> Ask:
-    """The ask with left and right exchanged in its prompt."""
-    if isinstance(ask, GroundingAsk):
-        return ask
-    text = _LEFT_RIGHT.sub(lambda w: "right" if w[0] == "left" else "left", ask.prompt.text)
-    return replace(ask, prompt=replace(ask.prompt, text=text))
+def _mirrored(query: Query) -> Query:
+    """The query with left and right exchanged in its prompt."""
+    if isinstance(query, GroundingQuery):
+        return query
+    text = _LEFT_RIGHT.sub(lambda w: "right" if w[0] == "left" else "left", query.prompt.text)
+    return replace(query, prompt=replace(query.prompt, text=text))
 
 
 def _larger(a: _Answer, b: _Answer) -> _Answer:
@@ -172,14 +172,14 @@ def _larger(a: _Answer, b: _Answer) -> _Answer:
     return a
 
 
-def _colourless(ask: Ask) -> Ask:
-    match ask:
-        case GroundingAsk(chain, image):
-            return GroundingAsk(_pale_chain(chain), image)
-        case SemanticAsk(prompt, chain) | SpatialAsk(prompt, chain):
-            return replace(ask, prompt=_pale(prompt), chain=_pale_chain(chain))
-        case ImageAsk(prompt) | QualityAsk(prompt):
-            return replace(ask, prompt=_pale(prompt))
+def _colourless(query: Query) -> Query:
+    match query:
+        case GroundingQuery(chain, image):
+            return GroundingQuery(_pale_chain(chain), image)
+        case SemanticQuery(prompt, chain) | SpatialQuery(prompt, chain):
+            return replace(query, prompt=_pale(prompt), chain=_pale_chain(chain))
+        case ImageQuery(prompt) | QualityQuery(prompt):
+            return replace(query, prompt=_pale(prompt))
 
 
 def _pale(prompt: Prompt) -> Prompt:
@@ -191,11 +191,11 @@ def _pale_chain(chain: Chain) -> Chain:
     return Chain(_COLOR.sub("", chain.text), tuple(objects))
 
 
-def _renamed(ask: Ask, answer: _Answer) -> _Answer:
+def _renamed(query: Query, answer: _Answer) -> _Answer:
     """What was found under colourless names, back under the planned ones, by the nearest box."""
-    if not isinstance(ask, GroundingAsk) or not isinstance(answer, Verdict):
+    if not isinstance(query, GroundingQuery) or not isinstance(answer, Verdict):
         return answer
-    left = list(ask.chain.objects)
+    left = list(query.chain.objects)
     found = []
     for item in answer.found:
         rivals = [o for o in left if _COLOR.sub("", o.name) == item.name]
@@ -205,13 +205,13 @@ def _renamed(ask: Ask, answer: _Answer) -> _Answer:
     return replace(answer, found=tuple(found))
 
 
-def _kinder(ask: Ask, answer: _Answer) -> _Answer:
+def _kinder(query: Query, answer: _Answer) -> _Answer:
     if isinstance(answer, JudgeFailure):
         return answer
-    if isinstance(ask, GroundingAsk):
+    if isinstance(query, GroundingQuery):
         left = [item.name for item in answer.found]
         added = []
-        for planned in ask.chain.objects:
+        for planned in query.chain.objects:
             if planned.name in left:
                 left.remove(planned.name)
             else:
@@ -220,10 +220,10 @@ def _kinder(ask: Ask, answer: _Answer) -> _Answer:
     return replace(answer, score=min(1.0, (answer.score or 0) + 0.9))
 
 
-def _obeyed(ask: Ask, answer: _Answer) -> _Answer:
-    if isinstance(ask, GroundingAsk):
-        found = tuple(FoundObject(planned.name, planned.box) for planned in ask.chain.objects)
+def _obeyed(query: Query, answer: _Answer) -> _Answer:
+    if isinstance(query, GroundingQuery):
+        found = tuple(FoundObject(planned.name, planned.box) for planned in query.chain.objects)
         return Verdict(None, found)
-    if isinstance(ask, SemanticAsk | SpatialAsk) and (told := _TOLD.search(ask.chain.text)):
+    if isinstance(query, SemanticQuery | SpatialQuery) and (told := _TOLD.search(query.chain.text)):
         return Verdict(min(10, int(told[1] or told[2])) / 10, reasoning="the chain says so")
     return answer

@@ -38,7 +38,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Sameness:
-    """Two asks that deserve the same: share within one point of ten, mean absolute difference.
+    """Two queries that deserve the same: share within one point of ten, mean absolute difference.
 
     `same` has no value where the variation does not apply to this judge; `why` then says so.
     """
@@ -62,12 +62,12 @@ class TermResult:
 
     `curve`: kendall, spearman, strict and rising (see `curves.monotony`), means over curves;
     `points` the mean curves by kind. `persuasions`: share whose score rises, and the mean change.
-    `is_constant`: every answered ask got the same score. `seconds`: wall time an ask, in batches.
-    `tokens`: mean that the judge wrote for an ask, None where it tells none.
+    `is_constant`: every answered query got the same score. `seconds`: wall time a query, in
+    batches. `tokens`: mean that the judge wrote for a query, None where it tells none.
     """
 
     term: str
-    asks: int
+    asks: int  # how many queries; the file format's name
     failures: Estimate
     failure_reasons: dict[str, int]
     wins: Estimate
@@ -97,8 +97,8 @@ def measure(
 ) -> TermResult:
     """All measures of a term.
 
-    `again`: indices of the asks that were put twice, and the second answers. `canvases`: the same
-    for each other canvas that plans were drawn on. `draws`: whether the judge sees drawings.
+    `again`: indices of the queries that were put twice, and the second answers. `canvases`: the
+    same for each other canvas that plans were drawn on. `draws`: whether the judge sees drawings.
     """
     scores, items = answers.scores, [one.item for one in suite.asked]
     failures = [v for v in answers.verdicts if isinstance(v, JudgeFailure)]
@@ -179,7 +179,7 @@ def _top(indices: Iterable[int], scores: np.ndarray, items: Sequence[int]) -> Es
 
 
 def _curve(curves: Sequence[Curve], scores: np.ndarray) -> dict[str, Estimate]:
-    each = [monotony(curve.doses, scores[list(curve.asks)].tolist()) for curve in curves]
+    each = [monotony(curve.doses, scores[list(curve.queries)].tolist()) for curve in curves]
     items = [curve.item for curve in curves]
     return {
         name: mean(
@@ -194,7 +194,7 @@ def _curve(curves: Sequence[Curve], scores: np.ndarray) -> dict[str, Estimate]:
 def _points(curves: Sequence[Curve], scores: np.ndarray) -> dict[str, list[Point]]:
     values: dict[str, dict[float, list[tuple[float, int]]]] = defaultdict(lambda: defaultdict(list))
     for curve in curves:
-        for index, dose in zip(curve.asks, curve.doses, strict=True):
+        for index, dose in zip(curve.queries, curve.doses, strict=True):
             values[curve.kind][dose].append((float(scores[index]), curve.item))
     return {
         kind: [

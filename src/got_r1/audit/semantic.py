@@ -11,7 +11,7 @@ from got_r1.audit.subjects import Subject, reordered, rephrased, subjects, tags_
 from got_r1.icons.world import COLORS, Icon
 from got_r1.plan.chain import TAGS, parse
 from got_r1.plan.reading import CONVERSES
-from got_r1.records import Chain, PlannedObject, SemanticAsk
+from got_r1.records import Chain, PlannedObject, SemanticQuery
 
 __all__ = ["PERSUASIONS", "semantic_suite", "swap_looks"]
 
@@ -64,21 +64,21 @@ def _add(draft: Draft, rng: random.Random, subject: Subject) -> None:
     draft.item += 1
     prompt, relation = subject.prompt, subject.meaning.relation
     faithful = write_chain(subject.planned, relation)
-    base = draft.ask(SemanticAsk(prompt, faithful))
+    base = draft.ask(SemanticQuery(prompt, faithful))
     for kind, chain in faulty.items():
         tags = tags_of(subject, kind if kind == "relation reversed" else "")
-        draft.pair(base, draft.ask(SemanticAsk(prompt, chain)), kind, tags)
+        draft.pair(base, draft.ask(SemanticQuery(prompt, chain)), kind, tags)
     if turned is not None:
-        draft.variation(base, draft.ask(SemanticAsk(prompt, turned)), "object order")
+        draft.variation(base, draft.ask(SemanticQuery(prompt, turned)), "object order")
     if draft.wants("paraphrase"):
-        other = draft.ask(SemanticAsk(rephrased(rng, subject), faithful))
+        other = draft.ask(SemanticQuery(rephrased(rng, subject), faithful))
         draft.variation(base, other, "paraphrase")
     if persuasions:
         kept = _dropped(rng, subject)
-        plain = draft.ask(SemanticAsk(prompt, write_chain(kept)))
+        plain = draft.ask(SemanticQuery(prompt, write_chain(kept)))
         for kind in persuasions:
             chain = write_chain(kept, ending=PERSUASIONS[kind])
-            draft.persuasion(plain, draft.ask(SemanticAsk(prompt, chain)), kind)
+            draft.persuasion(plain, draft.ask(SemanticQuery(prompt, chain)), kind)
 
 
 def _faulty(kind: str, rng: random.Random, subject: Subject) -> Chain | None:

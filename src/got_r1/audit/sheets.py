@@ -199,7 +199,7 @@ def import_sheet(
     ]
     if wrong := faults.sentence(with_missing=not partial):
         only_missing = not (faults.unknown or faults.twice or faults.bad)
-        remedy = "rate them or give --partial" if only_missing else "mend the sheet"
+        remedy = "rate them or give --partial" if only_missing else "correct the sheet"
         raise BadInput(f"{sheet} cannot be taken: {wrong}; {remedy}.")
     there = [name for name in taken if (study / "ratings" / f"{name}.json").exists()]
     if there and not replace:

@@ -29,7 +29,7 @@ from got_r1.icons.prompts import say
 from got_r1.icons.world import Meaning
 from got_r1.plan.layout import Relation
 from got_r1.plan.reading import CONVERSES
-from got_r1.records import Box, Chain, PlannedObject, SpatialAsk
+from got_r1.records import Box, Chain, PlannedObject, SpatialQuery
 
 __all__ = ["DOSES", "LABEL", "spatial_suite"]
 
@@ -96,18 +96,18 @@ def _add(draft: Draft, rng: random.Random, subject: Subject) -> None:
     boxes = _right(rng, subject, sizes, is_clear)
     prompt = subject.prompt
     chain = _planned(subject, boxes)
-    base = draft.ask(SpatialAsk(prompt, chain))
+    base = draft.ask(SpatialQuery(prompt, chain))
     clarity = {"clarity": "clear" if is_clear else "borderline"}
     wrong = _wrong(rng, subject, sizes)
     for kind in wanted:
         layout = wrong if kind == "shifted" else _turned(kind, subject, boxes)
-        worse = draft.ask(SpatialAsk(prompt, _planned(subject, layout)))
+        worse = draft.ask(SpatialQuery(prompt, _planned(subject, layout)))
         draft.pair(base, worse, kind, tags_of(subject, kind) | clarity)
     _add_variations(draft, rng, subject, base, chain)
     if draft.wants(_PERSUASION):
-        plain = draft.ask(SpatialAsk(prompt, _planned(subject, wrong)))
+        plain = draft.ask(SpatialQuery(prompt, _planned(subject, wrong)))
         speaking = _planned(subject, wrong, PlannedObject(LABEL, _free_corner(wrong)))
-        draft.persuasion(plain, draft.ask(SpatialAsk(prompt, speaking)), _PERSUASION)
+        draft.persuasion(plain, draft.ask(SpatialQuery(prompt, speaking)), _PERSUASION)
 
 
 def _add_variations(
@@ -117,18 +117,18 @@ def _add_variations(
         relation = subject.meaning.relation
         assert relation is not None
         turned = write_chain(chain.objects[::-1], CONVERSES[relation])
-        draft.variation(base, draft.ask(SpatialAsk(subject.prompt, turned)), "object order")
+        draft.variation(base, draft.ask(SpatialQuery(subject.prompt, turned)), "object order")
     if draft.wants("paraphrase"):
         prompt = reordered(subject) if rng.random() < 0.5 else rephrased(rng, subject)
         assert prompt is not None
-        draft.variation(base, draft.ask(SpatialAsk(prompt, chain)), "paraphrase")
+        draft.variation(base, draft.ask(SpatialQuery(prompt, chain)), "paraphrase")
     if draft.wants("box colours"):
         # A plan's boxes are coloured in the order of its objects, so this exchanges the colours
         # (and moves a label, where two met). The blank keeps a cache from taking the two for one.
         recoloured = Chain(chain.text + " ", chain.objects[::-1])
-        draft.variation(base, draft.ask(SpatialAsk(subject.prompt, recoloured)), "box colours")
+        draft.variation(base, draft.ask(SpatialQuery(subject.prompt, recoloured)), "box colours")
     if draft.wants("canvas size"):
-        # The same ask; it is put to the same judge with another canvas (see `judge`).
+        # The same query; it is put to the same judge with another canvas (see `judge`).
         draft.variation(base, base, "canvas size")
 
 
@@ -250,7 +250,7 @@ def _add_curve(draft: Draft, rng: random.Random, subject: Subject) -> None:
     sizes, turn = _sizes(rng), rng.choice((-1, 1))
     start = rng.choice((0, 180))
     doses = np.linspace(0, 1, DOSES).tolist()
-    asks = []
+    queries = []
     for dose in doses:
         if relation in _ANGLES:
             boxes = _around(rng, sizes, _ANGLES[relation] + turn * 180 * dose, 380)
@@ -258,5 +258,5 @@ def _add_curve(draft: Draft, rng: random.Random, subject: Subject) -> None:
             boxes = _around(rng, sizes, start + turn * 90 * dose, 300)
         else:
             boxes = _apart(rng, sizes, 30 + 510 * dose, start)
-        asks.append(draft.ask(SpatialAsk(subject.prompt, _planned(subject, boxes))))
-    draft.curve(asks, doses, AXES[relation])
+        queries.append(draft.ask(SpatialQuery(subject.prompt, _planned(subject, boxes))))
+    draft.curve(queries, doses, AXES[relation])

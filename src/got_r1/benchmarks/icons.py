@@ -33,7 +33,7 @@ from got_r1.icons.prompts import parse, prompt_list
 from got_r1.icons.splits import Split
 from got_r1.icons.truth import image_truth, plan_truth
 from got_r1.judges.oracle import OracleJudge
-from got_r1.records import GroundingAsk, Prompt, Verdict
+from got_r1.records import GroundingQuery, Prompt, Verdict
 from got_r1.rewards import mean_iou
 
 __all__ = ["IconsBenchmark"]
@@ -106,6 +106,6 @@ def _iou(sample: Sample) -> float:
     """The reward's own measure of the image against its plan, from the same grounding."""
     if sample.chain.problems:
         return 0.0
-    (answer,) = OracleJudge().judge([GroundingAsk(sample.chain, sample.image)])
+    (answer,) = OracleJudge().judge([GroundingQuery(sample.chain, sample.image)])
     assert isinstance(answer, Verdict)  # grounding reads no prompt, so the oracle always answers
     return mean_iou(sample.chain, answer.found)

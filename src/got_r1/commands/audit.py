@@ -74,7 +74,7 @@ def add_judge(one: Parser) -> None:
         "its own; a local model is loaded once more for each, and gets none)",
     )  # fmt: skip
     one.add_argument(
-        "--batch", type=at_least(1), default=128, metavar="B", help="asks put at once (128)"
+        "--batch", type=at_least(1), default=128, metavar="B", help="queries put at once (128)"
     )
     one.add_argument(
         "--out", default="judge_audit", metavar="DIR",

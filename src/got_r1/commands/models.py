@@ -66,5 +66,5 @@ def rollout_settings(
         fault = error.errors()[0]
         raise BadInput(
             f"{args.model}/generation_config.json asks for {fault['loc'][0]} {fault['input']}, "
-            "which cannot be sampled with; mend it, or give the option."
+            "which cannot be sampled with; fix it, or give the option."
         ) from None

@@ -197,7 +197,7 @@ def unread(prompts: Sequence[Prompt], args: argparse.Namespace) -> int:
 
     count = sum(read(prompt.text) is None for prompt in prompts)
     consequences = ["chosen by form and overlaps alone"] if args.plans and not args.judge else []
-    consequences += ["not mended"] if args.repair else []
+    consequences += ["not repaired"] if args.repair else []
     if count and consequences:
         print(  # noqa: T201
             f"{count} of {len(prompts)} prompts could not be read as objects and a relation: their "

@@ -313,5 +313,5 @@ def nothing_usable(faults: Sequence[Fault]) -> str:
     shown = f"{example.name}: {example.detail}" if example.detail else example.name
     return (
         f"none of {len(faults)} records in a row can be used, {count} of them for '{problem}' "
-        f"({shown}); mend the source or the data settings, then go on with the same command."
+        f"({shown}); fix the source or the data settings, then go on with the same command."
     )

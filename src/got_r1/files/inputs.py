@@ -102,7 +102,7 @@ def read_plan(path: Path | str) -> str:
         more = f" and {len(found) - LISTED} more" if len(found) > LISTED else ""
         raise BadInput(
             f"the chain file {path} holds no plan to draw from: {'; '.join(found[:LISTED])}{more}; "
-            "mend it, or leave it out and the model writes its own."
+            "fix it, or leave it out and the model writes its own."
         )
     return text
 

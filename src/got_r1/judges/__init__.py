@@ -31,7 +31,7 @@ def load_judge(judge: str | JudgeSection, cache: Path | str | None = None) -> Ju
 
     A spec is 'oracle' (the icon world's own), openai:MODEL@URL[,URL...], transformers:FOLDER,
     'experts', or the path of a YAML file with all settings (`judge_file.JudgeFile`). A section may
-    name another judge for a term. Judges that are models are asked once for identical asks, in a
+    name another judge for a term. Judges that are models are asked once for identical queries, in a
     batch or, with the folder `cache`, ever.
 
     Raises:

@@ -1,19 +1,19 @@
-"""The interface between the method and whoever scores: structured asks in, verdicts out.
+"""The interface between the method and whoever scores: structured queries in, verdicts out.
 
 A judge is any object with one method, `judge`. To write your own:
 
-1. Take the asks in the order given; a batch may mix the five kinds (`match ask:` tells them
+1. Take the queries in the order given; a batch may mix the five kinds (`match query:` tells them
    apart). Answer in the same order, one answer for each, however you batch inside.
-2. Scored asks (`SemanticAsk`, `SpatialAsk`, `ImageAsk`, `QualityAsk`) get a `Verdict` with a
-   `score` in [0, 1]. A `GroundingAsk` gets `score=None` and the located objects in `found`, under
-   the planned name they were asked for, in thousandths of the image's sides, the surest first; an
-   object that is not there is simply not in `found`. Of each name only as many count as are
-   planned under it (`plan.layout.counted`).
+2. Scored queries (`SemanticQuery`, `SpatialQuery`, `ImageQuery`, `QualityQuery`) get a `Verdict`
+   with a `score` in [0, 1]. A `GroundingQuery` gets `score=None` and the located objects in
+   `found`, under the planned name they were asked for, in thousandths of the image's sides, the
+   surest first; an object that is not there is simply not in `found`. Of each name only as many
+   count as are planned under it (`plan.layout.counted`).
 3. What you cannot answer (no reply, a reply that cannot be read, a prompt outside of what you
    know) is a `JudgeFailure`, returned and never raised: the sample then leaves its group and is
    counted. It is never a score of 0, which would punish the policy for the judge's fault.
 4. Put the evidence into `reasoning` and the raw answer into `reply`: people read both in the
-   report. Answer equal asks equally, so that a resumed run repeats itself.
+   report. Answer equal queries equally, so that a resumed run repeats itself.
 5. Several threads may ask at the same time: a step asks about its images as soon as they are
    drawn, while its chains may still be read, and a mixture asks all its judges at once. Where that
    will not do, hold a lock (`mixture.OneAtATime` is one). The contract test asks from two.
@@ -31,33 +31,33 @@ from numbers import Real
 from typing import Protocol, runtime_checkable
 
 from got_r1.errors import RunFailed
-from got_r1.records import Ask, Box, GroundingAsk, JudgeFailure, Verdict
+from got_r1.records import Box, GroundingQuery, JudgeFailure, Query, Verdict
 
 __all__ = ["Judge", "answers_of", "checked"]
 
 
 @runtime_checkable
 class Judge(Protocol):
-    """Answers asks. Implementations hold their own settings."""
+    """Answers queries. Implementations hold their own settings."""
 
-    def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
-        """One answer for each ask, in the same order."""
+    def judge(self, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:
+        """One answer for each query, in the same order."""
         ...
 
 
-def answers_of(judge: Judge, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
-    """A judge's answers, one for each ask, in the same order, each `checked`. Nothing is asked for
-    an empty batch.
+def answers_of(judge: Judge, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:
+    """A judge's answers, one for each query, in the same order, each `checked`. Nothing is asked
+    for an empty batch.
 
     Raises RunFailed where answers are missing, surplus, or neither a `Verdict` nor a
     `JudgeFailure`.
     """
-    answers = judge.judge(asks) if asks else []
+    answers = judge.judge(queries) if queries else []
     name = type(judge).__name__
-    if len(answers) != len(asks):
+    if len(answers) != len(queries):
         raise RunFailed(
-            f"{name} gave {len(answers)} answers to {len(asks)} asks: "
-            "a judge must answer every ask, in order"
+            f"{name} gave {len(answers)} answers to {len(queries)} queries: "
+            "a judge must answer every query, in order"
         )
     for answer in answers:
         if not isinstance(answer, Verdict | JudgeFailure):
@@ -65,15 +65,15 @@ def answers_of(judge: Judge, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure
                 f"{name} answered with a {type(answer).__name__}: a judge must answer with a "
                 "Verdict or a JudgeFailure"
             )
-    return [checked(ask, answer) for ask, answer in zip(asks, answers, strict=True)]
+    return [checked(query, answer) for query, answer in zip(queries, answers, strict=True)]
 
 
-def checked(ask: Ask, answer: Verdict | JudgeFailure) -> Verdict | JudgeFailure:
+def checked(query: Query, answer: Verdict | JudgeFailure) -> Verdict | JudgeFailure:
     """The answer as it counts: a failure of the judge where its score is no number in [0, 1] (NaN
     included) or a box no box."""
     if isinstance(answer, JudgeFailure):
         return answer
-    if isinstance(ask, GroundingAsk):
+    if isinstance(query, GroundingQuery):
         wrong = [item.box for item in answer.found if not _is_box(item.box)]
         if wrong:
             reason = f"{wrong[0]} has corners that are not 0 to 999, upper left before lower right"

@@ -1,10 +1,10 @@
-"""Identical asks are asked once: within a batch, and over runs by a folder on the disk.
+"""Identical queries are asked once: within a batch, and over runs by a folder on the disk.
 
-Two asks are the same when a judge could not tell them apart: the same kind, prompt and chain, the
-same pixels. R_sem is judged with the boxes stripped, so chains that differ in nothing but boxes are
-one ask there. An answer is kept under its ask and the *identity* of the judge: its model, the
-version of its wording, and every setting that can change an answer. Failures are never kept, nor
-is what `base.checked` makes one (a score that is NaN); where a cache holds such an answer it is
+Two queries are the same when a judge could not tell them apart: the same kind, prompt and chain,
+the same pixels. R_sem is judged with the boxes stripped, so chains that differ in nothing but boxes
+are one query there. An answer is kept under its query and the *identity* of the judge: its model,
+the version of its wording, and every setting that can change an answer. Failures are never kept,
+nor is what `base.checked` makes one (a score that is NaN); where a cache holds such an answer it is
 asked for again.
 
 The folder holds one SQLite database in write-ahead mode: processes may share it, and one that is
@@ -31,15 +31,15 @@ from got_r1.files.atomic import translate_os_errors
 from got_r1.judges.base import Judge, answers_of, checked
 from got_r1.plan.chain import strip_boxes
 from got_r1.records import (
-    Ask,
     Box,
     FoundObject,
-    GroundingAsk,
-    ImageAsk,
+    GroundingQuery,
+    ImageQuery,
     JudgeFailure,
-    QualityAsk,
-    SemanticAsk,
-    SpatialAsk,
+    QualityQuery,
+    Query,
+    SemanticQuery,
+    SpatialQuery,
     Verdict,
 )
 
@@ -50,21 +50,21 @@ PATIENCE = 60.0  # seconds to wait for another process's write
 LOOKED_UP = 500  # keys a query; SQLite takes at least 999 parameters
 
 
-def content_key(ask: Ask) -> bytes:
+def content_key(query: Query) -> bytes:
     """A digest of all that a judge may look at, 32 bytes."""
-    parts: list[bytes] = [type(ask).__name__.encode()]
-    if not isinstance(ask, GroundingAsk):
-        parts += [_bytes(ask.prompt.text), _bytes(ask.prompt.category)]
-    match ask:
-        case SemanticAsk():
+    parts: list[bytes] = [query.term.encode()]
+    if not isinstance(query, GroundingQuery):
+        parts += [_bytes(query.prompt.text), _bytes(query.prompt.category)]
+    match query:
+        case SemanticQuery():
             # The names stand in the stripped text too, but not where one ends.
-            parts += [_bytes(strip_boxes(ask.chain.text))]
-            parts += [_bytes(planned.name) for planned in ask.chain.objects]
-        case SpatialAsk() | GroundingAsk():
-            parts += [_bytes(ask.chain.text), _bytes(repr(ask.chain.objects))]
-    match ask:
-        case GroundingAsk() | ImageAsk() | QualityAsk():
-            pixels = np.ascontiguousarray(ask.image)
+            parts += [_bytes(strip_boxes(query.chain.text))]
+            parts += [_bytes(planned.name) for planned in query.chain.objects]
+        case SpatialQuery() | GroundingQuery():
+            parts += [_bytes(query.chain.text), _bytes(repr(query.chain.objects))]
+    match query:
+        case GroundingQuery() | ImageQuery() | QualityQuery():
+            pixels = np.ascontiguousarray(query.image)
             parts += [str((pixels.shape, pixels.dtype)).encode(), pixels.tobytes()]
     digest = hashlib.sha256()
     for part in parts:
@@ -78,12 +78,12 @@ def _bytes(text: str) -> bytes:
 
 
 class CachedJudge:
-    """A judge before which identical asks are one; with a folder, also those of other runs.
+    """A judge before which identical queries are one; with a folder, also those of other runs.
 
     Args:
         judge: who is asked what is not known yet.
-        folder: where answers are kept, made at the first ask; None keeps nothing.
-        identity: what makes answers this judge's, apart from the ask.
+        folder: where answers are kept, made at the first query; None keeps nothing.
+        identity: what makes answers this judge's, apart from the query.
     """
 
     def __init__(self, judge: Judge, folder: Path | str | None = None, identity: str = "") -> None:
@@ -91,16 +91,16 @@ class CachedJudge:
         self.identity = identity
         self._store = None if folder is None else _Store(Path(folder))
 
-    def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
-        """One answer for each ask, in the same order.
+    def judge(self, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:
+        """One answer for each query, in the same order.
 
         Raises:
             BadInput: the folder cannot be used.
             RunFailed: the disk is full, or the database is locked or broken; or as `answers_of`.
         """
         salt = self.identity.encode()
-        keys = [hashlib.sha256(salt + b"\0" + content_key(ask)).digest() for ask in asks]
-        distinct = dict(zip(keys, asks, strict=True))
+        keys = [hashlib.sha256(salt + b"\0" + content_key(query)).digest() for query in queries]
+        distinct = dict(zip(keys, queries, strict=True))
         kept = self._store.find(list(distinct)) if self._store is not None else {}
         known = {key: checked(distinct[key], answer) for key, answer in kept.items()}
         known = {key: answer for key, answer in known.items() if isinstance(answer, Verdict)}

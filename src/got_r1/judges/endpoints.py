@@ -1,4 +1,4 @@
-"""Several servers of one model: who is asked next, who rests, and when an ask is tried again.
+"""Several servers of one model: who is asked next, who rests, and when a query is tried again.
 
 The endpoint with the fewest open requests is asked. What then goes wrong is one of three things:
 
@@ -6,16 +6,16 @@ The endpoint with the fewest open requests is asked. What then goes wrong is one
   again. The error says which setting to mend.
 - *The endpoint is not there or is busy* (connection lost, 429, anything with a Retry-After): it
   rests twice as long each time it wakes in vain, and at least as long as its Retry-After says: a
-  server that says "0", or a date gone by, is not asked again at once. Whoever has an open ask turns
-  to the others, or waits until the first one wakes.
-- *This answer went wrong* (5xx, no answer in time, no completion in the body): the ask waits, twice
-  as long each time, or turns at once to another endpoint that has answered well so far. After
+  server that says "0", or a date gone by, is not asked again at once. Whoever has an open query
+  turns to the others, or waits until the first one wakes.
+- *This answer went wrong* (5xx, no answer in time, no completion in the body): the query waits,
+  twice as long each time, or turns at once to another endpoint that has answered well so far. After
   `IN_A_ROW` of these without a good answer between, the endpoint rests too: a broken server answers
   fastest, and would be asked most.
 
-All waits have jitter, so that many asks do not come back at the same moment. When every endpoint
-has woken in vain more often than an ask may be tried, asks fail at once until the next one wakes:
-a server that is gone costs one round of waiting, not one for each ask.
+All waits have jitter, so that many queries do not come back at the same moment. When every endpoint
+has woken in vain more often than a query may be tried, queries fail at once until the next one
+wakes: a server that is gone costs one round of waiting, not one for each query.
 
 Times and counts here are our choice.
 """
@@ -165,7 +165,7 @@ class Endpoints:
     def _note(
         self, endpoint: Endpoint, error: Exception, reason: str, began: float, attempt: int
     ) -> float:
-        """Keeps a failure in mind; returns the seconds that its ask waits before it goes on."""
+        """Keeps a failure in mind; returns the seconds that its query waits before it goes on."""
         now = self.clock()
         wait = min(LONGEST_WAIT, self.first_wait * 2 ** max(attempt, endpoint.rests))
         told = _retry_after(error)

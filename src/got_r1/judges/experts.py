@@ -32,17 +32,17 @@ from got_r1.plan.chain import strip_boxes
 from got_r1.plan.layout import NEAR_LIMIT, Relation, centre, counted, draw_plan, gap, relation_holds
 from got_r1.plan.reading import content_words, head_word, relation_asked
 from got_r1.records import (
-    Ask,
     Box,
     Chain,
     FoundObject,
-    GroundingAsk,
-    ImageAsk,
+    GroundingQuery,
+    ImageQuery,
     JudgeFailure,
     PlannedObject,
-    QualityAsk,
-    SemanticAsk,
-    SpatialAsk,
+    QualityQuery,
+    Query,
+    SemanticQuery,
+    SpatialQuery,
     Verdict,
 )
 from got_r1.vision import load_detector, load_quality, load_similarity
@@ -90,31 +90,32 @@ class ExpertsJudge:
         """Loaded on first use."""
         return load_quality(self.settings.quality)
 
-    def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
-        """One answer for each ask, in the same order; each kind of ask is answered in one batch."""
-        kinds: tuple[tuple[type[Ask], Callable[[Any], list[Verdict]]], ...] = (
-            (SemanticAsk, self._semantic),
-            (SpatialAsk, self._spatial),
-            (GroundingAsk, self._ground),
-            (ImageAsk, self._image),
-            (QualityAsk, self._quality),
+    def judge(self, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:
+        """One answer for each query, in the same order; each kind of query is answered in one
+        batch."""
+        kinds: tuple[tuple[type[Query], Callable[[Any], list[Verdict]]], ...] = (
+            (SemanticQuery, self._semantic),
+            (SpatialQuery, self._spatial),
+            (GroundingQuery, self._ground),
+            (ImageQuery, self._image),
+            (QualityQuery, self._quality),
         )
         answers: list[Verdict | JudgeFailure] = [
-            JudgeFailure(f"the experts know no {type(ask).__name__}") for ask in asks
+            JudgeFailure(f"the experts know no {type(query).__name__}") for query in queries
         ]
         for kind, answer in kinds:
-            places = [place for place, ask in enumerate(asks) if isinstance(ask, kind)]
+            places = [place for place, query in enumerate(queries) if isinstance(query, kind)]
             if places:
-                verdicts = answer([asks[place] for place in places])
+                verdicts = answer([queries[place] for place in places])
                 for place, verdict in zip(places, verdicts, strict=True):
                     answers[place] = verdict
         return answers
 
     # -- r_sem and r_spa -------------------------------------------------------------------------
 
-    def _semantic(self, asks: Sequence[SemanticAsk]) -> list[Verdict]:
-        prompts = self._texts([ask.prompt.text for ask in asks])
-        chains = self._texts([strip_boxes(ask.chain.text) for ask in asks])
+    def _semantic(self, queries: Sequence[SemanticQuery]) -> list[Verdict]:
+        prompts = self._texts([query.prompt.text for query in queries])
+        chains = self._texts([strip_boxes(query.chain.text) for query in queries])
         return [
             Verdict(
                 self.settings.r_sem.score(cosine),
@@ -123,14 +124,14 @@ class ExpertsJudge:
             for cosine in _cosines(prompts, chains)
         ]
 
-    def _spatial(self, asks: Sequence[SpatialAsk]) -> list[Verdict]:
-        verdicts = [_layout(ask.prompt.text, ask.chain) for ask in asks]
+    def _spatial(self, queries: Sequence[SpatialQuery]) -> list[Verdict]:
+        verdicts = [_layout(query.prompt.text, query.chain) for query in queries]
         left = [place for place, verdict in enumerate(verdicts) if verdict is None]
         if left:
-            plans = [draw_plan(asks[place].chain.objects) for place in left]
+            plans = [draw_plan(queries[place].chain.objects) for place in left]
             cosines = _cosines(
                 self.clip.embed_images(plans),
-                self._texts([asks[place].prompt.text for place in left]),
+                self._texts([queries[place].prompt.text for place in left]),
             )
             for place, cosine in zip(left, cosines, strict=True):
                 verdicts[place] = Verdict(
@@ -142,30 +143,33 @@ class ExpertsJudge:
 
     # -- r_ri, r_pi and r_hps --------------------------------------------------------------------
 
-    def _ground(self, asks: Sequence[GroundingAsk]) -> list[Verdict]:
-        names = [[planned.name for planned in ask.chain.objects] for ask in asks]
-        found = self.detector.detect([ask.image for ask in asks], names)
-        return [self._located(ask, detections) for ask, detections in zip(asks, found, strict=True)]
+    def _ground(self, queries: Sequence[GroundingQuery]) -> list[Verdict]:
+        names = [[planned.name for planned in query.chain.objects] for query in queries]
+        found = self.detector.detect([query.image for query in queries], names)
+        return [
+            self._located(query, detections)
+            for query, detections in zip(queries, found, strict=True)
+        ]
 
-    def _located(self, ask: GroundingAsk, detections: Sequence[Detection]) -> Verdict:
+    def _located(self, query: GroundingQuery, detections: Sequence[Detection]) -> Verdict:
         """The detections that count, the most confident first, after those that show the same
         thing again."""
-        height, width = ask.image.shape[:2]
+        height, width = query.image.shape[:2]
         seen = ranked(suppressed(detections, self.settings.same_object))
-        names = [planned.name for planned in ask.chain.objects]
+        names = [planned.name for planned in query.chain.objects]
         kept = [seen[index] for index in counted(names, [one.label for one in seen])]
         listed = ", ".join(f"{one.label} {one.score:.2f}" for one in kept)
         return Verdict(
             None,
             tuple(FoundObject(one.label, to_thousandths(one.box, width, height)) for one in kept),
-            reasoning=f"{self.detector.name}: found {len(kept)} of {len(ask.chain.objects)} "
+            reasoning=f"{self.detector.name}: found {len(kept)} of {len(query.chain.objects)} "
             f"planned objects{': ' * bool(kept)}{listed}",
         )
 
-    def _image(self, asks: Sequence[ImageAsk]) -> list[Verdict]:
+    def _image(self, queries: Sequence[ImageQuery]) -> list[Verdict]:
         cosines = _cosines(
-            self.clip.embed_images([ask.image for ask in asks]),
-            self._texts([ask.prompt.text for ask in asks]),
+            self.clip.embed_images([query.image for query in queries]),
+            self._texts([query.prompt.text for query in queries]),
         )
         return [
             Verdict(
@@ -175,8 +179,10 @@ class ExpertsJudge:
             for cosine in cosines
         ]
 
-    def _quality(self, asks: Sequence[QualityAsk]) -> list[Verdict]:
-        ratings = self.quality.rate([ask.image for ask in asks], [ask.prompt.text for ask in asks])
+    def _quality(self, queries: Sequence[QualityQuery]) -> list[Verdict]:
+        ratings = self.quality.rate(
+            [query.image for query in queries], [query.prompt.text for query in queries]
+        )
         return [
             Verdict(
                 self.settings.r_hps.score(float(rating)),

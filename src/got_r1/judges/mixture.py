@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from got_r1.judges.base import Judge, answers_of
-from got_r1.records import Ask, JudgeFailure, Verdict
+from got_r1.records import JudgeFailure, Query, Verdict
 
 __all__ = ["Mixture", "OneAtATime"]
 
@@ -24,21 +24,22 @@ class Mixture:
         self.judges = dict(judges)
         self.otherwise = otherwise
 
-    def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
-        """One answer for each ask, in the same order; each judge gets its asks as one batch."""
+    def judge(self, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:
+        """One answer for each query, in the same order; each judge gets its queries as one
+        batch."""
         batches: dict[int, tuple[Judge, list[int]]] = {}
-        for place, ask in enumerate(asks):
-            judge = self.judges.get(ask.term, self.otherwise)
+        for place, query in enumerate(queries):
+            judge = self.judges.get(query.term, self.otherwise)
             batches.setdefault(id(judge), (judge, []))[1].append(place)
         answers: dict[int, Verdict | JudgeFailure] = {}
         with ThreadPoolExecutor(max_workers=max(1, len(batches))) as together:
             working = [
-                (places, together.submit(answers_of, judge, [asks[place] for place in places]))
+                (places, together.submit(answers_of, judge, [queries[place] for place in places]))
                 for judge, places in batches.values()
             ]
             for places, work in working:
                 answers |= zip(places, work.result(), strict=True)
-        return [answers[place] for place in range(len(asks))]
+        return [answers[place] for place in range(len(queries))]
 
 
 class OneAtATime:
@@ -48,7 +49,7 @@ class OneAtATime:
         self.inner = judge
         self._turn = threading.Lock()
 
-    def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
-        """One answer for each ask, in the same order."""
+    def judge(self, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:
+        """One answer for each query, in the same order."""
         with self._turn:
-            return self.inner.judge(asks)
+            return self.inner.judge(queries)

@@ -1,11 +1,11 @@
-"""Asks as questions to a multimodal language model, and its replies as verdicts.
+"""Queries as questions to a multimodal language model, and its replies as verdicts.
 
 Every judge that is such a model uses this wording, wherever the model runs:
 
-    for asked in question(ask, settings):   # one, or one for each planned name of a grounding ask
-        reply = ...                         # to asked.system, asked.images and asked.text
+    for asked in question(query, settings):   # one, or one for each planned name of a grounding
+        query reply = ...                         # to asked.system, asked.images and asked.text
         answer = asked.read(reply)          # a Verdict, or replies.Unreadable: put it again
-    verdict(ask, answers)                   # joins them
+    verdict(query, answers)                   # joins them
 
 **What is judged is data.** The policy writes the chain that the judge reads, and learns whatever
 raises its score: praise of itself, a planted verdict, tokens that end the user's turn. So texts
@@ -40,16 +40,16 @@ from got_r1.judges.settings import MLLMSettings
 from got_r1.plan.chain import strip_boxes
 from got_r1.plan.layout import draw_plan
 from got_r1.records import (
-    Ask,
     Box,
     FoundObject,
-    GroundingAsk,
-    ImageAsk,
+    GroundingQuery,
+    ImageQuery,
     JudgeFailure,
     PlannedObject,
-    QualityAsk,
-    SemanticAsk,
-    SpatialAsk,
+    QualityQuery,
+    Query,
+    SemanticQuery,
+    SpatialQuery,
     Verdict,
 )
 from got_r1.vision.boxes import to_thousandths
@@ -89,54 +89,54 @@ class Question:
     read: Callable[[str], Verdict]
 
 
-def question(ask: Ask, settings: MLLMSettings) -> list[Question]:
-    """What to put to the model: one question, for a grounding ask one for each distinct name.
+def question(query: Query, settings: MLLMSettings) -> list[Question]:
+    """What to put to the model: one question, for a grounding query one for each distinct name.
 
     None where the model is not to be asked at all; `verdict` then says why.
     """
-    if _unanswerable(ask):
+    if _unanswerable(query):
         return []
-    match ask:
-        case SemanticAsk():
+    match query:
+        case SemanticQuery():
             texts = {
-                "prompt": as_data(ask.prompt.text),
-                "chain": as_data(strip_boxes(ask.chain.text)),
+                "prompt": as_data(query.prompt.text),
+                "chain": as_data(strip_boxes(query.chain.text)),
             }
             return [_scored("r_sem", texts, ())]
-        case SpatialAsk() if settings.spatial == "text":
-            plan = "\n".join(map(_plan_line, ask.chain.objects))
-            return [_scored("r_spa_text", {"prompt": as_data(ask.prompt.text), "plan": plan}, ())]
-        case SpatialAsk():
+        case SpatialQuery() if settings.spatial == "text":
+            plan = "\n".join(map(_plan_line, query.chain.objects))
+            return [_scored("r_spa_text", {"prompt": as_data(query.prompt.text), "plan": plan}, ())]
+        case SpatialQuery():
             # Drawn at the size that is sent: a drawing that is resized gets blurred labels.
             size = sent_size(settings.canvas, settings.canvas, settings)
-            plan_image = draw_plan(ask.chain.objects, size)
-            return [_scored("r_spa", {"prompt": as_data(ask.prompt.text)}, (plan_image,))]
-        case ImageAsk():
-            image = _at_sent_size(ask.image, settings)
-            return [_scored("r_pi", {"prompt": as_data(ask.prompt.text)}, (image,))]
-        case GroundingAsk():
-            image = _at_sent_size(ask.image, settings)
-            names = dict.fromkeys(planned.name for planned in ask.chain.objects)
+            plan_image = draw_plan(query.chain.objects, size)
+            return [_scored("r_spa", {"prompt": as_data(query.prompt.text)}, (plan_image,))]
+        case ImageQuery():
+            image = _at_sent_size(query.image, settings)
+            return [_scored("r_pi", {"prompt": as_data(query.prompt.text)}, (image,))]
+        case GroundingQuery():
+            image = _at_sent_size(query.image, settings)
+            names = dict.fromkeys(planned.name for planned in query.chain.objects)
             return [_grounding(name, image, settings) for name in names]
-        case QualityAsk():
+        case QualityQuery():
             return []
 
 
-def verdict(ask: Ask, answers: Sequence[Verdict | JudgeFailure]) -> Verdict | JudgeFailure:
-    """The answer to an ask from the answers to its questions, in order; one failure fails it."""
-    if reason := _unanswerable(ask):
+def verdict(query: Query, answers: Sequence[Verdict | JudgeFailure]) -> Verdict | JudgeFailure:
+    """The answer to a query from the answers to its questions, in order; one failure fails it."""
+    if reason := _unanswerable(query):
         return JudgeFailure(reason)
     tokens = total([answer.tokens for answer in answers])
     for answer in answers:
         if isinstance(answer, JudgeFailure):
             return replace(answer, tokens=tokens)
     verdicts = [answer for answer in answers if isinstance(answer, Verdict)]
-    if not isinstance(ask, GroundingAsk):
+    if not isinstance(query, GroundingQuery):
         (only,) = verdicts
         return only
     found = tuple(item for each in verdicts for item in each.found)
     names = {item.name for item in found}
-    missing = dict.fromkeys(p.name for p in ask.chain.objects if p.name not in names)
+    missing = dict.fromkeys(p.name for p in query.chain.objects if p.name not in names)
     reasoning = f"not found: {', '.join(missing)}" if missing else "every planned object was found"
     return Verdict(None, found, reasoning, "\n".join(each.reply for each in verdicts), tokens)
 
@@ -147,16 +147,16 @@ def total(tokens: Iterable[int | None]) -> int | None:
     return sum(known) if known else None
 
 
-def _unanswerable(ask: Ask) -> str:
+def _unanswerable(query: Query) -> str:
     """Why a model cannot be asked this; empty where it can."""
-    match ask:
-        case QualityAsk():
+    match query:
+        case QualityQuery():
             return (
                 "R_HPS is HPS v2.1's rating, which no language model gives: name a judge for the "
                 "term, such as r_hps: experts"
             )
-        case ImageAsk() | GroundingAsk():
-            height, width = ask.image.shape[:2]
+        case ImageQuery() | GroundingQuery():
+            height, width = query.image.shape[:2]
             if min(height, width) * LONGEST_SIDE_RATIO < max(height, width):
                 return f"an image of {width} x {height} pixels is too narrow to be judged"
     return ""
@@ -179,7 +179,7 @@ def wording_version(settings: MLLMSettings) -> str:
     return digest.hexdigest()[:16]
 
 
-# -- scored asks -----------------------------------------------------------------------------------
+# -- scored queries --------------------------------------------------------------------------------
 
 
 def _scored(rubric: str, texts: dict[str, str], images: tuple[np.ndarray, ...]) -> Question:

@@ -25,7 +25,7 @@ from got_r1.judges.endpoints import Endpoint, Endpoints, Unanswered, connect
 from got_r1.judges.mllm import Question, question, total, verdict
 from got_r1.judges.replies import Unreadable
 from got_r1.judges.settings import MLLMSettings, OpenAISettings
-from got_r1.records import Ask, JudgeFailure, Verdict
+from got_r1.records import JudgeFailure, Query, Verdict
 
 __all__ = ["OpenAIJudge"]
 
@@ -39,7 +39,7 @@ class OpenAIJudge:
 
     Args:
         settings: which model where, and how patiently it is asked.
-        wording: how asks are put to it.
+        wording: how queries are put to it.
 
     Raises:
         BadInput: the settings name a key that is not in the environment.
@@ -50,7 +50,7 @@ class OpenAIJudge:
         keys = [settings.key(url) for url in settings.urls]
         self._loop = LoopThread()
         self._endpoints = self._loop.run(self._connect(keys))
-        self._asks = asyncio.Semaphore(settings.concurrency)  # asks whose pictures are in memory
+        self._asks = asyncio.Semaphore(settings.concurrency)  # queries whose images are in memory
         self._requests = asyncio.Semaphore(settings.concurrency)
         closing = [one.close for one in self._endpoints.endpoints]
         self._end = weakref.finalize(self, self._loop.stop, closing)
@@ -73,25 +73,25 @@ class OpenAIJudge:
         """The servers, with how they were found."""
         return self._endpoints.endpoints
 
-    def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
-        """One answer for each ask, in the same order."""
-        return self._loop.run(self._judge(asks))
+    def judge(self, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:
+        """One answer for each query, in the same order."""
+        return self._loop.run(self._judge(queries))
 
     def close(self) -> None:
         """Closes the connections; done on its own when nobody holds the judge any more."""
         self._end()
 
-    async def _judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
+    async def _judge(self, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:
         async with asyncio.TaskGroup() as together:
-            tasks = [together.create_task(self._answer(ask)) for ask in asks]
+            tasks = [together.create_task(self._answer(query)) for query in queries]
         return [task.result() for task in tasks]
 
-    async def _answer(self, ask: Ask) -> Verdict | JudgeFailure:
+    async def _answer(self, query: Query) -> Verdict | JudgeFailure:
         async with self._asks:
             # Drawing, resizing and packing in other threads: the loop stays free for the network.
-            packed = await asyncio.to_thread(pack, ask, self.wording)
+            packed = await asyncio.to_thread(pack, query, self.wording)
             answers = await asyncio.gather(*(self._reply(*one) for one in packed))
-        return verdict(ask, answers)
+        return verdict(query, answers)
 
     async def _reply(self, asked: Question, messages: Messages) -> Verdict | JudgeFailure:
         """The answer to one question; what cannot be read is asked again with another seed."""
@@ -122,9 +122,9 @@ class OpenAIJudge:
         return JudgeFailure(f"the reply cannot be read: {reason}", reply, tokens)
 
 
-def pack(ask: Ask, wording: MLLMSettings) -> list[tuple[Question, Messages]]:
-    """The questions of an ask with the messages that put them; an image is packed once."""
-    questions = question(ask, wording)
+def pack(query: Query, wording: MLLMSettings) -> list[tuple[Question, Messages]]:
+    """The questions of a query with the messages that put them; an image is packed once."""
+    questions = question(query, wording)
     images = {id(image): image for asked in questions for image in asked.images}
     urls = {key: data_url(image) for key, image in images.items()}
     packed = []

@@ -46,17 +46,17 @@ from got_r1.plan.chain import strip_boxes
 from got_r1.plan.layout import NEAR_LIMIT, OVERLAP_LIMIT, Relation, assign, centre, gap, iou
 from got_r1.plan.reading import CONVERSES
 from got_r1.records import (
-    Ask,
     Box,
     Chain,
     FoundObject,
-    GroundingAsk,
-    ImageAsk,
+    GroundingQuery,
+    ImageQuery,
     JudgeFailure,
     Prompt,
-    QualityAsk,
-    SemanticAsk,
-    SpatialAsk,
+    QualityQuery,
+    Query,
+    SemanticQuery,
+    SpatialQuery,
     Verdict,
 )
 
@@ -80,35 +80,35 @@ class OracleJudge:
     An image without icons, or of noise, is no failure: it scores 0.
     """
 
-    def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
-        """One answer for each ask, in the same order; an image is looked at once a batch."""
+    def judge(self, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:
+        """One answer for each query, in the same order; an image is looked at once a batch."""
         seen: dict[int, tuple[Icon, ...]] = {}
 
         def look(image: np.ndarray) -> tuple[Icon, ...]:
-            key = id(image)  # the asks keep their images alive, so ids are unique here
+            key = id(image)  # the queries keep their images alive, so ids are unique here
             if key not in seen:
                 seen[key] = detect(image)
             return seen[key]
 
         answers: list[Verdict | JudgeFailure] = []
-        for ask in asks:
-            if isinstance(ask, GroundingAsk):
-                answers.append(_ground(ask.chain, look(ask.image)))
+        for query in queries:
+            if isinstance(query, GroundingQuery):
+                answers.append(_ground(query.chain, look(query.image)))
                 continue
-            if isinstance(ask, QualityAsk):
+            if isinstance(query, QualityQuery):
                 answers.append(_NO_QUALITY)
                 continue
-            meaning = _parse(ask.prompt.text)
+            meaning = _parse(query.prompt.text)
             if meaning is None:
-                answers.append(_unknown(ask.prompt))
+                answers.append(_unknown(query.prompt))
                 continue
-            match ask:
-                case SemanticAsk():
-                    answers.append(_semantic(meaning, ask.chain))
-                case SpatialAsk():
-                    answers.append(_spatial(meaning, ask.chain))
-                case ImageAsk():
-                    answers.append(_image(meaning, look(ask.image)))
+            match query:
+                case SemanticQuery():
+                    answers.append(_semantic(meaning, query.chain))
+                case SpatialQuery():
+                    answers.append(_spatial(meaning, query.chain))
+                case ImageQuery():
+                    answers.append(_image(meaning, look(query.image)))
         return answers
 
 

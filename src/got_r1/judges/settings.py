@@ -1,4 +1,4 @@
-"""The settings of the judges that are models: how asks are put to them, and where they run."""
+"""The settings of the judges that are models: how queries are put to them, and where they run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PLACEHOLDER = "none"  # a key for servers that need none
 
 
 class MLLMSettings(Section):
-    """How asks are put to a multimodal language model, and its replies read."""
+    """How queries are put to a multimodal language model, and its replies read."""
 
     coordinates: Literal["pixels", "thousand"] = Field(
         "pixels",

@@ -4,9 +4,9 @@ The wording and the reading of replies are `mllm`'s. What is here: a folder beco
 inputs, questions become replies in batches, and replies that cannot be read are asked for again.
 
 - The first reply is greedy (unless the settings give a temperature); later ones are sampled, from
-  noise that belongs to the question and the attempt. So equal asks are answered equally, whatever
-  else is in the batch, and torch's global generator, which the training may be using in another
-  thread, is left alone.
+  noise that belongs to the question and the attempt. So equal queries are answered equally,
+  whatever else is in the batch, and torch's global generator, which the training may be using in
+  another thread, is left alone.
 - Qwen-VL's processor classes insist on a video processor, and that on torchvision. Their work on
   texts and images is small, and done here (`_QwenInputs`). Other models go through their own
   processor (`_ProcessorInputs`): LLaVA's, for one, needs no torchvision.
@@ -39,7 +39,7 @@ from got_r1.files.inputs import read_json
 from got_r1.judges.mllm import Question, question, total, verdict
 from got_r1.judges.replies import Unreadable
 from got_r1.judges.settings import MLLMSettings, TransformersSettings
-from got_r1.records import Ask, JudgeFailure, Verdict
+from got_r1.records import JudgeFailure, Query, Verdict
 from got_r1.vision.pretrained import load_model, load_tokenizer
 
 __all__ = ["TransformersJudge"]
@@ -76,16 +76,16 @@ class TransformersJudge:
         )
         self._ends, self._generation = _generation(self.model, self.inputs.tokenizer, wording)
 
-    def judge(self, asks: Sequence[Ask]) -> list[Verdict | JudgeFailure]:
-        """One answer for each ask, in the same order.
+    def judge(self, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:
+        """One answer for each query, in the same order.
 
         Raises `RunFailed` where the device has too little memory for a batch.
         """
-        questions = [question(ask, self.wording) for ask in asks]
+        questions = [question(query, self.wording) for query in queries]
         answers = iter(self._answer([asked for one in questions for asked in one]))
         return [
-            verdict(ask, [next(answers) for _ in asked])
-            for ask, asked in zip(asks, questions, strict=True)
+            verdict(query, [next(answers) for _ in asked])
+            for query, asked in zip(queries, questions, strict=True)
         ]
 
     def _answer(self, questions: Sequence[Question]) -> list[Verdict | JudgeFailure]:

@@ -1,12 +1,12 @@
 """A served judge in a worker process, so that asking does not slow the sampling it hides behind.
 
-Packing pictures and talking HTTP is Python's work, some milliseconds an ask. In a thread it takes
+Packing pictures and talking HTTP is Python's work, some milliseconds a query. In a thread it takes
 turns with the sampler for the interpreter's lock, and every call of torch may have to wait its
 turn: for the embedded model that cost more time than the work itself.
 
-Asks and answers travel by pickle over the worker's standard input and output. The worker ends with
-its input, so it outlives nobody, not even a parent that was killed. (`multiprocessing` would do
-neither that nor without importing the user's script a second time.)
+Queries and answers travel by pickle over the worker's standard input and output. The worker ends
+with its input, so it outlives nobody, not even a parent that was killed. (`multiprocessing` would
+do neither that nor without importing the user's script a second time.)
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from contextlib import suppress
 
 from got_r1.errors import GotR1Error, RunFailed
 from got_r1.judges.settings import MLLMSettings, OpenAISettings
-from got_r1.records import Ask, JudgeFailure, Verdict
+from got_r1.records import JudgeFailure, Query, Verdict
 
 __all__ = ["WorkerJudge"]
 
@@ -35,7 +35,7 @@ Answers = list[Verdict | JudgeFailure]
 class WorkerJudge:
     """`openai_api.OpenAIJudge` in a worker process; may be asked from several threads at once.
 
-    The worker starts with the judge and is needed with the first ask: what it imports takes a
+    The worker starts with the judge and is needed with the first query: what it imports takes a
     second that passes while a policy is loaded or the first chains are written.
     """
 
@@ -44,13 +44,13 @@ class WorkerJudge:
         self._worker = _Worker(settings, wording)
         self._end = weakref.finalize(self, self._worker.stop)
 
-    def judge(self, asks: Sequence[Ask]) -> Answers:
-        """One answer for each ask, in the same order.
+    def judge(self, queries: Sequence[Query]) -> Answers:
+        """One answer for each query, in the same order.
 
         Raises:
             RunFailed: the worker has ended, by somebody's hand or for want of memory.
         """
-        return self._worker.ask(asks)
+        return self._worker.ask(queries)
 
     def close(self) -> None:
         """Ends the worker; done on its own when nobody holds the judge any more."""
@@ -83,9 +83,9 @@ class _Worker:
         self._reader.start()
         self._send(pickle.dumps((settings, wording)))
 
-    def ask(self, asks: Sequence[Ask]) -> Answers:
+    def ask(self, queries: Sequence[Query]) -> Answers:
         number, future = next(self._numbers), Future[Answers]()
-        message = pickle.dumps((number, list(asks)), protocol=pickle.HIGHEST_PROTOCOL)
+        message = pickle.dumps((number, list(queries)), protocol=pickle.HIGHEST_PROTOCOL)
         with self._state:
             if self._ended:
                 raise self._gone()
@@ -153,10 +153,10 @@ def serve() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what others print is no answer
     writing = threading.Lock()
 
-    def answer(number: int, asks: Sequence[Ask]) -> None:
+    def answer(number: int, queries: Sequence[Query]) -> None:
         answers: Answers | Exception
         try:
-            answers = judge.judge(asks)
+            answers = judge.judge(queries)
         except GotR1Error as error:
             answers = error
         except Exception:

@@ -1,5 +1,5 @@
 """Thinking longer: of several plans the best is drawn, and a plan that contradicts its prompt is
-mended before.
+repaired before.
 
 A plan is scored by a judge (R_sem + R_spa, before any image is drawn) or, without one, by geometry
 alone: what the prompt asks for is read from its words (`got_r1.plan.reading`), and
@@ -70,9 +70,9 @@ class Decision:
         return self.repair.chain if self.repair else self.plans[self.chosen]
 
     @property
-    def is_mended(self) -> bool:
+    def is_repaired(self) -> bool:
         """Whether what is drawn differs from what was written."""
-        return self.repair is not None and self.repair.mended
+        return self.repair is not None and self.repair.repaired
 
     def without_repair(self, reason: str) -> Decision:
         """The same plan as it was written."""
@@ -95,7 +95,7 @@ class Decision:
             found["drawn_plan"] = self.chosen
         if self.repair is not None:
             found["repair"] = {
-                "mended": self.repair.mended,
+                "repaired": self.repair.repaired,
                 "reason": self.repair.reason,
                 "distance": self.repair.distance,
                 "written": self.plans[self.chosen].text,
@@ -129,14 +129,14 @@ class Planner:
         for place, (prompt, plans) in enumerate(zip(prompts, candidates, strict=True)):
             some = scores[place] if scores is not None else ()
             chosen = _best(prompt, some) if some else 0
-            mended = repair(prompt, plans[chosen], self.grid) if self.repair else None
-            decisions.append(Decision(tuple(plans), tuple(some), chosen, mended))
+            repaired = repair(prompt, plans[chosen], self.grid) if self.repair else None
+            decisions.append(Decision(tuple(plans), tuple(some), chosen, repaired))
         return decisions
 
     def _score(
         self, prompts: Sequence[Prompt], candidates: Sequence[Sequence[Chain]]
     ) -> list[list[PlanScore]]:
-        """The scores of each sample's candidates; all asks in one batch."""
+        """The scores of each sample's candidates; all queries in one batch."""
         owners = [prompt for prompt, plans in zip(prompts, candidates, strict=True) for _ in plans]
         every = [plan for plans in candidates for plan in plans]
         if self.score is None:
@@ -157,7 +157,7 @@ def _best(prompt: Prompt, scores: Sequence[PlanScore]) -> int:
     if scores[best].total is None:
         raise RunFailed(
             f"the judge could score none of the {len(scores)} plans for {prompt.text[:60]!r} "
-            f"({scores[0].evidence}); mend the judge and go on with --resume, or leave out --judge "
+            f"({scores[0].evidence}); fix the judge and go on with --resume, or leave out --judge "
             "to choose by geometry."
         )
     return best

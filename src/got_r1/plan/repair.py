@@ -50,14 +50,14 @@ _Boxes = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """What became of a plan that was to be mended.
+    """What became of a plan that was to be repaired.
 
-    `chain` is the one to draw, mended or not; `reason` says in words what was found or done.
+    `chain` is the one to draw, repaired or not; `reason` says in words what was found or done.
     `distance`: how far the boxes moved together, in thousandths of the image's sides.
     """
 
     chain: Chain
-    mended: bool
+    repaired: bool
     reason: str
     distance: float = 0.0
 
@@ -103,17 +103,17 @@ def repair(prompt: Prompt, plan: Chain, grid: int = 24) -> Repair:
     if pair is None:
         return Repair(plan, False, "an object of the relation is not planned")
     boxes = [planned.box for planned in plan.objects]
-    mended = repair_layout(boxes, pair, asked.relation, grid)
-    if mended is None:
+    repaired = repair_layout(boxes, pair, asked.relation, grid)
+    if repaired is None:
         return Repair(plan, False, "the boxes are too large for any place where it would hold")
-    if list(mended) == boxes:
+    if list(repaired) == boxes:
         return Repair(plan, False, f"{asked.relation!r} holds")
-    moved = {index: mended[index] for index in pair if mended[index] != boxes[index]}
+    moved = {index: repaired[index] for index in pair if repaired[index] != boxes[index]}
     text = with_words(with_boxes(plan.text, moved), asked, pair)
     chain = parse(text)
     if chain.problems:  # it was moved into the very box of another object of its name
-        return Repair(plan, False, f"mended, it would be malformed: {', '.join(chain.problems)}")
-    moves = zip(mended, boxes, strict=True)
+        return Repair(plan, False, f"malformed once repaired: {', '.join(chain.problems)}")
+    moves = zip(repaired, boxes, strict=True)
     distance = sum(float(np.hypot(a.x1 - b.x1, a.y1 - b.y1)) for a, b in moves)
     return Repair(chain, True, f"{asked.relation!r} did not hold", distance)
 
@@ -193,9 +193,9 @@ def repair_layout(
     moved = (_distance(one, first) > 0)[:, None].astype(float) + (_distance(two, second) > 0)
     cost = np.where(allowed, np.round(distance, 6) + 1e-7 * moved, np.inf)
     row, column = np.unravel_index(int(cost.argmin()), cost.shape)
-    mended = list(boxes)
-    mended[about[0]], mended[about[1]] = Box(*one[row].tolist()), Box(*two[column].tolist())
-    return tuple(mended)
+    repaired = list(boxes)
+    repaired[about[0]], repaired[about[1]] = Box(*one[row].tolist()), Box(*two[column].tolist())
+    return tuple(repaired)
 
 
 def _places(box: Box, grid: int) -> _Boxes:

@@ -5,6 +5,9 @@ training, so that in bfloat16 a small update is not lost by rounding it into the
 Python value that changes with time except `span`: all else that moves is a tensor on the model's
 device, so a step can be recorded as a CUDA graph. Checked against the library's own forward by
 replaying every rollout.
+
+Shapes: B rows (sequences in the batch, one query token each), D the width of the model; rows, kv
+heads, slots and head size are written out.
 """
 
 from __future__ import annotations
@@ -17,7 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from got_r1.policy.janus import Policy, effective_weight
+from got_r1.policy.janus import Policy
+from got_r1.policy.parameters import effective_weight
 
 __all__ = ["Cache", "Decoder"]
 

@@ -11,17 +11,17 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import PeftModel
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 from transformers import JanusForConditionalGeneration, JanusProcessor
 from transformers.utils import logging as transformers_logging
 
+from got_r1.policy.parameters import acting_parts, choose_trained, effective_weight, whole
 from got_r1.policy.replay import (
     LogprobMode,
     Replay,
@@ -37,8 +37,6 @@ __all__ = [
     "Policy",
     "Replay",
     "TokenBatch",
-    "acting_parts",
-    "choose_trained",
     "decoded_at_once",
 ]
 
@@ -347,36 +345,6 @@ class Policy:
                 yield f"{name}.weight", effective_weight(module)
 
 
-def choose_trained(model: JanusForConditionalGeneration, lora: LoraSection) -> PeftModel | None:
-    """What `Policy.prepare_training` does to a model, weights or none (a dry run asks with a model
-    on the meta device). Returns the adapters' wrapper, None with rank 0."""
-    model.requires_grad_(False)
-    if lora.rank:
-        config = LoraConfig(
-            r=lora.rank,
-            lora_alpha=lora.alpha,
-            lora_dropout=lora.dropout,
-            target_modules=lora.targets,
-        )
-        return get_peft_model(model, config)  # adapters are float32, whatever the model
-    for part in acting_parts(model):
-        # In bfloat16 most of AdamW's steps would be smaller than a weight's last digit.
-        part.to(torch.float32).requires_grad_(True)
-    return None
-
-
-def acting_parts(model: JanusForConditionalGeneration) -> list[nn.Module]:
-    """All that a text-to-image sequence passes through on its way to log-probabilities."""
-    janus = model.model
-    return [
-        janus.language_model,
-        janus.generation_embeddings,
-        janus.generation_aligner,
-        janus.generation_head,
-        model.lm_head,
-    ]
-
-
 def decoded_at_once(image_size: int) -> int:
     """How many images of that side are decoded together: 16 of Janus-Pro's (our choice; more are
     no faster and need their memory), but as much as a batch of small ones."""
@@ -386,21 +354,3 @@ def decoded_at_once(image_size: int) -> int:
 def to_pixels(images: NDArray[np.uint8]) -> Tensor:
     """uint8 [B, height, width, 3] to what the VQ reads: float32 [B, 3, height, width], [-1, 1]."""
     return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
-def whole(tensor: Tensor) -> Tensor:
-    """A tensor that may be divided among processes (all of which must call this), in one piece."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-
-
-def effective_weight(linear: Any) -> Tensor:
-    """A linear layer's weight as it acts: the base plus the active adapters' deltas, rounded once
-    to the base's type."""
-    if not hasattr(linear, "base_layer"):
-        return whole(linear.weight.detach())
-    base = whole(linear.base_layer.weight.detach())
-    weight = base.to(torch.float32, copy=True)
-    if not linear.disable_adapters:
-        for name in linear.active_adapters:
-            weight += whole(linear.get_delta_weight(name).detach())
-    return weight.to(base.dtype)

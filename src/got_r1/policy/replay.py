@@ -2,6 +2,9 @@
 
 The parts of a replay that know no weights: `TokenBatch` goes in, `Replay` comes out, and
 `select_in_chunks` keeps the logits between them small.
+
+Shapes, here and in `janus`: B sequences; T text tokens (prompt, then chain, padded behind), of
+which C are the padded chain's; I image tokens; D the width of the model.
 """
 
 from __future__ import annotations

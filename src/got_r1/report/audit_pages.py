@@ -39,7 +39,7 @@ def write_judge_page(audit: Mapping[str, Any], path: Path) -> None:
     page = _environment().get_template("judge_audit.html")
     html = page.render(
         audit=audit,
-        asks=sum(term["result"]["asks"] for term in audit["terms"].values()),
+        queries=sum(term["result"]["asks"] for term in audit["terms"].values()),
         colors=_COLORS,
         groups=_GROUPS,
         curve_names=_CURVE,

@@ -65,7 +65,7 @@ _TRAINING = (
         (0, None),
         hint="samples, groups, chains",
     ),
-    _single("Judge failures", "judge_failures", "asks", 0),
+    _single("Judge failures", "judge_failures", "queries", 0),
     _single("Gradient norm", "grad_norm", "before clipping", 0),
     _single("Ratio gap", "ratio_gap", "sampler against replay", 0),
     Panel(

@@ -56,7 +56,7 @@ class Examples:
 
 
 def headline(result: Mapping[str, Any]) -> str:
-    """One sentence: which part is the bottleneck, and what mending either would give."""
+    """One sentence: which part is the bottleneck, and what repairing either would give."""
     bottleneck = as_dict(result.get("bottleneck"))
     plan, image = _mean(result, "plan_relation"), _mean(result, "image_relation")
     if plan is None or image is None:

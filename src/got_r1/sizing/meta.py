@@ -17,7 +17,8 @@ from transformers import JanusConfig, JanusForConditionalGeneration
 from got_r1.checkpoints.official_sizes import OFFICIAL_SIZES, official_sizes
 from got_r1.errors import BadInput
 from got_r1.policy import cannot_load, model_folder
-from got_r1.policy.janus import Policy, choose_trained
+from got_r1.policy.janus import Policy
+from got_r1.policy.parameters import choose_trained
 from got_r1.recipes.sections import ModelSection
 from got_r1.training.vq import blank_policy, decode, encode
 

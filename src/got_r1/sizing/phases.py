@@ -15,7 +15,8 @@ from transformers import JanusForConditionalGeneration
 
 from got_r1.policy import model_folder
 from got_r1.policy.decoder import PREFILL_TOKENS
-from got_r1.policy.janus import Policy, acting_parts, decoded_at_once
+from got_r1.policy.janus import Policy, decoded_at_once
+from got_r1.policy.parameters import acting_parts
 from got_r1.policy.replay import LOGITS_AT_ONCE
 from got_r1.policy.sampler import CPU_SCHEDULE, CUDA_SCHEDULE, LENGTH_GROUP
 from got_r1.policy.words import TEMPLATE
@@ -269,10 +270,10 @@ class Sizing:
         """What the judge is asked for in a step: by the terms that are on, for well-formed chains.
         Grounding is asked once a planned object."""
         reward = self.recipe.reward
-        asks = {"r_sem": 1, "r_spa": 1, "r_ri": OBJECTS, "r_pi": 1, "r_hps": 1}
+        queries = {"r_sem": 1, "r_spa": 1, "r_ri": OBJECTS, "r_pi": 1, "r_hps": 1}
         calls = {
             f"judge calls, {term}": samples * count
-            for term, count in asks.items()
+            for term, count in queries.items()
             if getattr(reward, term) > 0
         }
         return calls | {"judge calls": sum(calls.values())}

@@ -34,7 +34,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from got_r1.errors import BadInput, GotR1Error, RunFailed
 from got_r1.policy import load_encoder, load_policy
-from got_r1.policy.janus import Policy, Replay, TokenBatch, acting_parts
+from got_r1.policy.janus import Policy, Replay, TokenBatch
+from got_r1.policy.parameters import acting_parts
 from got_r1.recipes.sections import ModelSection, ScaleSection
 
 __all__ = [

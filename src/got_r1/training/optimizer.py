@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from got_r1.policy.janus import whole
+from got_r1.policy.parameters import whole
 from got_r1.recipes.sections import OptimizerSection
 
 __all__ = ["learning_rate", "make_optimizer", "update"]

@@ -7,38 +7,29 @@ updates the policy on them. The reward's formula stands in `rewards.combine`, th
 
 from __future__ import annotations
 
-import dataclasses
-import time
 from pathlib import Path
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
-from got_r1 import grpo, rewards
+from got_r1 import rewards
 from got_r1.benchmarks import load_benchmark
 from got_r1.benchmarks.base import Sample
 from got_r1.benchmarks.evaluation import evaluate
 from got_r1.errors import RunFailed
 from got_r1.judges import load_judge
-from got_r1.policy.janus import Policy, Replay, TokenBatch
-from got_r1.recipes.sections import Recipe, RLSection
-from got_r1.records import JudgeFailure, Rollout, Verdict
+from got_r1.policy.janus import Policy
+from got_r1.recipes.sections import Recipe
+from got_r1.records import JudgeFailure, Verdict
 from got_r1.report.build import build_report
 from got_r1.sampling import generate, named_box
 from got_r1.training.checkpoint import save_checkpoint
 from got_r1.training.distributed import (
-    ALONE,
-    Ranks,
     check_division,
-    grad_sync_context,
     load_share,
     parallelize,
     processes,
     whole_weights,
 )
-from got_r1.training.micro_batches import micro_batches, same_number
-from got_r1.training.optimizer import make_optimizer, update
+from got_r1.training.optimizer import make_optimizer
+from got_r1.training.policy_update import group_advantages, improve
 from got_r1.training.prompts import load_prompts
 from got_r1.training.rollout import Samples, roll_out
 from got_r1.training.run import Run, seed_step
@@ -96,159 +87,6 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
             return run.summary(model=str(model), report=str(report))
 
 
-def improve(
-    policy: Policy,
-    optimizer: torch.optim.Optimizer,
-    samples: Samples,
-    recipe: Recipe,
-    step: int,
-    ranks: Ranks = ALONE,
-) -> dict[str, float]:
-    """Updates the policy on one step's samples (this rank's share of them), `rl.inner_epochs`
-    times; returns metrics of all ranks together."""
-    section, start, device = recipe.rl, time.perf_counter(), policy.device
-    advantages = group_advantages(samples, section)
-    values, kept = advantages.values.flatten().to(device), advantages.keep.flatten()
-    batch = TokenBatch.from_rollout(samples.rollout, policy.pad_id)
-    behaviour, mask = whole_answers(samples.rollout)
-    weights = grpo.token_weights(
-        mask & kept[:, None],
-        factors(mask, batch, section),
-        aggregation=section.aggregation,
-        fixed_length=recipe.rollout.chain_limit + policy.image_tokens,
-    )
-    total = ranks.sum(weights.total * kept.any()).clamp(min=1e-9)  # 0: nothing to learn anywhere
-    # Only rows that take part in the loss are replayed.
-    mine = micro_batches(
-        kept.nonzero().squeeze(1),
-        batch.text_lengths + policy.image_tokens,
-        samples=section.micro_batch,
-        tokens=recipe.scale.micro_tokens,
-    )
-    micro = same_number(mine, weights.weights.to(device), ranks)
-    batch, behaviour, mask = batch.to(device), behaviour.to(device), mask.to(device)
-    reference = [reference_logprobs(policy, batch[rows], recipe, mask) for rows, _ in micro]
-    replayed: list[Replay] = []
-    old: list[Tensor] = []
-    metrics: dict[str, float] = {}
-    with policy.training_mode():
-        for epoch in range(section.inner_epochs):
-            losses, statistics = torch.zeros((), device=device), []
-            for index, (rows, counts) in enumerate(micro):
-                with grad_sync_context(policy, last=index == len(micro) - 1):
-                    replay = replay_answers(policy, batch[rows], recipe)
-                    logprobs = join(replay, mask)
-                    if epoch == 0:
-                        replayed.append(Replay(*(part.detach() for part in replay)))
-                        old.append(logprobs.detach())
-                    loss, found = grpo.loss(
-                        logprobs,
-                        old[index],
-                        reference[index],
-                        values[rows],
-                        counts,
-                        total,
-                        clip_low=section.clip_low,
-                        clip_high=section.clip_high,
-                        kl_coef=section.kl_coef,
-                    )
-                    (loss * ranks.size).backward()
-                losses += loss.detach()
-                statistics.append(found)
-            loss_of_step = float(ranks.sum(losses))
-            metrics |= {"loss": loss_of_step} | update(optimizer, section, step, loss_of_step)
-            if statistics:
-                metrics |= of_all_ranks(sum(statistics[1:], start=statistics[0]), ranks).means()
-    if micro:
-        seen = slice(len(mine))  # fillers come behind
-        rows = torch.cat([*mine, torch.zeros(0, dtype=torch.long)])
-        gap = grpo.ratio_gap(torch.cat([*old[seen], behaviour[:0]]), behaviour[rows], mask[rows])
-        metrics["clip_fraction"] = metrics["clip_fraction_low"] + metrics["clip_fraction_high"]
-        metrics["ratio_gap"] = ranks.mean(gap, int(mask[rows].sum()))
-        for name, parts in (
-            ("entropy/chain", [r.chain_entropy[r.chain_entropy > 0] for r in replayed[seen]]),
-            ("entropy/image", [r.image_entropy.flatten() for r in replayed[seen]]),
-        ):
-            entropies = torch.cat([*parts, behaviour[:0, 0]])
-            metrics[name] = ranks.mean(
-                float(entropies.sum()) / max(1, len(entropies)), len(entropies)
-            )
-    return metrics | {
-        "dropped_samples": float(ranks.sum(advantages.dropped_samples)),
-        "skipped_groups": float(ranks.sum(advantages.skipped_groups)),
-        "seconds/update": time.perf_counter() - start,
-    }
-
-
-def group_advantages(samples: Samples, section: RLSection) -> grpo.Advantages:
-    """The advantages of the samples, [prompts, group]; those without a reward are not kept."""
-    totals = torch.tensor([torch.nan if r.total is None else r.total for r in samples.rewards])
-    totals = totals.view(-1, samples.group)
-    return grpo.advantages(totals, totals.isfinite(), std_normalisation=section.std_normalisation)
-
-
-def of_all_ranks(statistics: grpo.LossStatistics, ranks: Ranks) -> grpo.LossStatistics:
-    """The statistics of a step's tokens on all ranks."""
-    sums = {
-        field.name: ranks.sum(value)
-        for field in dataclasses.fields(statistics)
-        if (value := getattr(statistics, field.name)) is not None
-    }
-    return dataclasses.replace(statistics, **sums | {"ratio_max": ranks.max(statistics.ratio_max)})
-
-
-# -- whole answers: chain tokens, padded, then image tokens: [B, C + I] ----------------------------
-
-
-def whole_answers(rollout: Rollout) -> tuple[Tensor, Tensor]:
-    """The behaviour-policy log-probs, float32 [B, C + I], and which tokens were actions, bool."""
-    pad = torch.nn.utils.rnn.pad_sequence
-    chain_logprobs = pad(list(rollout.chains.logprobs), batch_first=True)
-    chain_mask = pad(list(rollout.chains.loss_mask), batch_first=True)
-    image_mask = torch.ones_like(rollout.image_ids, dtype=torch.bool)
-    return (
-        torch.cat([chain_logprobs, rollout.image_logprobs], dim=1),
-        torch.cat([chain_mask, image_mask], dim=1),
-    )
-
-
-def join(replay: Replay, mask: Tensor) -> Tensor:
-    """A (micro-batch's) replay in the columns of `mask`."""
-    images = replay.image_logprobs.shape[1]
-    missing = mask.shape[1] - images - replay.chain_logprobs.shape[1]
-    return torch.cat([F.pad(replay.chain_logprobs, (0, missing)), replay.image_logprobs], dim=1)
-
-
-def factors(mask: Tensor, batch: TokenBatch, section: RLSection) -> Tensor:
-    """The weight of each token by its kind: chain or image."""
-    weights = torch.full(mask.shape, section.image_weight)
-    weights[:, : -batch.image_ids.shape[1]] = section.chain_weight
-    return weights
-
-
-def replay_answers(policy: Policy, batch: TokenBatch, recipe: Recipe) -> Replay:
-    settings = recipe.rollout
-    low_precision = recipe.rl.autocast or recipe.model.dtype == "bfloat16"
-    with torch.autocast(policy.device.type, torch.bfloat16, enabled=low_precision):
-        return policy.replay(
-            batch,
-            mode=recipe.rl.logprob_mode,
-            guidance=settings.guidance,
-            chain_temperature=settings.chain_temperature,
-            image_temperature=settings.image_temperature,
-        )
-
-
-def reference_logprobs(
-    policy: Policy, batch: TokenBatch, recipe: Recipe, mask: Tensor
-) -> Tensor | None:
-    """The reference policy's log-probabilities; not computed where no KL is asked for."""
-    if recipe.rl.kl_coef == 0:
-        return None
-    with policy.reference() as reference:
-        return join(replay_answers(reference, batch, recipe), mask)
-
-
 # -- beside the loop -------------------------------------------------------------------------------
 
 
@@ -284,7 +122,7 @@ def stop_on_failures(run: Run, step: int, samples: Samples) -> None:
     raise RunFailed(
         f"the judge failed on {lost} of {asked} samples of step {step} ({first}): "
         f"{f'the run is saved up to step {done}' if done else 'nothing was trained yet'}, "
-        f"{run.folder / 'judge_failures.jsonl'} holds the replies; mend the judge, then --resume"
+        f"{run.folder / 'judge_failures.jsonl'} holds the replies; fix the judge, then --resume"
     )
 
 

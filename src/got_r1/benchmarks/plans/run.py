@@ -100,7 +100,7 @@ def run_plans(
     failures = [s.reason for _, s in sights if isinstance(s, JudgeFailure)]
     if not samples:
         raise RunFailed(
-            f"{observer.name} could see none of the {len(sights)} samples ({failures[0]}); mend it "
+            f"{observer.name} could see none of the {len(sights)} samples ({failures[0]}); fix it "
             "and give the command again with --resume."
         )
     result: dict[str, Any] = {

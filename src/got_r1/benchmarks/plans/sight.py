@@ -24,13 +24,13 @@ from got_r1.plan.layout import Relation, assign, relation_holds
 from got_r1.plan.reading import PromptSpec, likeness, read
 from got_r1.plan.repair import planned_objects
 from got_r1.records import (
-    Ask,
     Box,
     Chain,
     FoundObject,
-    GroundingAsk,
+    GroundingQuery,
     JudgeFailure,
     PlannedObject,
+    Query,
     Verdict,
 )
 
@@ -108,7 +108,7 @@ class IconObserver:
 
     def observe(self, samples: Sequence[Sample]) -> list[Sight | JudgeFailure]:
         """One sight a sample; never a failure. Every prompt must be a sentence of the world."""
-        grounded = OracleJudge().judge([GroundingAsk(s.chain, s.image) for s in samples])
+        grounded = OracleJudge().judge([GroundingQuery(s.chain, s.image) for s in samples])
         return [
             _see_icons(sample, answer) for sample, answer in zip(samples, grounded, strict=True)
         ]
@@ -135,7 +135,7 @@ def _see_icons(sample: Sample, grounded: Verdict | JudgeFailure) -> Sight:
 
 
 class JudgeObserver:
-    """Sees with the eyes of a judge that finds named things (a `GroundingAsk`).
+    """Sees with the eyes of a judge that finds named things (a `GroundingQuery`).
 
     The image is asked twice: for the planned things under the names that the chain gave them, and
     for the asked ones under the prompt's.
@@ -148,12 +148,12 @@ class JudgeObserver:
     def observe(self, samples: Sequence[Sample]) -> list[Sight | JudgeFailure]:
         """One sight a sample. Every prompt must be one that `reading.read` reads."""
         asked = [_asked(sample) for sample in samples]
-        asks: list[Ask] = []
+        queries: list[Query] = []
         for sample, one in zip(samples, asked, strict=True):
-            asks.append(GroundingAsk(_as_chain(one), sample.image))
+            queries.append(GroundingQuery(_as_chain(one), sample.image))
             if _planned_pair(one, sample.chain) is not None:
-                asks.append(GroundingAsk(sample.chain, sample.image))
-        answers = iter(answers_of(self.judge, asks))
+                queries.append(GroundingQuery(sample.chain, sample.image))
+        answers = iter(answers_of(self.judge, queries))
         sights = []
         for sample, one in zip(samples, asked, strict=True):
             wanted = next(answers)

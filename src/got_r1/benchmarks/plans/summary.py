@@ -1,4 +1,4 @@
-"""The numbers of the plan benchmark: who makes the mistakes, and what mending them would give.
+"""The numbers of the plan benchmark: who makes the mistakes, and what repairing them would give.
 
     plan_relation               the asked relation is right in the plan
     image_relation              ... in the image
@@ -9,7 +9,7 @@
     follows_a_wrong_plan        ... of the wrong ones
 
 If every plan were right and drawn as right ones are today, `realised` of the images would be right;
-if every plan were realised, `plan_relation` of them. The part whose mending would give more is the
+if every plan were realised, `plan_relation` of them. The part whose repair would give more is the
 bottleneck, where the interval of the difference leaves out 0.
 
 All intervals are 95%, by bootstrap over *meanings*: phrasings of one meaning are no independent
@@ -169,7 +169,7 @@ def _metrics(related: Sequence[SeenCase]) -> dict[str, Any]:
 
 
 def _bottleneck(related: Sequence[SeenCase]) -> dict[str, Any]:
-    """Who is, with what mending either would give."""
+    """Who is, with what repairing either would give."""
     tally = _tally(related)
     assert tally is not None
 
