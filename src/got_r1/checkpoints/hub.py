@@ -14,7 +14,14 @@ from pathlib import Path
 from got_r1.checkpoints.weight_files import weight_sets
 from got_r1.errors import BadInput, RunFailed
 
-__all__ = ["is_hub_name", "local_folder", "split_hub_name"]
+__all__ = [
+    "first_line",
+    "is_hub_name",
+    "is_refusal",
+    "local_folder",
+    "named_commit",
+    "split_hub_name",
+]
 
 HUB_NAME = re.compile(r"([\w-][\w.-]*/[\w.-]+)(?:@([\w./-]+))?")
 SETTINGS = ["*.json", "*.txt", "*.model", "*.jinja", "*.md"]  # all but the weights
@@ -33,22 +40,31 @@ def split_hub_name(name: str) -> tuple[str, str | None]:
     return found[1], found[2]
 
 
-def local_folder(model: Path | str) -> Path:
+def local_folder(model: Path | str, *, weights: bool = True) -> Path:
     """The folder of a model: its own, or the hub's cache, into which it is fetched first.
 
     Where something of that name lies here, the name stands for it, not for the hub's. Within a
-    process a name stands for one commit. A path that leads nowhere is returned as it is.
+    process a name stands for one commit. A path that leads nowhere is returned as it is. Without
+    `weights` only the small files are fetched.
 
     Raises:
         BadInput: the hub has no such model or revision, wants a login, or cannot be reached while
             the cache lacks it.
         RunFailed: the hub or the connection failed.
     """
-    return fetch(str(model)) if is_hub_name(model) else Path(model)
+    return fetch(str(model), weights) if is_hub_name(model) else Path(model)
+
+
+def named_commit(model: str) -> str:
+    """A hub's name with the commit that it stands for, which tells its weights from others; what is
+    no such name as it is. Raises as `local_folder`."""
+    if not is_hub_name(model):
+        return model
+    return f"{split_hub_name(model)[0]}@{local_folder(model).name}"
 
 
 @cache
-def fetch(name: str) -> Path:
+def fetch(name: str, weights: bool) -> Path:
     """`local_folder` of a hub's name."""
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import (  # type: ignore[attr-defined]
@@ -68,6 +84,8 @@ def fetch(name: str) -> Path:
                 repository, revision=revision, allow_patterns=SETTINGS, ignore_patterns=["*/*"]
             )
         )
+        if not weights:
+            return folder
         commit = folder.name
         try:
             names = HfApi().list_repo_files(repository, revision=commit)
@@ -83,10 +101,7 @@ def fetch(name: str) -> Path:
     except RevisionNotFoundError:
         raise BadInput(f"the hub's {repository} has no revision {revision!r}; check @.") from None
     except RepositoryNotFoundError:
-        raise BadInput(
-            f"{repository} is neither a folder here nor a model on the hub that you may read: "
-            "check the name, and log in (`hf auth login`) where it is gated or private."
-        ) from None
+        raise not_shown(repository) from None
     except (LocalEntryNotFoundError, OfflineModeIsEnabled):
         at = f" --revision {revision}" if revision else ""
         raise BadInput(
@@ -97,12 +112,27 @@ def fetch(name: str) -> Path:
     except HFValidationError as error:
         raise BadInput(f"{name!r} is no name on the hub ({first_line(error)}).") from None
     except (HfHubHTTPError, HTTPError) as error:
+        if is_refusal(error):
+            raise not_shown(repository) from None
         raise RunFailed(
             f"the hub could not send {name} ({first_line(error)}): try again; what has arrived is "
             "kept."
         ) from None
     lacks = f" (of its shards it lacks {', '.join(sorted(missing))})" if missing else ""
     raise BadInput(f"the hub's {name} has no weights that can be read{lacks}: it is no model.")
+
+
+def not_shown(repository: str) -> BadInput:
+    """The error for what the hub does not have, or does not show to this user."""
+    return BadInput(
+        f"{repository} is neither a folder here nor a model on the hub that you may read: check "
+        "the name, and log in (`hf auth login`) where it is gated or private."
+    )
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether the hub answered that this user may not do what was asked."""
+    return getattr(getattr(error, "response", None), "status_code", None) in (401, 403)
 
 
 def first_line(error: Exception) -> str:

@@ -95,7 +95,8 @@ class ModelSection(Section):
     """The policy."""
 
     path: str = Field(
-        "", description="model folder; 'icons' or 'icons-vq' name the shipped checkpoints"
+        "",
+        description="model folder, hub name (OWNER/NAME[@REVISION]), or 'icons' (shipped)",
     )
     dtype: Literal["float32", "bfloat16"] = Field(
         "float32", description="dtype of the weights; those that are trained stay float32"
@@ -209,7 +210,7 @@ class JudgeSection(Section):
     spec: Annotated[str, SAME_JUDGE] = Field(
         "oracle",
         description="'oracle' (the icon world's judge, right by construction), "
-        "openai:MODEL@URL[,URL...], transformers:FOLDER, 'experts', or a YAML file of settings",
+        "openai:MODEL@URL[,URL...], transformers:MODEL, 'experts', or a YAML file of settings",
     )
     r_sem: _JudgeOfTerm = ""
     r_spa: _JudgeOfTerm = ""

@@ -78,7 +78,9 @@ def load_model(
 def load_processor(processor_class: Any, model: str, *, what: str) -> Any:
     """An image processor of the PIL backend, the one that needs no torchvision."""
     try:
-        return processor_class.from_pretrained(local_folder(model), local_files_only=True)
+        return processor_class.from_pretrained(
+            local_folder(model, weights=False), local_files_only=True
+        )
     except (OSError, ValueError) as error:
         raise _not_found(f"image processor of the {what}", model, error) from None
 
@@ -86,7 +88,9 @@ def load_processor(processor_class: Any, model: str, *, what: str) -> Any:
 def load_tokenizer(model: str, *, what: str) -> Any:
     """The tokenizer. Raises `BadInput` where there is none."""
     try:
-        return AutoTokenizer.from_pretrained(local_folder(model), local_files_only=True)
+        return AutoTokenizer.from_pretrained(
+            local_folder(model, weights=False), local_files_only=True
+        )
     except (OSError, ValueError, KeyError) as error:
         raise _not_found(f"tokenizer of the {what}", model, error) from None
 
