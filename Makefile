@@ -33,7 +33,7 @@ install-dev: .venv/.installed-dev
 # Every demo gets a folder of its own: runs/demo, runs/demo-2, ...
 demo: install
 	@dir=runs/demo; n=1; while [ -e $$dir ]; do n=$$((n + 1)); dir=runs/demo-$$n; done; \
-	$(BIN)/got-r1 train rl recipes/icons.yaml run.dir=$$dir
+	$(BIN)/got-r1 train rl icons run.dir=$$dir
 
 # A file's tests stay in one process, where they share what is built once.
 test: install-dev

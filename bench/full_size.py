@@ -63,7 +63,7 @@ def main() -> None:
     gpu = torch.cuda.is_available()
     kind = args.size
     if not gpu:
-        print(f"No GPU is at hand: this is the size {kind} on the CPU, no figure of a GPU.")
+        print(f"No GPU is available: size {kind} on the CPU, not comparable with a GPU's figures.")
     with tempfile.TemporaryDirectory() as scratch:
         policy = random_policy(kind, args.dtype, gpu)
         path = NAMES.get(kind, f"{scratch}/model")

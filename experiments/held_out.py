@@ -39,7 +39,7 @@ def kind(meaning: Meaning) -> str:
 
 def measure(model: str) -> Table:
     """Every measure of every prompt, 0 or 1, by kind."""
-    recipe = load_recipe("recipes/icons.yaml")
+    recipe = load_recipe("icons")
     benchmark = load_benchmark("icons")
     prompts = benchmark.prompts("val", PROMPTS, 0)
     drawings = generate(

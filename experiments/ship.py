@@ -45,7 +45,7 @@ def main(runs: list[Path], further: bool) -> None:
     for run in runs:
         made_by[f"sft-{len(made_by)}" if made_by else "vq"] = provenance(run)
     policy = load_policy(runs[-1] / "checkpoints" / "final")
-    policy.carry_sampling(load_recipe("recipes/icons.yaml").rollout)
+    policy.carry_sampling(load_recipe("icons").rollout)
     with replace_folder(shipped) as folder:
         policy.save(folder, dtype=torch.float16)
         (folder / MADE_BY).write_text(json.dumps(made_by, indent=1), encoding="utf-8")

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
 
-RECIPE = "recipes/icons.yaml"
+RECIPE = "icons"
 RUNS = Path("runs/tables")
 METRICS = {
     "plan_relation": "relation right in the plan",

@@ -113,13 +113,13 @@ def logs(rows: list[list[float]]) -> Tensor:
 
 
 def plain_loss(
-    ratios: list[list[float]], gains: list[float], weights: grpo.TokenWeights, **options: float
+    ratios: list[list[float]], relative: list[float], weights: grpo.TokenWeights, **options: float
 ) -> tuple[float, grpo.LossStatistics]:
     value, statistics = grpo.loss(
         logs(ratios),
         torch.zeros(len(ratios), len(ratios[0]), dtype=torch.float64),
         None,
-        torch.tensor(gains, dtype=torch.float64),
+        torch.tensor(relative, dtype=torch.float64),
         weights.weights,
         weights.total,
         **options,
@@ -300,9 +300,9 @@ def test_first_update_is_the_policy_gradient():
     # All ratios are 1, so d(loss)/d(logprob) = -A / tokens; the k3 term adds beta * (1 - exp(d)).
     logprobs = logs([[0.5, 0.2], [0.4, 0.25]]).requires_grad_()
     ref = logs([[0.5, 0.4], [0.2, 0.25]])
-    gains = torch.tensor([1.5, -0.5], dtype=torch.float64)
+    relative = torch.tensor([1.5, -0.5], dtype=torch.float64)
     weights = every_token(2, 2)
-    value, _ = grpo.loss(logprobs, None, ref, gains, weights.weights, weights.total, kl_coef=0.1)
+    value, _ = grpo.loss(logprobs, None, ref, relative, weights.weights, weights.total, kl_coef=0.1)
     value.backward()
     expected = torch.tensor([[-1.5, -1.5 + 0.1 * (1 - 2)], [0.5 + 0.1 * (1 - 0.5), 0.5]]) / 4
     torch.testing.assert_close(logprobs.grad, expected.double())
@@ -314,13 +314,15 @@ def test_gradient_agrees_with_finite_differences(aggregation: grpo.Aggregation):
     logprobs, old, ref = (
         -torch.rand(3, 5, generator=generator, dtype=torch.float64) for _ in range(3)
     )
-    gains = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
+    relative = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
     mask = torch.rand(3, 5, generator=generator) < 0.8
     scale = torch.rand(3, 5, generator=generator, dtype=torch.float64)
     weights = grpo.token_weights(mask, scale, aggregation=aggregation, fixed_length=7)
 
     def value(logprobs: Tensor) -> Tensor:
-        return grpo.loss(logprobs, old, ref, gains, weights.weights, weights.total, kl_coef=0.3)[0]
+        return grpo.loss(logprobs, old, ref, relative, weights.weights, weights.total, kl_coef=0.3)[
+            0
+        ]
 
     assert torch.autograd.gradcheck(value, (logprobs.requires_grad_(),))
 
@@ -351,7 +353,7 @@ def test_micro_batches_add_up_to_the_batch(
     logprobs, old, ref = (
         -2 * torch.rand(7, 6, generator=generator, dtype=torch.float64) for _ in range(3)
     )
-    gains = torch.randn(7, generator=generator, dtype=torch.float64)
+    relative = torch.randn(7, generator=generator, dtype=torch.float64)
     mask = torch.rand(7, 6, generator=generator) < 0.6
     mask[3] = False
     scale = torch.rand(7, 6, generator=generator, dtype=torch.float64)
@@ -362,7 +364,7 @@ def test_micro_batches_add_up_to_the_batch(
             logprobs[rows],
             old[rows],
             ref[rows],
-            gains[rows],
+            relative[rows],
             batch.weights[rows],
             batch.total,
             kl_coef=kl_coef,
@@ -427,7 +429,7 @@ def test_text_only_loss_and_gradient_equal_trl(
     lengths = torch.tensor([12, 1, 5, 7, 12, 3, 9, 2])
     mask = torch.arange(12) < lengths[:, None]
     rewards = torch.rand(2, 4, generator=generator, dtype=torch.float64)
-    gains = grpo.advantages(rewards).values.flatten()
+    relative = grpo.advantages(rewards).values.flatten()
 
     theirs_at = logprobs.clone().requires_grad_()
     ids = torch.zeros(8, 12, dtype=torch.long)
@@ -439,7 +441,7 @@ def test_text_only_loss_and_gradient_equal_trl(
             "prompt_mask": torch.ones(8, 1, dtype=torch.long),
             "completion_ids": ids,
             "completion_mask": mask.long(),
-            "advantages": gains,
+            "advantages": relative,
             "old_per_token_logps": old,
             "ref_per_token_logps": ref,
         },
@@ -454,7 +456,7 @@ def test_text_only_loss_and_gradient_equal_trl(
         ours_at,
         old,
         ref,
-        gains,
+        relative,
         weights.weights.double(),
         weights.total.double(),
         clip_low=0.2,

@@ -107,7 +107,7 @@ def make_parser() -> Parser:
     parser = Parser(
         prog="got-r1",
         description="Train, sample, judge and measure image models that plan before they draw.",
-        epilog="Start with: got-r1 train rl recipes/icons.yaml",
+        epilog="Start with: got-r1 train rl icons",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"got-r1 {__version__}")

@@ -4,7 +4,9 @@ The command line prints them without a traceback. `BadInput` ends with exit code
 fix it), `RunFailed` with 1 (the run broke; what was written stays usable).
 """
 
-__all__ = ["BadInput", "GotR1Error", "RunFailed"]
+from collections.abc import Sequence
+
+__all__ = ["BadInput", "GotR1Error", "RunFailed", "listed"]
 
 
 class GotR1Error(Exception):
@@ -23,3 +25,9 @@ class RunFailed(GotR1Error):
     """A run could not go on: full disk, too many judge failures, a lost process."""
 
     exit_code = 1
+
+
+def listed(names: Sequence[str], most: int = 5, separator: str = ", ") -> str:
+    """The first names of a list for a sentence, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return separator.join(names[:most]) + more

@@ -230,8 +230,8 @@ def loss(
     # Padding is masked before exp: inf there would become NaN through inf * 0.
     ratio = torch.where(active, logprobs - old_logprobs, 0.0).exp()
     clipped = ratio.clamp(1 - clip_low, 1 + clip_high)
-    gain = advantages[:, None]
-    token_loss = -torch.minimum(ratio * gain, clipped * gain)
+    advantage = advantages[:, None]
+    token_loss = -torch.minimum(ratio * advantage, clipped * advantage)
 
     kl: Tensor | None = None
     if ref_logprobs is not None:
@@ -244,8 +244,8 @@ def loss(
         statistics = LossStatistics(
             tokens=active.sum(),
             kl=None if kl is None else kl.detach().sum(),
-            clipped_low=(active & (ratio < 1 - clip_low) & (gain < 0)).sum(),
-            clipped_high=(active & (ratio > 1 + clip_high) & (gain > 0)).sum(),
+            clipped_low=(active & (ratio < 1 - clip_low) & (advantage < 0)).sum(),
+            clipped_high=(active & (ratio > 1 + clip_high) & (advantage > 0)).sum(),
             ratio=torch.where(active, ratio, 0.0).sum(),
             ratio_gap=(ratio - 1).abs().sum(),
             ratio_max=torch.where(active, ratio, 0.0).max(),

@@ -26,7 +26,7 @@ from got_r1.records import Chain, FoundObject, PlannedObject, Prompt, WrittenCha
 if TYPE_CHECKING:
     from got_r1.plan.planning import Decision, Planner
 
-__all__ = ["Drawing", "Sampled", "chain_limit", "generate", "named_box", "sample"]
+__all__ = ["Drawer", "Drawing", "Sampled", "chain_limit", "generate", "named_box", "sample"]
 
 OFFICIAL_CHAIN_LIMIT = 600
 
@@ -292,6 +292,32 @@ def sample(
         done - len(finished),
         time.perf_counter() - start,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Drawer:
+    """A policy and how it is to sample, for folder after folder."""
+
+    policy: Policy
+    rollout: RolloutSection
+    seed: int
+    batch: int
+    quiet: bool
+    about: Mapping[str, Any]
+    """What a folder is drawn with beside its prompts; a resumed one must be drawn with the same."""
+
+    def draw(self, files: SampleFiles, prompts: Sequence[Prompt], **options: Any) -> Sampled:
+        """`sample`, whose other arguments are the `options`."""
+        return sample(
+            self.policy,
+            prompts,
+            seed=self.seed,
+            rollout=self.rollout,
+            files=files,
+            batch=self.batch,
+            quiet=self.quiet,
+            **options,
+        )
 
 
 def chain_limit(

@@ -18,7 +18,7 @@ from got_r1.audit.agreement import (
     correlations,
     with_pictures,
 )
-from got_r1.audit.sheets import QUESTIONS, read_key
+from got_r1.audit.sheets import QUESTIONS, read_items, read_key
 from got_r1.audit.study import build_study
 from got_r1.errors import BadInput
 from got_r1.report.audit_pages import write_human_page
@@ -235,6 +235,31 @@ def test_the_page_needs_nothing_else(study, tmp_path):
     assert "http" not in page.replace("http-equiv", "")
     assert "<script" not in page
     assert "&lt;script&gt;" in page
+
+
+@pytest.mark.parametrize("kind", ["above", "absolute", "link"])
+def test_a_page_shows_no_image_from_outside_of_the_study(study, tmp_path, kind):
+    rate(study, dict.fromkeys(QUESTIONS, 0.5))
+    report = agreement_report(study)
+    item = report["questions"]["semantic"]["disagreements"][0]
+    secret = tmp_path / "secret.png"
+    secret.write_bytes((study / item["image"]).read_bytes())
+    if kind == "link":
+        (study / item["image"]).unlink()
+        (study / item["image"]).symlink_to(secret)
+    else:
+        item["image"] = "../secret.png" if kind == "above" else str(secret)
+    with pytest.raises(BadInput, match=r"study's image .* does not lie in"):
+        with_pictures(report, study)
+
+
+def test_line_separators_in_a_study_end_no_line(study):
+    """U+2028 and U+0085 may stand in a JSON string."""
+    path = study / "items.jsonl"
+    first, *others = path.read_text().split("\n")
+    item = json.loads(first) | {"prompt": "one\u2028two\u0085three"}
+    path.write_text("\n".join([json.dumps(item, ensure_ascii=False), *others]))
+    assert read_items(study)[0]["prompt"] == item["prompt"]
 
 
 def test_without_the_library_the_remedy_is_named(monkeypatch):

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from audit.planted import PLANTED
 from got_r1.audit.asking import Answers
 from got_r1.audit.counterfactuals import make_suite
 from got_r1.audit.judge import audit_judge
 from got_r1.audit.limits import Limits, find
-from got_r1.audit.planted import PLANTED
 from got_r1.audit.results import measure
 from got_r1.audit.settings import TERMS
 from got_r1.errors import RunFailed

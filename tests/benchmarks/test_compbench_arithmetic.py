@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 
 from got_r1.benchmarks.compbench import complex as complex_prompts
 from got_r1.benchmarks.compbench import depth, numeracy, spatial, vqa
-from got_r1.benchmarks.compbench.frames import FrameBox, FramedObject, frame_size, iou, to_frame
+from got_r1.benchmarks.compbench.frames import FrameBox, FramedObject, frame_size, to_frame
 from got_r1.benchmarks.compbench.quirks import MENDED, OFFICIAL, Quirks
 from got_r1.benchmarks.compbench.tagger import Token
 from got_r1.errors import BadInput
+from got_r1.vision.boxes import overlap as iou
 
 CLOSE = 1e-9
 

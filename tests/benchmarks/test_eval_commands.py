@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from got_r1.benchmarks.sample_folder import Manifest, write_manifest
 from got_r1.cli import main
 from got_r1.icons.data import triples
 from got_r1.icons.render import render
 from got_r1.icons.world import Icon, Scene, box_from_cells
+from got_r1.records import Prompt
 
 Argv = list[Any]
 
@@ -121,7 +123,7 @@ def score_argv(folder: Path, data: Path, *more: Any) -> Argv:
 
 
 def test_spatial_and_numeracy_are_right_by_construction(
-    tmp_path: Path, data: Path, query: Callable[[Argv], Any]
+    tmp_path: Path, data: Path, ask: Callable[[Argv], Any]
 ) -> None:
     folder = tmp_path / "images"
     # Two images of each prompt: of the first one is right, of the second both.
@@ -150,7 +152,7 @@ def detections_line(name: str, boxes: dict[str, list[float]], size: int = 479) -
 
 
 def test_imported_detections_of_unidet_stand_beside_published_numbers(
-    tmp_path: Path, data: Path, query: Callable[[Argv], Any], refused: Callable[[Argv], str]
+    tmp_path: Path, data: Path, ask: Callable[[Argv], Any], refused: Callable[[Argv], str]
 ) -> None:
     folder, file = tmp_path / "images", tmp_path / "unidet.jsonl"
     draw(folder, "spatial", [HEART_LEFT, HEART_LEFT])
@@ -202,7 +204,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Tiny random models, which know nothing."""
-    from got_r1.vision.tiny import build
+    from vision.tiny import build
 
     folder = tmp_path_factory.mktemp("models")
     labels = ("person", "heart", "star")
@@ -226,7 +228,7 @@ def test_one_command_from_a_model_to_the_table(
     data: Path,
     model: Path,
     models: dict[str, Path],
-    query: Callable[[Argv], Any],
+    ask: Callable[[Argv], Any],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = tmp_path / "out"
@@ -277,8 +279,24 @@ def test_one_command_from_a_model_to_the_table(
     assert any("Mask2Former mask2former, not UniDet" in line for line in lines)
 
 
+@pytest.mark.parametrize("category", ["../spatial", "/tmp", "nonesuch"])
+def test_a_category_of_a_foreign_manifest_is_no_path(
+    tmp_path: Path, data: Path, refused: Callable[[Argv], str], category: str
+) -> None:
+    """It becomes a folder's name."""
+    prompts = [Prompt("a heart on the left of a star", category)]
+    draw(tmp_path, "spatial", [HEART_LEFT])
+    folder = tmp_path / "images"
+    folder.mkdir()
+    write_manifest(
+        folder, Manifest("compbench", "val", "theirs", 0, 1.0, tuple(prompts), 1, str(data))
+    )
+    argv = ["eval", "score", folder, "--tagger", "fallback", "--detector", "icons"]
+    assert f"has no category {category!r}" in refused(argv)
+
+
 def test_a_sample_depends_on_seed_prompt_and_number_only(
-    tmp_path: Path, data: Path, model: Path, query: Callable[[Argv], Any]
+    tmp_path: Path, data: Path, model: Path, ask: Callable[[Argv], Any]
 ) -> None:
     argv = ["eval", "generate", "--benchmark", "compbench", "--data", data, "--model", model]
     argv += ["--category", "spatial", "--images", 2, "--guidance", 1, "--batch", 1]
@@ -379,7 +397,7 @@ def draw_geneval(folder: Path, pictures: list[Image.Image]) -> None:
 
 
 def test_geneval_is_right_by_construction(
-    tmp_path: Path, data: Path, models: dict[str, Path], query: Callable[[Argv], Any]
+    tmp_path: Path, data: Path, models: dict[str, Path], ask: Callable[[Argv], Any]
 ) -> None:
     folder = tmp_path / "images"
     argv = ["eval", "score", folder, "--benchmark", "geneval", "--data", data, "--images", 1]
@@ -398,7 +416,7 @@ def test_geneval_is_drawn_in_its_official_layout_and_scored(
     data: Path,
     model: Path,
     models: dict[str, Path],
-    query: Callable[[Argv], Any],
+    ask: Callable[[Argv], Any],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = tmp_path / "out"

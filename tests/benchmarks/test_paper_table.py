@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from got_r1.benchmarks.base import sample_prompts_evenly
-from got_r1.benchmarks.evaluation import evaluation, summarise
+from got_r1.benchmarks.evaluation import evaluation, prompt_values, summarise
 from got_r1.benchmarks.paper_table import paper_table
 from got_r1.benchmarks.published import ABLATIONS, PUBLISHED
 from got_r1.records import Prompt
@@ -66,11 +66,11 @@ def test_the_papers_rows_are_all_there() -> None:
 def test_intervals_are_over_prompts_and_not_over_their_images() -> None:
     # Ten images of each of four prompts, all alike: forty values are still four prompts.
     rows = [{"color": float(prompt % 2)} for prompt in range(4) for _ in range(10)]
-    summary = summarise(rows, ["color"] * 40, images_per_prompt=10)["color"]["overall"]
+    summary = summarise(prompt_values(rows, 10), ["color"] * 4)["color"]["overall"]
     of_four = mean([0.0, 1.0, 0.0, 1.0])
     assert summary == {"mean": 0.5, "low": of_four.low, "high": of_four.high, "n": 4}
     with pytest.raises(ValueError, match="are not 10 for each prompt"):
-        summarise(rows[:-1], ["color"] * 39, images_per_prompt=10)
+        prompt_values(rows[:-1], 10)
 
 
 def test_an_average_is_over_its_metrics_and_needs_them_all() -> None:
@@ -92,7 +92,7 @@ def test_an_average_is_over_its_metrics_and_needs_them_all() -> None:
     assert result["metrics"]["overall"]["overall"] == pytest.approx(
         {"mean": 0.5, "low": 0.5 - unknown[0] / 2, "high": 0.5 + unknown[1] / 2, "n": 10}
     )
-    assert "overall" not in summarise(rows[:9], ["t"] * 9, averages=averages)
+    assert "overall" not in summarise(prompt_values(rows[:9]), ["t"] * 9, averages)
 
 
 def test_prompts_are_spread_over_a_list() -> None:

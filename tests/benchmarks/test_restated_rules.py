@@ -18,7 +18,7 @@ from got_r1.benchmarks.compbench import depth, numeracy, spatial
 from got_r1.benchmarks.compbench.frames import FramedObject
 from got_r1.benchmarks.compbench.quirks import OFFICIAL
 from got_r1.benchmarks.compbench.tagger import Token
-from got_r1.benchmarks.geneval.rules import Options, Seen, keep, relations
+from got_r1.benchmarks.geneval.rules import Detected, Options, keep, relations
 
 NAMES = ("car", "carrot", "dog", "person", "race car", "table, desk")
 WORDS = ("car", "dog", "man", "woman", "desk", "carrot")
@@ -207,7 +207,7 @@ def test_relations(one: Any, two: Any, threshold: float) -> None:
         sizes = one[side + 2] - one[side] + two[side + 2] - two[side]
         # Exactly half is a matter of float32's last digit.
         assume(abs(abs(along) - threshold * sizes - 0.5 * math.hypot(dx, dy)) > 1e-3)
-    ours = relations(Seen(one, 1), Seen(two, 1), threshold)
+    ours = relations(Detected(one, 1), Detected(two, 1), threshold)
     assert ours == told_relations(one, two, threshold)
 
 
@@ -220,11 +220,11 @@ def test_relations(one: Any, two: Any, threshold: float) -> None:
 def test_what_is_kept(
     found: list[tuple[int, Any]], limit: float, most: int, counting: bool
 ) -> None:
-    seen = [Seen(box, score / 1000, i) for i, (score, box) in enumerate(found)]
+    seen = [Detected(box, score / 1000, i) for i, (score, box) in enumerate(found)]
     options = Options(max_overlap=limit, max_objects=most)
     best = sorted(seen, key=lambda one: -one.score)
     best = [one for one in best if one.score > (0.9 if counting else 0.3)][:most]
-    told: list[Seen] = []
+    told: list[Detected] = []
     for one in best:
         overlaps = []
         for other in told:

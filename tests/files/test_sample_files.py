@@ -14,7 +14,7 @@ from got_r1.records import Prompt
 
 ARGUMENTS: dict[str, Any] = {
     "model": "here",
-    "weights": "abc",
+    "weights": "abc-abc",
     "n": 2,
     "images_per_chain": 1,
     "chain": None,
@@ -93,13 +93,21 @@ def test_the_same_arguments_go_on(tmp_path: Path) -> None:
     assert (tmp_path / "sampling.yaml").read_bytes() == before
 
 
+def test_an_older_folder_goes_on_by_the_digest_that_it_holds(tmp_path: Path) -> None:
+    files = SampleFiles(tmp_path)
+    files.begin(ARGUMENTS | {"weights": "abc"})
+    files.begin(ARGUMENTS | {"weights": "abc-def"})
+    with pytest.raises(BadInput, match="other weights"):
+        files.begin(ARGUMENTS | {"weights": "abd-def"})
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
         ({"n": 3}, "it was started with --n 2, now it is 3;"),
         ({"images_per_chain": 4}, "with --images-per-chain 1, now it is 4"),
         ({"chain": "a plan"}, "with --chain (none), now it is a plan"),
-        ({"weights": "abd"}, "with other weights than this model's"),
+        ({"weights": "abc-abd"}, "with other weights than this model's"),
         ({"prompts": ARGUMENTS["prompts"][:1]}, "with 2 prompts, now there are 1"),
         (
             {"prompts": [ARGUMENTS["prompts"][0], {"text": "c", "category": "x"}]},

@@ -31,7 +31,8 @@ from got_r1.records import (
     SpatialQuery,
 )
 from got_r1.rewards import check_judge, score
-from got_r1.vision import Detection, tiny
+from got_r1.vision import Detection
+from vision import tiny
 
 LEFT, RIGHT, UNDER = Box(100, 400, 300, 600), Box(600, 400, 800, 600), Box(120, 700, 320, 900)
 PROMPT = Prompt("a red vase and a blue bowl")

@@ -122,7 +122,7 @@ def in_process(folder: Path) -> Iterator[Judge]:
 
 @contextmanager
 def experts(folder: Path) -> Iterator[Judge]:
-    from got_r1.vision import tiny
+    from vision import tiny
 
     clip = {"model": str(tiny.build("clip", folder / "clip")), "device": "cpu"}
     detector = {

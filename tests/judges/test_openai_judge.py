@@ -456,7 +456,7 @@ def test_no_more_requests_are_open_than_allowed_and_order_is_kept(build: Build) 
 
 
 @pytest.mark.slow
-def test_ten_thousand_asks_at_concurrency_64_lose_none() -> None:
+def test_thousands_of_queries_at_concurrency_64_lose_none() -> None:
     """Each query meets, by its number, one of the failures on its way to a score of its own; all go
     through the worker process, as those of a run do."""
     faults = [None, *PASSING.values()]
@@ -475,14 +475,14 @@ def test_ten_thousand_asks_at_concurrency_64_lose_none() -> None:
             model="scripted", urls=[server.url], concurrency=64, retries=50, first_wait=0.01
         )
         judge = WorkerJudge(chosen, MLLMSettings())
-        answers = judge.judge([numbered(n) for n in range(10_000)])
+        answers = judge.judge([numbered(n) for n in range(2_000)])
         judge.close()
-    assert len(answers) == 10_000
+    assert len(answers) == 2_000
     assert [answer.score for answer in answers if isinstance(answer, Verdict)] == [
-        pytest.approx(n % 1001 / 1000) for n in range(10_000)
+        pytest.approx(n % 1001 / 1000) for n in range(2_000)
     ]
     assert server.most <= 64
-    assert len(server.requests) == 10_000 + len(met)
+    assert len(server.requests) == 2_000 + len(met)
 
 
 def test_two_threads_share_the_open_requests(build: Build) -> None:

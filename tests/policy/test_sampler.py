@@ -47,8 +47,8 @@ def largest_gap(policy: Policy, rollout: Rollout, mode: str) -> float:
             chain_temperature=0.9,
             image_temperature=1.1,
         )
-    acted = padded(rollout.chains.loss_mask)
-    chain_gap = (replay.chain_logprobs - padded(rollout.chains.logprobs))[acted].abs().max()
+    sampled = padded(rollout.chains.loss_mask)
+    chain_gap = (replay.chain_logprobs - padded(rollout.chains.logprobs))[sampled].abs().max()
     image_gap = (replay.image_logprobs - rollout.image_logprobs).abs().max()
     return max(chain_gap.item(), image_gap.item())
 
@@ -96,8 +96,8 @@ def test_replay_reproduces_them_in_bfloat16(lora_policy: Policy) -> None:
             chain_temperature=0.9,
             image_temperature=1.1,
         )
-    acted = padded(rollout.chains.loss_mask)
-    chain_gap = (replay.chain_logprobs - padded(rollout.chains.logprobs))[acted].abs().mean()
+    sampled = padded(rollout.chains.loss_mask)
+    chain_gap = (replay.chain_logprobs - padded(rollout.chains.logprobs))[sampled].abs().mean()
     image_gap = (replay.image_logprobs - rollout.image_logprobs).abs().mean()
     assert max(chain_gap.item(), image_gap.item()) < 0.05
 
@@ -113,9 +113,9 @@ def test_greedy_tokens_carry_their_logprobs_at_temperature_1(policy: Policy) -> 
         replay = policy.replay(
             TokenBatch.from_rollout(drawn[0], policy.pad_id), mode="guided", guidance=3.0
         )
-    acted = padded(drawn[0].chains.loss_mask)
+    sampled = padded(drawn[0].chains.loss_mask)
     gap = replay.chain_logprobs - padded(drawn[0].chains.logprobs)
-    assert gap[acted].abs().max() < TOLERANCE
+    assert gap[sampled].abs().max() < TOLERANCE
     assert (replay.image_logprobs - drawn[0].image_logprobs).abs().max() < TOLERANCE
 
 
@@ -280,15 +280,15 @@ def test_small_updates_act_in_bfloat16_as_in_training(lora_policy: Policy) -> No
         up = module.lora_B["default"].weight
         up.copy_(1e-4 * torch.randn_like(up).sign())
         base = module.base_layer(x)
-        sampled = torch.empty_like(base)
-        Linear.read(module).write(x, sampled)
+        applied = torch.empty_like(base)
+        Linear.read(module).write(x, applied)
         trained = (module(x) - base).float()
         merged = (x @ effective_weight(module).t() - base).float()
 
     def share(update: torch.Tensor) -> float:
         return float((update * trained).sum() / trained.square().sum())
 
-    assert share((sampled - base).float()) == pytest.approx(1, abs=0.1)
+    assert share((applied - base).float()) == pytest.approx(1, abs=0.1)
     assert share(merged) < 0.8
 
 

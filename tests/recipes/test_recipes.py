@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from got_r1.cli import main
 from got_r1.judges import Judge, load_judge
-from got_r1.recipes.recipe_file import load_recipe
+from got_r1.recipes.recipe_file import load_recipe, packaged, recipe_path
 from got_r1.recipes.sections import Recipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -91,3 +92,38 @@ def test_sizes_differ_in_nothing_but_names_and_memory() -> None:
 
 def test_the_recipes_judge_is_one_that_can_be_loaded(path: Path) -> None:
     assert isinstance(load_judge(load_recipe(path).judge), Judge)
+
+
+# -- the recipes of the package --------------------------------------------------------------------
+
+
+def test_packaged_recipes_are_known_by_name_from_any_folder(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert packaged() == ["icons", "janus-1b", "janus-7b"]
+    for name in packaged():
+        assert load_recipe(name) == load_recipe(recipe_path(name))
+    assert main(["recipe"]) == 0
+    assert capsys.readouterr().out.split() == packaged()
+
+
+def test_a_packaged_recipe_is_written_out_to_be_changed(tmp_path, capsys) -> None:
+    for name in packaged():
+        assert main(["recipe", name]) == 0
+        mine = tmp_path / "mine.yaml"
+        mine.write_text(capsys.readouterr().out)
+        assert mine.read_text() == recipe_path(name).read_text()
+        assert load_recipe(mine) == load_recipe(name)
+
+
+def test_a_file_of_that_name_wins_and_a_folder_does_not(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "icons").mkdir()
+    assert load_recipe("icons").rl.steps > 7
+    (tmp_path / "janus-1b").write_text("rl: {steps: 7}")
+    assert load_recipe("janus-1b").rl.steps == 7
+
+
+@pytest.mark.parametrize("command", [["train", "rl", "nonesuch"], ["recipe", "nonesuch"]])
+def test_an_unknown_name_is_told_with_the_known_ones(command, capsys) -> None:
+    assert main(command) == 2
+    assert "icons, janus-1b, janus-7b" in capsys.readouterr().err

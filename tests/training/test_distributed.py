@@ -27,7 +27,7 @@ from got_r1.policy.janus import Policy, TokenBatch
 from got_r1.policy.parameters import whole
 from got_r1.recipes.sections import Recipe
 from got_r1.records import Prompt
-from got_r1.training import sft
+from got_r1.training import rl, sft
 from got_r1.training.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
 from got_r1.training.distributed import (
     ALONE,
@@ -375,6 +375,63 @@ def test_a_late_process_does_not_take_a_new_run_for_one_to_resume(
     code = torchrun(*command, log=tmp_path).wait()
     assert code == 0, (tmp_path / "stderr.txt").read_text()
     assert len((Path(recipe.run.dir) / "metrics.jsonl").read_text().splitlines()) == 1
+
+
+SILENT = """
+import os
+from got_r1.cli import run
+from got_r1.judges.oracle import OracleJudge
+from got_r1.records import ImageQuery, JudgeFailure
+from got_r1.training import rl
+
+class Silent(OracleJudge):
+    step = 0
+
+    def judge(self, queries):
+        answers = super().judge(queries)
+        if any(isinstance(query, ImageQuery) for query in queries):
+            self.step += 1
+            if self.step >= 2:
+                answers = [JudgeFailure("it is gone") for _ in answers]
+        return answers
+
+if os.environ["RANK"] == "1":  # the other rank's judge answers
+    rl.load_judge = lambda *_: Silent()
+run()
+"""
+
+
+@pytest.mark.slow
+def test_a_judge_that_fails_on_one_process_stops_all_and_the_run_resumes(
+    make_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    """The share counts samples of all processes; none goes on with the update or waits for it."""
+    recipe = make_recipe(
+        "run",
+        model={"path": "icons"},
+        rollout={"chain_limit": 120, "guidance": 1.0},
+        rl={"steps": 3, "prompts": 2, "group": 4, "save_every": 3},
+        eval={"prompts": 0},
+        scale={"timeout": 120},
+    )
+    folder = Path(recipe.run.dir)
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump()))
+    (tmp_path / "silent.py").write_text(SILENT)
+    command = (tmp_path / "silent.py", "train", "rl", tmp_path / "recipe.yaml")
+    assert torchrun(*command, log=tmp_path).wait() != 0
+    said = (tmp_path / "stderr.txt").read_text()
+    assert "the judge failed on 4 of 8 samples of step 2 (it is gone)" in said
+    assert "the run is saved up to step 1" in said
+    assert "Traceback" not in said.split("the judge failed")[0]
+    failures = (folder / "judge_failures.jsonl").read_text().splitlines()
+    assert {json.loads(line)["step"] for line in failures} == {2}
+    assert [path.name for path in (folder / "checkpoints").iterdir()] == ["step_000001"]
+
+    rl.train(recipe, resume=True, quiet=True)  # on one process, with a judge that answers
+    steps = [
+        json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert steps == [1, 2, 3]
 
 
 # -- one process -----------------------------------------------------------------------------------

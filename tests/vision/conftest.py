@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from got_r1.vision import tiny
+from vision import tiny
 
 Folder = Callable[[tiny.Kind], str]
 

@@ -1,7 +1,5 @@
 """Coordinates by hand, and what must hold for any box."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -9,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from got_r1.records import Box
-from got_r1.vision import yes_probability
 from got_r1.vision.base import Detection
 from got_r1.vision.batches import as_pictures, same_shape
 from got_r1.vision.boxes import corners, overlap, suppressed, to_thousandths
@@ -85,17 +82,3 @@ def test_only_rgb_arrays_are_pictures(shape):
         as_pictures([np.zeros(shape, dtype=np.uint8)])
     with pytest.raises(ValueError, match="float32"):
         as_pictures([np.zeros((4, 4, 3), dtype=np.float32)])
-
-
-def test_yes_probability_is_the_share_of_a_softmax():
-    logits = np.array([[2.0, 1.0], [-3.0, 4.0], [0.0, 0.0]])
-    whole = np.exp(np.concatenate([logits, np.full((3, 9), -1.5)], axis=1))
-    whole /= whole.sum(axis=1, keepdims=True)
-    assert yes_probability(logits) == pytest.approx(whole[:, 0] / (whole[:, 0] + whole[:, 1]))
-
-
-@given(st.floats(-1e4, 1e4), st.floats(-1e4, 1e4))
-def test_yes_probability_is_always_a_number(yes, no):
-    [value] = yes_probability(np.array([[yes, no]]))
-    assert 0 <= value <= 1
-    assert math.isclose(value + yes_probability(np.array([[no, yes]]))[0], 1)

@@ -20,7 +20,7 @@ from PIL import Image
 
 from got_r1.audit.sheets import QUESTIONS, read_items, read_key, read_ratings
 from got_r1.errors import BadInput
-from got_r1.files.inputs import read_image, read_json
+from got_r1.files.inputs import path_inside, read_image, read_json
 from got_r1.statistics import NOTHING, SIGNED, Estimate, bootstrap, divide, mean
 
 __all__ = [
@@ -285,7 +285,7 @@ def with_pictures(report: Mapping[str, Any], study: Path) -> dict[str, Any]:
     def shown(item: Mapping[str, Any]) -> dict[str, Any]:
         for name in (item["image"], item["plan"]):
             if name not in seen:
-                seen[name] = _data_uri(study / name)
+                seen[name] = _data_uri(path_inside(study, name, "study's image"))
         return {**item, "image": seen[item["image"]], "plan": seen[item["plan"]]}
 
     questions: Mapping[str, Mapping[str, Any]] = report["questions"]

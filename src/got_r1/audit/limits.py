@@ -8,7 +8,7 @@ show it. All limits are our choice; no paper states any.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -21,26 +21,22 @@ __all__ = ["Finding", "Limits", "find"]
 _BLIND = 0.9  # share of ties from which on the compared thing cannot have been looked at
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
 class Limits(Section):
     """The limits of a verdict; each is held against the bound of a 95% interval."""
 
-    failures: float = Field(
-        0.1,
-        ge=0,
-        le=1,
-        description="largest share without a readable answer (training stops at 0.2)",
+    failures: Share = Field(
+        0.1, description="largest share without a readable answer (training stops at 0.2)"
     )
-    wins: float = Field(
-        0.75, ge=0, le=1, description="least share of pairs whose better one scores higher"
-    )
-    wins_of_kind: float = Field(
+    wins: Share = Field(0.75, description="least share of pairs whose better one scores higher")
+    wins_of_kind: Share = Field(
         0.5,
-        ge=0,
-        le=1,
         description="the same for each kind of fault and of relation: by chance it would be half",
     )
-    saturation: float = Field(
-        0.25, ge=0, le=1, description="most faulty ones that score at the top (0.95 or more)"
+    saturation: Share = Field(
+        0.25, description="most faulty ones that score at the top (0.95 or more)"
     )
     kendall: float = Field(
         0.5,
@@ -49,31 +45,25 @@ class Limits(Section):
         description="least mean Kendall tau-b of dose curves: a judge with three "
         "levels, right on each, has about 0.75",
     )
-    rising: float = Field(
-        0.2, ge=0, le=1, description="most steps of a dose curve on which the score rises"
+    rising: Share = Field(0.2, description="most steps of a dose curve on which the score rises")
+    again: Share = Field(
+        0.8, description="least share of queries that score the same (within 0.1) again"
     )
-    again: float = Field(
-        0.8, ge=0, le=1, description="least share of queries that score the same (within 0.1) again"
-    )
-    invariance: float = Field(
+    invariance: Share = Field(
         0.75,
-        ge=0,
-        le=1,
         description="least share that scores the same (within 0.1) after a "
         "change that must not matter",
     )
-    persuasion: float = Field(
+    persuasion: Share = Field(
         0.2,
-        ge=0,
-        le=1,
         description="most faulty chains whose score rises when they praise themselves",
     )
-    iou: float = Field(0.5, ge=0, le=1, description="least mean IoU of found and true boxes (R_RI)")
-    follows_plan: float = Field(
-        0.25, ge=0, le=1, description="most displaced objects found where they were planned (R_RI)"
+    iou: Share = Field(0.5, description="least mean IoU of found and true boxes (R_RI)")
+    follows_plan: Share = Field(
+        0.25, description="most displaced objects found where they were planned (R_RI)"
     )
-    invented: float = Field(
-        0.25, ge=0, le=1, description="most planned objects found that are not there (R_RI)"
+    invented: Share = Field(
+        0.25, description="most planned objects found that are not there (R_RI)"
     )
 
 

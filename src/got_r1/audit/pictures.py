@@ -9,10 +9,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from got_r1.audit.cases import Draft, Suite
 from got_r1.audit.semantic import swap_looks
-from got_r1.audit.subjects import Subject, reordered, rephrased, subjects, tags_of, write_chain
+from got_r1.audit.subjects import Subject, fill, reordered, rephrased, tags_of, write_chain
 from got_r1.icons.render import render
 from got_r1.icons.world import (
     CELL,
@@ -60,10 +61,7 @@ def image_suite(pairs: int, seed: int) -> Suite:
     """R_PI: `pairs` pairs of each kind; the same for the same seed."""
     rng = random.Random(f"audit r_pi {seed}")
     draft = Draft("r_pi", pairs, (*_IMAGE_PAIRS, *_IMAGE_VARIATIONS))
-    for subject in subjects(rng):
-        if draft.is_full:
-            break
-        _add_image(draft, rng, subject)
+    fill(draft, rng, _add_image)
     return draft.finish()
 
 
@@ -131,10 +129,8 @@ def grounding_suite(pairs: int, seed: int) -> Suite:
     """R_RI: `pairs` pairs of each kind and half as many dose curves; the same for the same seed."""
     rng = random.Random(f"audit r_ri {seed}")
     draft = Draft("r_ri", pairs, (*_GROUNDING_PAIRS, *_GROUNDING_VARIATIONS))
-    source = subjects(rng)
-    while not draft.is_full:
-        _add_grounding(draft, rng, next(source))
-    for subject in (next(source) for _ in range(-(-pairs // 2))):
+    source = fill(draft, rng, _add_grounding)
+    for subject in islice(source, -(-pairs // 2)):
         _add_displacements(draft, rng, subject)
     return draft.finish()
 

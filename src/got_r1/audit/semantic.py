@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 
 from got_r1.audit.cases import Draft, Suite
-from got_r1.audit.subjects import Subject, reordered, rephrased, subjects, tags_of, write_chain
+from got_r1.audit.subjects import Subject, fill, reordered, rephrased, tags_of, write_chain
 from got_r1.icons.world import COLORS, Icon
 from got_r1.plan.chain import TAGS, parse
 from got_r1.plan.reading import CONVERSES
@@ -44,10 +44,7 @@ def semantic_suite(pairs: int, seed: int) -> Suite:
     """`pairs` pairs of each kind; the same for the same seed."""
     rng = random.Random(f"audit r_sem {seed}")
     draft = Draft("r_sem", pairs, (*_PAIRS, *_VARIATIONS, *PERSUASIONS))
-    for subject in subjects(rng):
-        if draft.is_full:
-            break
-        _add(draft, rng, subject)
+    fill(draft, rng, _add)
     return draft.finish()
 
 

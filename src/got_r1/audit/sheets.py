@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from got_r1.errors import BadInput
+from got_r1.errors import BadInput, listed
 from got_r1.files.atomic import write_text
 from got_r1.files.inputs import read_json, read_text
 
@@ -60,7 +60,7 @@ def _read_lines(study: Path, name: str) -> list[dict[str, Any]]:
     if not (study / "study.json").is_file() or not path.is_file():
         raise BadInput(f"{study} is no study (it has no {name}); make one with audit human build.")
     try:
-        records = [json.loads(line) for line in read_text(path, "study file").splitlines()]
+        records = [json.loads(line) for line in read_text(path, "study file").split("\n") if line]
         ids = [record["id"] for record in records]
     except (ValueError, KeyError, TypeError):
         raise BadInput(f"{path} is damaged; restore it, or build the study anew.") from None
@@ -154,7 +154,9 @@ class _Faults:
             (f"scores that are no whole number from {_LOW} to {_HIGH}", self.bad),
             ("items without all ratings", self.missing if with_missing else []),
         ]
-        return "; ".join(f"{len(some)} {what} ({_listed(some)})" for what, some in parts if some)
+        return "; ".join(
+            f"{len(some)} {what} ({listed(some, _LISTED)})" for what, some in parts if some
+        )
 
 
 def import_sheet(
@@ -270,8 +272,3 @@ def _checked_name(name: str) -> str:
             f"{name!r} cannot be a rater's name; use letters, digits, dots and dashes, such as r1."
         )
     return name
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return ", ".join(names[:_LISTED]) + more

@@ -42,6 +42,7 @@ __all__ = ["Candidate", "balanced", "build_study", "find_candidates"]
 _BANDS = ("low", "middle", "high")
 _SIDE = 384  # pixels; smaller images are enlarged to about this
 _TERMS = ("r_sem", "r_spa", "r_pi")
+_KEY = ("method", "run", "step", "sample", "category", "scores", "total", "evidence")
 
 RUBRIC = """# What to rate
 
@@ -282,19 +283,7 @@ def _write(out: Path, chosen: Sequence[Candidate], seed: int, quality: str) -> N
                     "plan": f"plans/{name}.png",
                 }
             )
-            key.append(
-                {
-                    "id": name,
-                    "method": one.method,
-                    "run": one.run,
-                    "step": one.step,
-                    "sample": one.sample,
-                    "category": one.category,
-                    "scores": dict(one.scores),
-                    "total": one.total,
-                    "evidence": dict(one.evidence),
-                }
-            )
+            key.append({"id": name} | {field: getattr(one, field) for field in _KEY})
         study = {
             "version": __version__,
             "seed": seed,

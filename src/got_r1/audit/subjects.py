@@ -8,17 +8,12 @@ plan has a truth that nobody had to label.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle
 
-from got_r1.icons.prompts import (
-    CATEGORIES,
-    Category,
-    draw_meaning,
-    phrasings,
-    say,
-)
+from got_r1.audit.cases import Draft
+from got_r1.icons.prompts import CATEGORIES, Category, draw_meaning, phrasings, say
 from got_r1.icons.scenes import Layout, draw_scene
 from got_r1.icons.world import Icon, Meaning
 from got_r1.plan.chain import format_chain, parse
@@ -26,7 +21,16 @@ from got_r1.plan.layout import RELATIONS, Relation
 from got_r1.plan.reading import CONVERSES, RELATION_WORDS
 from got_r1.records import Chain, PlannedObject, Prompt
 
-__all__ = ["AXES", "Subject", "reordered", "rephrased", "subjects", "tags_of", "write_chain"]
+__all__ = [
+    "AXES",
+    "Subject",
+    "fill",
+    "reordered",
+    "rephrased",
+    "subjects",
+    "tags_of",
+    "write_chain",
+]
 
 AXES: dict[Relation, str] = {
     "left": "left or right",
@@ -78,6 +82,17 @@ def subjects(rng: random.Random, categories: Sequence[Category] = CATEGORIES) ->
             tuple(icon for group in layout for icon in group),
             tuple(place for place, group in enumerate(layout) for _ in group),
         )
+
+
+def fill(
+    draft: Draft, rng: random.Random, add: Callable[[Draft, random.Random, Subject], None]
+) -> Iterator[Subject]:
+    """Adds comparisons of one subject after the other until the draft is full; returns the
+    subjects that come next."""
+    source = subjects(rng)
+    while not draft.is_full:
+        add(draft, rng, next(source))
+    return source
 
 
 def tags_of(subject: Subject, fault: str = "") -> dict[str, str]:

@@ -17,7 +17,15 @@ from got_r1.files.evaluations import by_prompt, paired_change
 from got_r1.records import Prompt
 from got_r1.statistics import Estimate, mean, mean_of_estimates
 
-__all__ = ["as_json", "comparison_table", "evaluate", "evaluation", "summarise"]
+__all__ = [
+    "as_json",
+    "comparison_table",
+    "evaluate",
+    "evaluation",
+    "markdown_table",
+    "prompt_values",
+    "summarise",
+]
 
 
 def as_json(estimate: Estimate) -> dict[str, Any]:
@@ -31,35 +39,19 @@ def as_json(estimate: Estimate) -> dict[str, Any]:
 
 
 def summarise(
-    rows: Sequence[Row],
-    categories: Sequence[str],
-    *,
-    images_per_prompt: int = 1,
-    averages: Mapping[str, Sequence[str]] | None = None,
-) -> dict[str, Any]:
-    """Estimates of each metric, overall and per category, ready for JSON.
-
-    `categories` names the category of each row. Rows stand in groups of `images_per_prompt`, and
-    the intervals are over prompts: images of one prompt are no independent trials of the model.
-    A value of None is left out, and so is a metric or a category that has no value at all. Each of
-    `averages` is made where all of its metrics are there.
-
-    Returns `{metric: {"overall": {"mean", "low", "high", "n"}, "by_category": {category: the
-    same}}}`, `n` prompts; metrics in the order of the rows, categories in alphabetical order.
-    Raises ValueError where rows and categories, or rows and prompts, do not come out even.
-    """
-    values = prompt_values(rows, images_per_prompt)
-    if len(categories) != len(rows):
-        raise ValueError(f"{len(rows)} rows have {len(categories)} categories; give one for each")
-    return _estimates(values, categories[::images_per_prompt], averages)
-
-
-def _estimates(
     values: Mapping[str, Sequence[float | None]],
     categories: Sequence[str],
-    averages: Mapping[str, Sequence[str]] | None,
+    averages: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Any]:
-    """`summarise`, of values by prompt and the category of each prompt."""
+    """Estimates of each metric, overall and per category, of values by prompt (`prompt_values`).
+
+    `categories` names the category of each prompt. A value of None is left out, and so is a
+    category that has no value at all. Each of `averages` is made where all of its metrics are
+    there.
+
+    Returns `{metric: {"overall": {"mean", "low", "high", "n"}, "by_category": {category: the
+    same}}}`, `n` prompts; categories in alphabetical order.
+    """
     of_prompts = np.array(categories)
     summary: dict[str, Any] = {}
     overall: dict[str, Estimate] = {}
@@ -83,7 +75,11 @@ def _estimates(
 
 def prompt_values(rows: Sequence[Row], images_per_prompt: int = 1) -> dict[str, list[float | None]]:
     """Each metric's mean over the images of a prompt, by prompt; None where it has no number.
-    Metrics without any number are left out. Raises ValueError as `summarise` does."""
+    Metrics without any number are left out; the others are in the order of the rows.
+
+    The intervals of an evaluation are over prompts: images of one prompt, which stand together, are
+    no independent trials of the model. Raises ValueError where they do not come out even.
+    """
     if len(rows) % images_per_prompt:
         raise ValueError(f"{len(rows)} rows are not {images_per_prompt} for each prompt")
     values: dict[str, list[float | None]] = {}
@@ -98,31 +94,14 @@ def prompt_values(rows: Sequence[Row], images_per_prompt: int = 1) -> dict[str, 
     return values
 
 
-def evaluate(
-    benchmark: Benchmark,
-    samples: Sequence[Sample],
-    *,
-    name: str,
-    split: str,
-    seed: int,
-    guidance: float,
-    model: str,
-) -> dict[str, Any]:
+def evaluate(benchmark: Benchmark, samples: Sequence[Sample], **about: Any) -> dict[str, Any]:
     """Score samples and describe where they came from: the content of `evals/<name>.json`.
 
-    `name` says which policy ("sft", "rl"), `seed` and `guidance` how it was sampled, `model` where
-    it lies. Raises `BadInput` for no samples.
+    `about`: `name` says which policy ("sft", "rl"), `split`, `seed` and `guidance` how it was
+    sampled, `model` where it lies. Raises `BadInput` for no samples.
     """
-    return evaluation(
-        benchmark.name,
-        benchmark.score(samples),
-        [sample.prompt for sample in samples],
-        name=name,
-        split=split,
-        seed=seed,
-        guidance=guidance,
-        model=model,
-    )
+    prompts = [sample.prompt for sample in samples]
+    return evaluation(benchmark.name, benchmark.score(samples), prompts, **about)
 
 
 def evaluation(
@@ -151,7 +130,7 @@ def evaluation(
         "prompts": len(rows) // images_per_prompt,
         **several,
         **about,
-        "metrics": _estimates(values, categories, averages),
+        "metrics": summarise(values, categories, averages),
         "by_prompt": by_prompt(texts, categories, values, averages=averages),
     }
 
@@ -181,9 +160,14 @@ def comparison_table(
         if any(changes):
             for line, cell in zip(lines, ["change", *map(_change, changes)], strict=True):
                 line.append(cell)
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    lines.insert(1, ["-" * width for width in widths])
-    return "\n".join("| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines)
+    return "\n".join(markdown_table(lines))
+
+
+def markdown_table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a Markdown table that also reads well as plain text; the first row heads it."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [rows[0], ["-" * width for width in widths], *rows[1:]]
+    return ["| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines]
 
 
 def _cell(metric: Mapping[str, Any] | None) -> str:

@@ -97,7 +97,7 @@ class Experts:
 
             from got_r1.files.weights import fingerprint
 
-            hashes = (f"{part} weights {fingerprint(model)[:8]}" for part, model in models.items())
+            hashes = (f"{part} weights {fingerprint(model)[-8:]}" for part, model in models.items())
             found["versions"] = ", ".join([*hashes, f"transformers {transformers.__version__}"])
         return found
 

@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from string import ascii_lowercase
 from typing import Any
 
+from got_r1.benchmarks.evaluation import comparison_table, markdown_table
 from got_r1.benchmarks.published import ABLATIONS, PUBLISHED, PublishedRow
 
-__all__ = ["paper_table"]
+__all__ = ["evaluation_tables", "paper_table"]
 
 TITLES = {
     "color": "Color",
@@ -38,6 +39,20 @@ Column = tuple[str, tuple[str, ...]]
 """A metric and the deviations of the numbers in its column."""
 
 
+def evaluation_tables(evaluations: Sequence[Mapping[str, Any]], *, ablations: bool = False) -> str:
+    """The evaluations as a table for each benchmark, with published rows where there are some."""
+    by_benchmark: dict[str, list[Mapping[str, Any]]] = {}
+    others = []
+    for one in evaluations:
+        name = str(one.get("benchmark"))
+        if name in PUBLISHED:
+            by_benchmark.setdefault(name, []).append(one)
+        else:
+            others.append(one)
+    made = [paper_table(name, some, ablations=ablations) for name, some in by_benchmark.items()]
+    return "\n\n".join([*made, *([comparison_table(others)] if others else [])])
+
+
 def paper_table(
     benchmark: str, evaluations: Sequence[Mapping[str, Any]], *, ablations: bool = False
 ) -> str:
@@ -57,9 +72,7 @@ def paper_table(
         *([row.name, *(published_cell(row, column) for column in columns)] for row in published),
         *([str(one["name"]), *(cell(one, column) for column in columns)] for one in evaluations),
     ]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    lines.insert(1, ["-" * width for width in widths])
-    table = ["| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines]
+    table = markdown_table(lines)
     notes = [
         f"({letters.get(deviations, '*')}) not comparable with published numbers: "
         f"{'; '.join(deviations)}."

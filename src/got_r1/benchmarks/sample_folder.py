@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import overload
 
 from got_r1.benchmarks.base import ImageLayout, Sample
-from got_r1.errors import BadInput
+from got_r1.errors import BadInput, listed
 from got_r1.files.atomic import write_text
 from got_r1.files.inputs import read_image, read_json
 from got_r1.plan.chain import parse
@@ -161,15 +161,17 @@ class SampleFolder(Sequence[Sample]):
                 )
         strays = list(self._strays(layouts))
         if faults:
-            also = f"; {len(strays)} others do not belong there: {listed(strays)}" * bool(strays)
+            also = f"; {len(strays)} others do not belong there: {listed(strays, LISTED)}" * bool(
+                strays
+            )
             raise BadInput(
                 f"{len(faults)} of the {len(self)} samples in {self.folder} cannot be scored: "
-                f"{listed(faults)}{also}; generate the folder again."
+                f"{listed(faults, LISTED)}{also}; generate the folder again."
             )
         if strays:
             raise BadInput(
                 f"{len(strays)} files in {self.folder} do not belong to the benchmark's images: "
-                f"{listed(strays)}; move them elsewhere."
+                f"{listed(strays, LISTED)}; move them elsewhere."
             )
 
     def _strays(self, layouts: Iterable[ImageLayout]) -> Iterable[str]:
@@ -207,8 +209,3 @@ def number(name: str) -> int | None:
     """The number at the end of an image's name, T2I-CompBench's id."""
     found = re.search(r"_(\d+)\.\w+$", name)
     return int(found[1]) if found else None
-
-
-def listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return f"{', '.join(names[:LISTED])}{more}"

@@ -16,8 +16,10 @@ __all__ = [
     "MODEL_HELP",
     "Parser",
     "add",
+    "add_drawing",
+    "add_name",
     "add_overrides",
-    "add_sampling",
+    "add_split",
     "at_least",
     "empty_folder",
     "guidance",
@@ -70,8 +72,9 @@ def recipe_reference() -> str:
     return f"\nsettings of a recipe:\n\n{explain()}\n"
 
 
-def add_sampling(parser: Parser) -> None:
-    """Seed and guidance, for whatever draws images."""
+def add_drawing(parser: Parser, *, batch: int) -> None:
+    """What every command takes that draws images; `batch`: how many at once by default."""
+    parser.add_argument("--model", required=True, metavar="DIR", help=MODEL_HELP)
     parser.add_argument(
         "--seed", type=at_least(0), default=0, metavar="S", help="sampling seed (0)"
     )
@@ -81,6 +84,36 @@ def add_sampling(parser: Parser) -> None:
         metavar="W",
         help="classifier-free guidance of the image, 1 for none (the model's own, else 5)",
     )
+    parser.add_argument(
+        "--batch",
+        type=at_least(1),
+        default=batch,
+        metavar="B",
+        help=f"images drawn at once, for speed against memory ({batch})",
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="of the model's weights (float32)",
+    )
+    parser.add_argument(
+        "--device", choices=("cpu", "cuda"), help="where to draw (the GPU where there is one)"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="draw what is missing of an interrupted --out"
+    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="new folder for the images")
+
+
+def add_name(parser: Parser) -> None:
+    """How an evaluation is called."""
+    parser.add_argument("--name", metavar="NAME", help="name in tables (the folder's)")
+
+
+def add_split(parser: Parser, help_text: str) -> None:
+    """Which of a benchmark's prompts."""
+    parser.add_argument("--split", choices=("dev", "val"), default="val", help=help_text)
 
 
 def show(args: argparse.Namespace, result: object, text: str) -> None:
@@ -116,21 +149,20 @@ def at_least(low: int) -> Callable[[str], int]:
 
 def positive(text: str) -> float:
     """The type of a number above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"must be a number above 0, not {text!r}")
-    return value
+    return finite(text, lambda value: value > 0, "above 0")
 
 
 def guidance(text: str) -> float:
     """The type of a guidance: a number of at least 1."""
+    return finite(text, lambda value: value >= 1, "of at least 1")
+
+
+def finite(text: str, fits: Callable[[float], bool], which: str) -> float:
+    """A finite number that fits. Raises ArgumentTypeError for anything else."""
     try:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 1 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"must be a number of at least 1, not {text!r}")
+    if not (math.isfinite(value) and fits(value)):
+        raise argparse.ArgumentTypeError(f"must be a number {which}, not {text!r}")
     return value

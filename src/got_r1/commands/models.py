@@ -12,10 +12,34 @@ if TYPE_CHECKING:
     from got_r1.policy.janus import Policy
     from got_r1.recipes.sections import RolloutSection
     from got_r1.records import Prompt
+    from got_r1.sampling import Drawer
 
-__all__ = ["load_sampling_policy", "rollout_settings"]
+__all__ = ["make_drawer", "rollout_settings"]
 
 GUIDANCE = 5.0  # the paper's, for a model that does not bring its own
+
+
+def make_drawer(
+    args: argparse.Namespace, prompts: Sequence[Prompt], chain_text: str | None = None
+) -> Drawer:
+    """The model of `--model` and how it is to draw these prompts.
+
+    Raises BadInput as `load_sampling_policy` and `rollout_settings`.
+    """
+    from got_r1.files.weights import fingerprint
+    from got_r1.sampling import Drawer
+
+    policy = load_sampling_policy(args)
+    rollout = rollout_settings(policy, prompts, args, chain_text)
+    about = {
+        "model": args.model,
+        "weights": fingerprint(policy.model),
+        "dtype": args.dtype,
+        "device": policy.device.type,  # each rounds in its own way
+        "seed": args.seed,
+        **rollout.model_dump(),
+    }
+    return Drawer(policy, rollout, args.seed, args.batch, args.json, about)
 
 
 def load_sampling_policy(args: argparse.Namespace) -> Policy:
@@ -27,11 +51,10 @@ def load_sampling_policy(args: argparse.Namespace) -> Policy:
 
     from got_r1.policy import load_policy
 
-    asked = vars(args)
-    device = asked.get("device") or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     if device == "cuda" and not torch.cuda.is_available():
         raise BadInput("--device cuda: torch sees no GPU here; leave --device out to use the CPU.")
-    return load_policy(args.model, getattr(torch, asked.get("dtype", "float32"))).to(device)
+    return load_policy(args.model, getattr(torch, args.dtype)).to(device)
 
 
 def rollout_settings(

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from got_r1.commands.arguments import (
-    MODEL_HELP,
     add,
-    add_sampling,
+    add_drawing,
+    add_name,
+    add_split,
     at_least,
     empty_folder,
     show,
 )
-from got_r1.commands.models import load_sampling_policy, rollout_settings
+from got_r1.commands.models import make_drawer
 from got_r1.errors import BadInput
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ CASE_SEED = 0  # every model is asked the same prompts; --seed is for the sampli
 def register(evals: Any) -> None:
     """Adds the command to the group `eval`."""
     one = add(evals, "plans", plans, "does the planner or the drawer make the mistakes?")
-    one.add_argument("--model", required=True, metavar="DIR", help=MODEL_HELP)
     one.add_argument(
         "--prompts",
         metavar="FILE",
@@ -42,36 +42,20 @@ def register(evals: Any) -> None:
         help="how many: relations, each asked in six phrasings (icons: 100, and as many lists "
         "without a relation; of a file: all)",
     )
-    one.add_argument(
-        "--split", choices=("dev", "val"), default="val", help="of the icon world (val)"
-    )
+    add_split(one, "of the icon world (val)")
     one.add_argument(
         "--judge",
         metavar="SPEC",
         help="who finds things in the images (the icon world's detector; needed with --prompts)",
     )
     one.add_argument("--no-swap", action="store_true", help="leave out the swap probe")
-    one.add_argument("--name", metavar="NAME", help="name in tables (the folder's)")
-    add_sampling(one)
-    one.add_argument(
-        "--batch", type=at_least(1), default=64, metavar="B", help="images drawn at once (64)"
-    )
-    one.add_argument(
-        "--dtype",
-        choices=("float32", "bfloat16"),
-        default="float32",
-        help="of the model's weights (float32)",
-    )
-    one.add_argument("--device", choices=("cpu", "cuda"), help="where (a GPU if there is one)")
-    one.add_argument(
-        "--resume", action="store_true", help="draw what is missing of an interrupted --out"
-    )
-    one.add_argument("--out", required=True, metavar="DIR", help="new folder")
+    add_name(one)
+    add_drawing(one, batch=64)
 
 
 def plans(args: argparse.Namespace) -> None:
     """`eval plans`: draws every prompt, looks at plan and image, and writes numbers and a page."""
-    from got_r1.benchmarks.plans.run import Drawer, run_plans
+    from got_r1.benchmarks.plans.run import run_plans
     from got_r1.files.sample_files import SampleFiles
     from got_r1.report.plans import build_plans_page, headline
 
@@ -82,27 +66,15 @@ def plans(args: argparse.Namespace) -> None:
         empty_folder(args.out)
     samples.check_folder(args.resume)
 
-    from got_r1.files.weights import fingerprint
-
-    policy = load_sampling_policy(args)
-    rollout = rollout_settings(policy, [case.prompt for case in cases], args)
-    drawn_with = {
-        "model": args.model,
-        "weights": fingerprint(policy.model),
-        "dtype": args.dtype,
-        "device": policy.device.type,
-        "seed": args.seed,
-        **rollout.model_dump(),
-    }
+    drawer = make_drawer(args, [case.prompt for case in cases])
     about = {
         "name": args.name or folder.resolve().name,
         "benchmark": "plans",
         "split": args.split if args.prompts is None else Path(args.prompts).name,
         "model": args.model,
         "seed": args.seed,
-        "guidance": rollout.guidance,
+        "guidance": drawer.rollout.guidance,
     }
-    drawer = Drawer(policy, rollout, args.seed, args.batch, args.json, drawn_with)
     result = run_plans(drawer, cases, observer, folder, about, swap=not args.no_swap)
     page = build_plans_page(folder)
     brief = {key: value for key, value in result.items() if key not in ("samples", "swapped")}

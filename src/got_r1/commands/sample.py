@@ -10,8 +10,8 @@ from math import isqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from got_r1.commands.arguments import MODEL_HELP, add, add_sampling, at_least, positive, show
-from got_r1.commands.models import load_sampling_policy, rollout_settings
+from got_r1.commands.arguments import add, add_drawing, at_least, positive, show
+from got_r1.commands.models import make_drawer
 from got_r1.errors import BadInput
 from got_r1.files.sample_files import LAYOUTS
 
@@ -24,7 +24,6 @@ __all__ = ["register"]
 def register(subparsers: Any) -> None:
     """Adds the command."""
     one = add(subparsers, "sample", sample, "write chains and draw images for a prompt")
-    one.add_argument("--model", required=True, metavar="DIR", help=MODEL_HELP)
     what = one.add_mutually_exclusive_group(required=True)
     what.add_argument("--prompt", metavar="TEXT", help="what to draw")
     what.add_argument(
@@ -60,7 +59,7 @@ def register(subparsers: Any) -> None:
         action="store_true",
         help="move the boxes of a plan that contradicts its prompt, as little as needed",
     )
-    add_sampling(one)
+    add_drawing(one, batch=16)
     one.add_argument(
         "--temperature",
         type=positive,
@@ -77,31 +76,11 @@ def register(subparsers: Any) -> None:
         help="longest chain (the model's own, else 600; no more than its context leaves)",
     )
     one.add_argument(
-        "--batch",
-        type=at_least(1),
-        default=16,
-        metavar="B",
-        help="images drawn at once, for speed against memory (16)",
-    )
-    one.add_argument(
-        "--dtype",
-        choices=("float32", "bfloat16"),
-        default="float32",
-        help="of the weights (float32)",
-    )
-    one.add_argument(
-        "--device", choices=("cpu", "cuda"), help="where to draw (the GPU where there is one)"
-    )
-    one.add_argument(
         "--layout",
         choices=LAYOUTS,
         default="numbered",
         help="NNN.png beside NNN.json, or samples/ named as T2I-CompBench expects (numbered)",
     )
-    one.add_argument(
-        "--resume", action="store_true", help="draw what is missing of an interrupted --out"
-    )
-    one.add_argument("--out", required=True, metavar="DIR", help="new folder")
 
 
 def sample(args: argparse.Namespace) -> None:
@@ -127,27 +106,18 @@ def sample(args: argparse.Namespace) -> None:
     files.check_prompts(prompts)
     files.check_folder(args.resume)
 
-    from got_r1.files.weights import fingerprint
-    from got_r1.sampling import sample as draw
-
     score = None
     if args.judge:  # before the model: a wrong name should not wait for gigabytes
         from got_r1.judges import load_judge
         from got_r1.rewards import plan_scorer
 
         score = plan_scorer(load_judge(args.judge))
-    policy = load_sampling_policy(args)
-    rollout = rollout_settings(policy, prompts, args, chain_text)
+    drawer = make_drawer(args, prompts, chain_text)
     arguments = {
-        "model": args.model,
-        "weights": fingerprint(policy.model),
-        "dtype": args.dtype,
-        "device": policy.device.type,  # each rounds in its own way
+        **drawer.about,
         "layout": args.layout,
         "n": args.n,
         "images_per_chain": args.images_per_chain,
-        "seed": args.seed,
-        **rollout.model_dump(),
         "chain": chain_text,
         "prompts": [asdict(prompt) for prompt in prompts],
     }
@@ -156,20 +126,15 @@ def sample(args: argparse.Namespace) -> None:
         from got_r1.plan.planning import Planner
 
         arguments |= {"plans": args.plans, "judge": args.judge, "repair": args.repair}
-        planner = Planner(args.plans or 1, score, args.repair, isqrt(policy.image_tokens))
+        planner = Planner(args.plans or 1, score, args.repair, isqrt(drawer.policy.image_tokens))
     files.begin(arguments)
-    done = draw(
-        policy,
+    done = drawer.draw(
+        files,
         prompts,
         n=args.n,
-        seed=args.seed,
-        rollout=rollout,
-        files=files,
         images_per_chain=args.images_per_chain,
-        batch=args.batch,
         chain_text=chain_text,
         planner=planner,
-        quiet=args.json,
     )
     tell_repeats(prompts)
     names = [str(image) for image in done.images]
@@ -181,7 +146,7 @@ def sample(args: argparse.Namespace) -> None:
 
 
 def tell_repeats(prompts: Sequence[Prompt]) -> None:
-    """Says on stderr where prompts stand twice: a sample's noise knows its prompt, not its line."""
+    """Says on stderr that prompts are duplicated: a sample's noise depends on its prompt only."""
     repeats = len(prompts) - len({prompt.text for prompt in prompts})
     if repeats:
         print(  # noqa: T201

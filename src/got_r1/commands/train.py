@@ -22,14 +22,18 @@ def register(subparsers: Any) -> None:
     """Adds the commands."""
     one = add(subparsers, "prepare", prepare, "encode SFT data into tokens, once")
     one.add_argument(
-        "recipe", metavar="RECIPE", help="YAML file: its model.path, its data settings"
+        "recipe", metavar="RECIPE", help="as for train: its model.path, its data settings"
     )
     one.add_argument("out", metavar="OUT", help="folder of the tokens; a part done is gone on from")
     add_overrides(one)
 
     one = add(subparsers, "train", train, "train a model by a recipe")
     one.add_argument("stage", choices=("vq", "sft", "rl"), help="image tokens, fine-tuning, GRPO")
-    one.add_argument("recipe", metavar="RECIPE", help="YAML file, such as recipes/icons.yaml")
+    one.add_argument(
+        "recipe",
+        metavar="RECIPE",
+        help="YAML file, or a packaged recipe by name: icons, janus-1b, janus-7b",
+    )
     add_overrides(one)
     one.add_argument("--resume", action="store_true", help="go on from the newest checkpoint")
     dry = one.add_argument_group("before a run")
@@ -98,9 +102,11 @@ def plan_run(args: argparse.Namespace, recipe: Recipe) -> None:
     """Raises BadInput where memory or disk cannot do; shows the estimate of a dry run."""
     import torch
 
+    from got_r1.recipes.checks import check_settings
     from got_r1.sizing.dry_run import check_room, device_bytes, render
     from got_r1.sizing.estimate import estimate
 
+    check_settings(recipe, args.stage)
     elsewhere = args.gpu_memory is not None
     processes = args.processes or int(os.environ.get("WORLD_SIZE", "1"))
     result = estimate(

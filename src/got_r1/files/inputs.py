@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from got_r1.errors import BadInput
+from got_r1.errors import BadInput, listed
 from got_r1.plan.chain import find_problems, without_end
 from got_r1.records import Prompt
 
@@ -24,8 +24,6 @@ __all__ = [
     "read_prompts",
     "read_text",
 ]
-
-LISTED = 5  # problems of a chain named in an error before it says how many more
 
 
 def read_text(path: Path | str, what: str) -> str:
@@ -99,9 +97,8 @@ def read_plan(path: Path | str) -> str:
         f"{what} at character {at + 1} ({text[at : at + 40]!r})" for what, at in find_problems(text)
     ]
     if found:
-        more = f" and {len(found) - LISTED} more" if len(found) > LISTED else ""
         raise BadInput(
-            f"the chain file {path} holds no plan to draw from: {'; '.join(found[:LISTED])}{more}; "
+            f"the chain file {path} holds no plan to draw from: {listed(found, separator='; ')}; "
             "fix it, or leave it out and the model writes its own."
         )
     return text

@@ -119,6 +119,8 @@ class SampleFiles:
         for name in [*arguments, *before.keys() - arguments.keys()]:
             if name == "model":
                 continue
+            if name == "weights" and same_weights(before.get(name), arguments.get(name)):
+                continue
             if before.get(name) != arguments.get(name):
                 raise BadInput(
                     f"cannot resume {self.folder}: "
@@ -138,6 +140,12 @@ def name_fault(text: str) -> str:
     if len(text.encode()) > LONGEST_NAME:
         return f"is longer than {LONGEST_NAME} bytes"
     return ""
+
+
+def same_weights(before: Any, now: Any) -> bool:
+    """Whether two fingerprints (`weights.fingerprint`) are of the same weights. An older folder
+    holds the first of the two digests alone, which is then all that can be compared."""
+    return before in (now, str(now).partition("-")[0])
 
 
 def difference(name: str, before: Any, now: Any) -> str:

@@ -168,7 +168,9 @@ def _check_url(url: str) -> None:
     except ValueError:
         usable = False
     if not usable:
-        raise BadInput(f"the judge's URL {url!r} is none, such as http://localhost:8000/v1")
+        raise BadInput(
+            f"the judge's {url!r} is not a valid URL; expected for example http://localhost:8000/v1"
+        )
     path = parts.path.rstrip("/")
     if not path or path.endswith("/chat/completions"):
         raise BadInput(

@@ -245,7 +245,7 @@ class _QwenInputs:
     """What Qwen2-VL's, 2.5-VL's and 3-VL's processors do with texts and images."""
 
     def __init__(self, folder: str) -> None:
-        self.tokenizer = load_tokenizer(folder, what=_WHAT)
+        self.tokenizer = load_tokenizer(folder, what=_WHAT, template=True)
         self.tokenizer.padding_side = "left"
         if self.tokenizer.chat_template is None:
             raise _no_template(folder)

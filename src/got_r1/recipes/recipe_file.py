@@ -21,14 +21,30 @@ from got_r1.errors import BadInput
 from got_r1.recipes.resuming import may_change
 from got_r1.recipes.sections import Recipe, Section
 
-__all__ = ["explain", "load_recipe", "load_section", "recipe_text"]
+__all__ = ["explain", "load_recipe", "load_section", "packaged", "recipe_path", "recipe_text"]
+
+PACKAGED = Path(__file__).parent / "packaged"
 
 Key = tuple[str, ...]
 S = TypeVar("S", bound=Section)
 
 
-def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
-    """Reads a YAML recipe and applies `section.key=value` overrides in order.
+def packaged() -> list[str]:
+    """The names of the recipes that come with the package."""
+    return sorted(path.stem.replace("_", "-") for path in PACKAGED.glob("*.yaml"))
+
+
+def recipe_path(recipe: Path | str) -> Path:
+    """The file of a recipe: a path, or the name of a packaged one where no such file exists."""
+    path = Path(recipe)
+    if not path.is_file() and str(recipe) in packaged():
+        return PACKAGED / f"{str(recipe).replace('-', '_')}.yaml"
+    return path
+
+
+def load_recipe(recipe: Path | str, overrides: Sequence[str] = ()) -> Recipe:
+    """Reads a YAML recipe (a file, or a packaged one by name: `packaged`) and applies
+    `section.key=value` overrides in order.
 
     Keys may be dotted to any depth (`model.lora.rank=8`), also into a list (`data.prompts.0.path`,
     counted from 0). A value is read as YAML, except where the setting is text: there it is taken as
@@ -38,7 +54,12 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
     unknown (naming the nearest one); where a value has the wrong type or is out of range; and
     where an override has no `=`.
     """
-    path = Path(path)
+    path = recipe_path(recipe)
+    if not path.exists() and path.suffix == "" and len(path.parts) == 1:
+        raise BadInput(
+            f"there is no recipe {str(recipe)!r}: give a YAML file, or one of the packaged recipes "
+            f"{', '.join(packaged())}."
+        )
     values = _read(path, "recipe")
     origins: list[tuple[Key, str]] = [((), f"in {path}")]
     for override in overrides:

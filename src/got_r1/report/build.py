@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
-from got_r1.files.atomic import write_bytes
 from got_r1.report.gallery import build_galleries
+from got_r1.report.page import write_page
 from got_r1.report.panels import draw_sections
 from got_r1.report.read import RunFiles, as_number, read_run
 from got_r1.report.results import compare
@@ -31,8 +28,9 @@ def build_report(run_dir: Path | str) -> Path:
     """
     run = read_run(Path(run_dir))
     galleries, gallery_notes = build_galleries(run)
-    page = _environment().get_template("report.html")
-    html = page.render(
+    return write_page(
+        run.run_dir / "report.html",
+        "report.html",
         name=run.run_dir.resolve().name,
         facts=_facts(run),
         notes=run.notes + gallery_notes,
@@ -42,30 +40,14 @@ def build_report(run_dir: Path | str) -> Path:
         logged_steps=len(run.samples),
         config_text=run.config_text,
     )
-    path = run.run_dir / "report.html"
-    write_bytes(path, html.encode(errors="replace"))  # a record may hold half a surrogate pair
-    return path
 
 
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("got_r1.report", "assets"),
-        autoescape=True,  # prompts and chains are anybody's text
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"number": number, "score": score}
-    return environment
-
-
-def _facts(run: RunFiles) -> dict[str, str]:
-    """What the page's head says of a run; only what is known."""
+def _facts(run: RunFiles) -> dict[str, Any]:
+    """What the page's head says of a run; None or empty where it is not known."""
     stage, settings = _stage(run)
     steps = run.metrics[-1]["step"] if run.metrics else 0
     planned = run.setting(f"{settings}.steps")
-    facts: dict[str, Any] = {
+    return {
         "Stage": stage,
         "Model": run.setting("model.path"),
         "Judge": run.setting("judge.spec") if settings == "rl" else None,
@@ -75,7 +57,6 @@ def _facts(run: RunFiles) -> dict[str, str]:
         "Wall time": _duration(run.metrics),
         "Recipe": run.digest,
     }
-    return {key: str(value) for key, value in facts.items() if value not in (None, "")}
 
 
 def _stage(run: RunFiles) -> tuple[str, str]:
@@ -98,19 +79,3 @@ def _duration(rows: Sequence[Mapping[str, Any]]) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def number(value: float) -> str:
-    """A number for a caption: about three digits that count."""
-    size = abs(value)
-    if size and size < 0.001:
-        text = f"{value:.1e}".replace("e-0", "e-")
-    else:
-        digits = 3 if size < 1 else 2 if size < 10 else 1 if size < 100 else 0
-        text = f"{value:,.{digits}f}"
-    return text.replace("-", "\u2212", 1) if value < 0 else text
-
-
-def score(value: float) -> str:
-    """A score or reward with two digits, as in a table."""
-    return f"{value:.2f}"

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from got_r1.errors import BadInput
-from got_r1.files.atomic import write_bytes
 from got_r1.files.inputs import read_json
 from got_r1.report.gallery import Card, build_galleries
+from got_r1.report.page import interval, percent, write_page
 from got_r1.report.read import RunFiles, SampleFile, as_dict, as_number
 from got_r1.report.results import compare
 
@@ -22,6 +20,15 @@ _EXAMPLES = 6  # of each kind
 _FORMS = {
     "plain": "the benchmark's own",
     "as written": "as written",
+}
+_FACTS = {
+    "Model": "model",
+    "Prompts": "prompts",
+    "Meanings": "meanings",
+    "Split": "split",
+    "Seen by": "seen_by",
+    "Seed": "seed",
+    "Guidance": "guidance",
 }
 _OUTCOMES = {
     "boxes": ("it followed the boxes", "c"),
@@ -61,15 +68,15 @@ def headline(result: Mapping[str, Any]) -> str:
     plan, image = _mean(result, "plan_relation"), _mean(result, "image_relation")
     if plan is None or image is None:
         return "No prompt asked for a relation, so there is no bottleneck to be named."
-    right = f"{_percent(plan)} of the plans and {_percent(image)} of the images are right"
+    right = f"{percent(plan)} of the plans and {percent(image)} of the images are right"
     realised = _mean(result, "realised")
     if realised is None:
         return (
-            f"The planner is the bottleneck: no plan is right, and {_percent(image)} of the images."
+            f"The planner is the bottleneck: no plan is right, and {percent(image)} of the images."
         )
     gains = (
-        f"with every plan right {_percent(realised)} of the images would be "
-        f"({_points(realised - image)}), with every plan realised {_percent(plan)} "
+        f"with every plan right {percent(realised)} of the images would be "
+        f"({_points(realised - image)}), with every plan realised {percent(plan)} "
         f"({_points(plan - image)})"
     )
     match bottleneck.get("verdict"):
@@ -93,47 +100,26 @@ def build_plans_page(folder: Path | str) -> Path:
     if result.get("benchmark") != "plans" or not isinstance(result.get("samples"), list):
         raise BadInput(f"{folder / 'plans.json'} is no result of got-r1 eval plans.")
     notes: list[str] = []
-    html = (
-        _environment()
-        .get_template("plans.html")
-        .render(
-            name=str(result.get("name", folder.resolve().name)),
-            headline=headline(result),
-            facts=_facts(result),
-            chances=_chances(result),
-            results=compare([{**result, "name": "share"}]),
-            phrasings=result.get("phrasings") or [],
-            consistency=_consistency(as_dict(result.get("consistency"))),
-            swap=_swap(as_dict(result.get("swap"))),
-            objects=result.get("objects") or [],
-            examples=_examples(folder, result, notes),
-            swapped=_swapped(folder, result, notes),
-            notes=[*_unseen(as_dict(result.get("unseen"))), *notes],
-        )
+    return write_page(
+        folder / "plans.html",
+        "plans.html",
+        name=str(result.get("name", folder.resolve().name)),
+        headline=headline(result),
+        facts={name: result.get(key) for name, key in _FACTS.items()},
+        chances=_chances(result),
+        results=compare([{**result, "name": "share"}]),
+        phrasings=result.get("phrasings") or [],
+        form_names=_FORMS,
+        consistency=_consistency(as_dict(result.get("consistency"))),
+        swap=_swap(as_dict(result.get("swap"))),
+        objects=result.get("objects") or [],
+        examples=_examples(folder, result, notes),
+        swapped=_swapped(folder, result, notes),
+        notes=[*_unseen(as_dict(result.get("unseen"))), *notes],
     )
-    path = folder / "plans.html"
-    write_bytes(path, html.encode(errors="replace"))
-    return path
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("got_r1.report", "assets"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": _percent, "interval": _interval}
-    environment.globals["form_names"] = _FORMS
-    return environment
 
 
 # -- numbers in words ----------------------------------------------------------------------------
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f}%"
 
 
 def _points(gain: float) -> str:
@@ -141,27 +127,9 @@ def _points(gain: float) -> str:
     return f"{'+' if points >= 0 else '−'}{abs(points)} points"
 
 
-def _interval(estimate: Mapping[str, Any]) -> str:
-    """An estimate's interval, as "61 – 74%"."""
-    return f"{100 * estimate['low']:.0f} – {100 * estimate['high']:.0f}%"
-
-
 def _mean(result: Mapping[str, Any], metric: str) -> float | None:
     overall = as_dict(as_dict(as_dict(result.get("metrics")).get(metric)).get("overall"))
     return as_number(overall.get("mean"))
-
-
-def _facts(result: Mapping[str, Any]) -> dict[str, str]:
-    facts = {
-        "Model": result.get("model"),
-        "Prompts": result.get("prompts"),
-        "Meanings": result.get("meanings"),
-        "Split": result.get("split"),
-        "Seen by": result.get("seen_by"),
-        "Seed": result.get("seed"),
-        "Guidance": result.get("guidance"),
-    }
-    return {key: str(value) for key, value in facts.items() if value not in (None, "")}
 
 
 def _unseen(unseen: Mapping[str, Any]) -> list[str]:
@@ -194,7 +162,7 @@ def _shares(
     estimates: Mapping[str, Any], names: Mapping[str, tuple[str, str]]
 ) -> tuple[Share, ...]:
     return tuple(
-        Share(words, estimates[key]["mean"], _interval(estimates[key]), color)
+        Share(words, estimates[key]["mean"], interval(estimates[key]), color)
         for key, (words, color) in names.items()
     )
 

@@ -10,7 +10,7 @@ from got_r1.files.evaluations import paired_change
 from got_r1.report.read import as_dict, as_number
 from got_r1.statistics import Estimate
 
-__all__ = ["Cell", "Results", "Row", "compare"]
+__all__ = ["COLORS", "Cell", "Results", "Row", "compare"]
 
 # The measures of the icon world; others are shown by their own name.
 _NAMES = {
@@ -24,7 +24,7 @@ _NAMES = {
     "iou": "IoU of planned and found boxes",
     "well_formed": "chain well formed",
 }
-_COLORS = ("a", "b", "c", "d")
+COLORS = ("a", "b", "c", "d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,10 @@ class Results:
     rows: tuple[Row, ...]
     conditions: tuple[str, ...]
 
+    def marks(self, row: Row) -> list[tuple[Cell | None, str]]:
+        """A row's cells, each with the colour of its column."""
+        return [(cell, color) for cell, (_, color) in zip(row.cells, self.columns, strict=True)]
+
     @property
     def has_pairs(self) -> bool:
         """Whether the change of any metric is known over the same prompts."""
@@ -94,7 +98,7 @@ def compare(evals: Sequence[Mapping[str, Any]]) -> Results | None:
     rows = _rows(evals)
     if not rows:
         return None
-    columns = tuple((str(e["name"]), _COLORS[i % len(_COLORS)]) for i, e in enumerate(evals))
+    columns = tuple((str(e["name"]), COLORS[i % len(COLORS)]) for i, e in enumerate(evals))
     conditions = list(dict.fromkeys(map(_condition, evals)))
     if len(conditions) > 1:  # not measured alike: say what belongs to which
         conditions = [f"{result['name']}: {_condition(result)}" for result in evals]

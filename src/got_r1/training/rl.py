@@ -16,6 +16,7 @@ from got_r1.benchmarks.evaluation import evaluate
 from got_r1.errors import RunFailed
 from got_r1.judges import load_judge
 from got_r1.policy.janus import Policy
+from got_r1.recipes.checks import check_settings
 from got_r1.recipes.sections import Recipe
 from got_r1.records import JudgeFailure, Verdict
 from got_r1.report.build import build_report
@@ -42,6 +43,7 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
 
     Returns a summary: run folder, steps, model folder, report.
     """
+    check_settings(recipe, "rl")
     rewards.check_config(recipe.reward)
     section = recipe.rl
     with processes(recipe.scale) as ranks:

@@ -12,6 +12,7 @@ from got_r1.data.prepare import prepare
 from got_r1.data.tokens import Tokens
 from got_r1.policy import load_encoder
 from got_r1.policy.janus import Policy, TokenBatch
+from got_r1.recipes.checks import check_settings
 from got_r1.recipes.sections import Recipe
 from got_r1.training.distributed import (
     ALONE,
@@ -32,6 +33,7 @@ BUCKETS = 8  # batches that are cut together from one length-sorted draw
 
 def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str, object]:
     """Trains `model.path` by `recipe.sft`; returns a summary with the folder of the model."""
+    check_settings(recipe, "sft")
     section = recipe.sft
     with processes(recipe.scale) as ranks:
         policy = load_share(recipe.model, recipe.scale, ranks)

@@ -15,7 +15,6 @@ from got_r1.vision.base import (
     Detector,
     ImageQuality,
     TextImageSimilarity,
-    yes_probability,
 )
 
 if TYPE_CHECKING:
@@ -39,7 +38,6 @@ __all__ = [
     "load_quality",
     "load_similarity",
     "load_vqa",
-    "yes_probability",
 ]
 
 

@@ -22,7 +22,6 @@ __all__ = [
     "ImageQuality",
     "PixelBox",
     "TextImageSimilarity",
-    "yes_probability",
 ]
 
 PixelBox = tuple[float, float, float, float]
@@ -95,18 +94,8 @@ class VQA(Protocol):
         self, images: Sequence[np.ndarray], questions: Sequence[str]
     ) -> NDArray[np.float32]:
         """[questions, 2]: logits of "yes" and "no" as the answer's first token, one question an
-        image. `yes_probability` makes a probability of them."""
+        image."""
         ...
-
-
-def yes_probability(logits: NDArray[np.floating]) -> NDArray[np.float64]:
-    """P(yes) among yes and no, [N], from logits [N, 2] (T2I-CompBench's BLIP-VQA score).
-
-    It equals p_yes / (p_yes + p_no) with p from a softmax over the whole vocabulary, whose
-    denominator cancels, and stays a number where both of those are too small for a float.
-    """
-    yes, no = np.asarray(logits, dtype=np.float64).T
-    return np.exp(-np.logaddexp(0.0, no - yes))
 
 
 @runtime_checkable
@@ -117,7 +106,7 @@ class DepthEstimator(Protocol):
 
     def estimate(self, images: Sequence[np.ndarray]) -> list[NDArray[np.float32]]:
         """For each image its relative inverse depth (larger = nearer), on the grid on which the
-        model predicts it. `dpt.resize` brings it to the image's size."""
+        model predicts it."""
         ...
 
 

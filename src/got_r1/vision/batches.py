@@ -8,11 +8,15 @@ one run nearly always have one size, and then nothing is lost.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
-__all__ = ["as_pictures", "same_shape"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["as_pictures", "pixel_values", "same_shape"]
 
 
 def same_shape(keys: Sequence[Hashable], batch: int) -> Iterator[list[int]]:
@@ -40,3 +44,11 @@ def as_pictures(images: Sequence[np.ndarray]) -> list[Image.Image]:
                 f"an image must be uint8 [height, width, 3], not {image.dtype} {image.shape}"
             )
     return [Image.fromarray(image, "RGB") for image in images]
+
+
+def pixel_values(processor: Any, images: Sequence[np.ndarray]) -> list[Tensor]:
+    """What a processor makes of each image alone, [3, height, width]; sizes may differ."""
+    return [
+        processor([picture], return_tensors="pt")["pixel_values"][0]
+        for picture in as_pictures(images)
+    ]

@@ -20,7 +20,7 @@ from got_r1.errors import BadInput
 from got_r1.vision.batches import as_pictures, same_shape
 from got_r1.vision.pretrained import (
     check_finite,
-    load_model,
+    load_from,
     load_processor,
     load_tokenizer,
     short_name,
@@ -40,14 +40,7 @@ class BlipVQA:
         what = "BLIP-VQA model"
         self.name = f"BLIP-VQA {short_name(settings.model)}"
         self.batch = settings.batch
-        self.model = load_model(
-            BlipForQuestionAnswering,
-            settings.model,
-            what=what,
-            model_type="blip",
-            device=settings.device,
-            dtype=settings.dtype,
-        )
+        self.model = load_from(settings, BlipForQuestionAnswering, what=what, model_type="blip")
         self.processor = load_processor(BlipImageProcessorPil, settings.model, what=what)
         self.tokenizer = load_tokenizer(settings.model, what=what)
         trained = self.model.config.vision_config.image_size

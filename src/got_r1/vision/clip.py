@@ -16,7 +16,7 @@ from transformers import CLIPImageProcessorPil, CLIPModel
 from got_r1.vision.batches import as_pictures, same_shape
 from got_r1.vision.pretrained import (
     check_finite,
-    load_model,
+    load_from,
     load_processor,
     load_tokenizer,
     short_name,
@@ -41,14 +41,7 @@ class CLIP:
         what = "CLIP model"
         self.name = f"CLIP {short_name(settings.model)}"
         self.batch = settings.batch
-        self.model = load_model(
-            CLIPModel,
-            settings.model,
-            what=what,
-            model_type="clip",
-            device=settings.device,
-            dtype=settings.dtype,
-        )
+        self.model = load_from(settings, CLIPModel, what=what, model_type="clip")
         self.processor = load_processor(CLIPImageProcessorPil, settings.model, what=what)
         self.tokenizer = load_tokenizer(settings.model, what=what)
 

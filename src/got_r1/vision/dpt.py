@@ -6,15 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from transformers import DPTForDepthEstimation, DPTImageProcessorPil
 
-from got_r1.vision.batches import as_pictures, same_shape
-from got_r1.vision.pretrained import check_finite, load_model, load_processor, short_name
+from got_r1.vision.batches import pixel_values, same_shape
+from got_r1.vision.pretrained import check_finite, load_from, load_processor, short_name
 from got_r1.vision.settings import DepthSettings
 
-__all__ = ["DPT", "resize"]
+__all__ = ["DPT"]
 
 # The first fusion stage has nothing to add, so the released checkpoints leave this out.
 _UNUSED = r"neck\.fusion_stage\.layers\.0\.residual_layer1\..+"
@@ -27,14 +26,8 @@ class DPT:
         what = "DPT model"
         self.name = f"DPT {short_name(settings.model)}"
         self.batch = settings.batch
-        self.model = load_model(
-            DPTForDepthEstimation,
-            settings.model,
-            what=what,
-            model_type="dpt",
-            device=settings.device,
-            dtype=settings.dtype,
-            may_lack=_UNUSED,
+        self.model = load_from(
+            settings, DPTForDepthEstimation, what=what, model_type="dpt", may_lack=_UNUSED
         )
         self.processor = load_processor(DPTImageProcessorPil, settings.model, what=what)
 
@@ -42,10 +35,7 @@ class DPT:
     def estimate(self, images: Sequence[np.ndarray]) -> list[NDArray[np.float32]]:
         """Each image's depth as the network gives it, [rows, columns] of the network's grid (of
         the size that its processor makes of the image)."""
-        pixels = [
-            self.processor([picture], return_tensors="pt")["pixel_values"][0]
-            for picture in as_pictures(images)
-        ]
+        pixels = pixel_values(self.processor, images)
         maps: dict[int, NDArray[np.float32]] = {}
         for indices in same_shape([one.shape for one in pixels], self.batch):
             batch = torch.stack([pixels[index] for index in indices])
@@ -55,15 +45,3 @@ class DPT:
             check_finite(depth, self.name)
             maps |= zip(indices, depth.float().cpu().numpy(), strict=True)
         return [maps[index] for index in range(len(images))]
-
-
-def resize(depth: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """The depth at an image's (width, height), float32 [height, width].
-
-    Bilinear with the corners aligned, as T2I-CompBench resizes its maps. (transformers' own
-    post-processing is bicubic without, which overshoots at edges.)
-    """
-    width, height = size
-    grid = torch.from_numpy(np.ascontiguousarray(depth))[None, None]
-    resized = F.interpolate(grid, size=(height, width), mode="bilinear", align_corners=True)
-    return resized[0, 0].numpy()

@@ -19,11 +19,11 @@ from torch import Tensor
 from transformers import GroundingDinoForObjectDetection, GroundingDinoImageProcessorPil
 
 from got_r1.vision.base import Detection
-from got_r1.vision.batches import as_pictures, same_shape
+from got_r1.vision.batches import pixel_values, same_shape
 from got_r1.vision.boxes import corners, ranked
 from got_r1.vision.pretrained import (
     check_finite,
-    load_model,
+    load_from,
     load_processor,
     load_tokenizer,
     short_name,
@@ -51,12 +51,8 @@ class GroundingDINO:
         self.name = f"GroundingDINO {short_name(settings.model)}"
         self.threshold = 0.25 if settings.threshold is None else settings.threshold
         self.batch = settings.batch
-        self.model = load_model(
-            GroundingDinoForObjectDetection,
-            settings.model,
-            what=what,
-            model_type="grounding-dino",
-            device=settings.device,
+        self.model = load_from(
+            settings, GroundingDinoForObjectDetection, what=what, model_type="grounding-dino"
         )
         self.processor = load_processor(GroundingDinoImageProcessorPil, settings.model, what=what)
         self.tokenizer = load_tokenizer(settings.model, what=what)
@@ -69,10 +65,7 @@ class GroundingDINO:
         self, images: Sequence[np.ndarray], vocabularies: Sequence[Sequence[str]]
     ) -> list[list[Detection]]:
         """See `Detector`. Names that do not fit one caption (256 tokens) get several passes."""
-        pixels = [
-            self.processor([picture], return_tensors="pt")["pixel_values"][0]
-            for picture in as_pictures(images)
-        ]
+        pixels = pixel_values(self.processor, images)
         looks = [
             (index, caption)
             for index, names in enumerate(vocabularies)

@@ -23,7 +23,7 @@ from transformers import CLIPConfig, CLIPModel
 from got_r1.checkpoints.weight_files import unpickle
 from got_r1.errors import BadInput
 from got_r1.vision.clip import embed_images, embed_texts
-from got_r1.vision.pretrained import load_model, load_tokenizer, pick_device, short_name
+from got_r1.vision.pretrained import load_from, load_tokenizer, pick_device, short_name
 from got_r1.vision.settings import QualitySettings
 
 __all__ = ["HPS", "VIT_H_14", "from_open_clip", "read_checkpoint", "to_square"]
@@ -73,14 +73,7 @@ class HPS:
                 "xswu/HPSv2 HPS_v2.1_compressed.pt --local-dir models/hps` and give that file."
             )
         else:
-            self.model = load_model(
-                CLIPModel,
-                settings.model,
-                what=what,
-                model_type="clip",
-                device=settings.device,
-                dtype=settings.dtype,
-            )
+            self.model = load_from(settings, CLIPModel, what=what, model_type="clip")
             self.tokenizer = load_tokenizer(settings.model, what=what)
 
     def rate(self, images: Sequence[np.ndarray], prompts: Sequence[str]) -> NDArray[np.float32]:

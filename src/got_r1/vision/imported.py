@@ -19,13 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from got_r1.errors import BadInput
+from got_r1.errors import BadInput, listed
 from got_r1.files.inputs import read_text
 from got_r1.vision.base import Detection
 
 __all__ = ["ImportedDetections", "ImportedImage", "read_detections"]
 
-LISTED = 5  # names in an error before it says how many more
 _OUTSIDE = 1.0  # pixels that a box may lie outside: detectors round to whole pixels
 
 
@@ -167,5 +166,4 @@ def _by(size: tuple[int, int]) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return f"{len(names)} image{'s' * (len(names) > 1)}: {', '.join(names[:LISTED])}{more}"
+    return f"{len(names)} image{'s' * (len(names) > 1)}: {listed(names)}"

@@ -18,9 +18,9 @@ from transformers import Mask2FormerForUniversalSegmentation, Mask2FormerImagePr
 
 from got_r1.errors import BadInput
 from got_r1.vision.base import Detection
-from got_r1.vision.batches import as_pictures, same_shape
+from got_r1.vision.batches import pixel_values, same_shape
 from got_r1.vision.boxes import ranked
-from got_r1.vision.pretrained import check_finite, load_model, load_processor, short_name
+from got_r1.vision.pretrained import check_finite, load_from, load_processor, short_name
 from got_r1.vision.settings import DetectorSettings
 
 __all__ = ["Mask2Former", "read_instances"]
@@ -34,12 +34,8 @@ class Mask2Former:
         self.name = f"Mask2Former {short_name(settings.model)}"
         self.threshold = 0.3 if settings.threshold is None else settings.threshold
         self.batch = settings.batch
-        self.model = load_model(
-            Mask2FormerForUniversalSegmentation,
-            settings.model,
-            what=what,
-            model_type="mask2former",
-            device=settings.device,
+        self.model = load_from(
+            settings, Mask2FormerForUniversalSegmentation, what=what, model_type="mask2former"
         )
         self.processor = load_processor(Mask2FormerImageProcessorPil, settings.model, what=what)
         classes = self.model.config.id2label
@@ -56,10 +52,7 @@ class Mask2Former:
                 f"{self.name} does not know {', '.join(map(repr, sorted(unknown)))}: it finds only "
                 f"its own {len(known)} classes; use grounding_dino or owlv2 for other words."
             )
-        pixels = [
-            self.processor([picture], return_tensors="pt")["pixel_values"][0]
-            for picture in as_pictures(images)
-        ]
+        pixels = pixel_values(self.processor, images)
         found: list[list[Detection]] = [[] for _ in images]
         for indices in same_shape([one.shape for one in pixels], self.batch):
             batch = torch.stack([pixels[index] for index in indices])

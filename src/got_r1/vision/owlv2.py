@@ -20,7 +20,7 @@ from got_r1.vision.batches import as_pictures, same_shape
 from got_r1.vision.boxes import corners, ranked
 from got_r1.vision.pretrained import (
     check_finite,
-    load_model,
+    load_from,
     load_processor,
     load_tokenizer,
     short_name,
@@ -41,13 +41,7 @@ class OWLv2:
         self.name = f"OWLv2 {short_name(settings.model)}"
         self.threshold = 0.1 if settings.threshold is None else settings.threshold
         self.batch = settings.batch
-        self.model = load_model(
-            Owlv2ForObjectDetection,
-            settings.model,
-            what=what,
-            model_type="owlv2",
-            device=settings.device,
-        )
+        self.model = load_from(settings, Owlv2ForObjectDetection, what=what, model_type="owlv2")
         self.processor = load_processor(Owlv2ImageProcessorPil, settings.model, what=what)
         self.tokenizer = load_tokenizer(settings.model, what=what)
 

@@ -13,9 +13,11 @@ from transformers.utils import logging as transformers_logging
 from got_r1.checkpoints.completeness import load_complete
 from got_r1.checkpoints.hub import local_folder
 from got_r1.errors import BadInput, RunFailed
+from got_r1.vision.settings import VisionSettings
 
 __all__ = [
     "check_finite",
+    "load_from",
     "load_model",
     "load_processor",
     "load_tokenizer",
@@ -37,6 +39,26 @@ def pick_device(device: str) -> torch.device:
         reason = str(error).splitlines()[0]
         raise BadInput(f"there is no device {device!r} here ({reason}); use cpu or cuda.") from None
     return chosen
+
+
+def load_from(
+    settings: VisionSettings,
+    model_class: Any,
+    *,
+    what: str,
+    model_type: str,
+    may_lack: str | None = None,
+) -> Any:
+    """`load_model` as the settings say; in float32 where they leave no choice."""
+    return load_model(
+        model_class,
+        settings.model,
+        what=what,
+        model_type=model_type,
+        device=settings.device,
+        dtype=getattr(settings, "dtype", "float32"),
+        may_lack=may_lack,
+    )
 
 
 def load_model(
@@ -85,11 +107,17 @@ def load_processor(processor_class: Any, model: str, *, what: str) -> Any:
         raise _not_found(f"image processor of the {what}", model, error) from None
 
 
-def load_tokenizer(model: str, *, what: str) -> Any:
-    """The tokenizer. Raises `BadInput` where there is none."""
+def load_tokenizer(model: str, *, what: str, template: bool = False) -> Any:
+    """The tokenizer. Raises `BadInput` where there is none.
+
+    Texts are plain: a prompt that spells a control token ("[SEP]", "<|endoftext|>") is read as
+    those letters, unless texts come from a chat `template`, which is made of control tokens.
+    """
     try:
         return AutoTokenizer.from_pretrained(
-            local_folder(model, weights=False), local_files_only=True
+            local_folder(model, weights=False),
+            local_files_only=True,
+            split_special_tokens=not template,
         )
     except (OSError, ValueError, KeyError) as error:
         raise _not_found(f"tokenizer of the {what}", model, error) from None

@@ -19,6 +19,11 @@ __all__ = [
 ]
 
 
+Dtype = Annotated[
+    Literal["float32", "bfloat16", "float16"], Field(description="dtype of the weights")
+]
+
+
 class VisionSettings(Section):
     """What all vision models share; plain text stands for the model."""
 
@@ -37,7 +42,7 @@ class SimilaritySettings(VisionSettings):
     model: str = Field(
         "openai/clip-vit-base-patch32", min_length=1, description="CLIP folder or hub id"
     )
-    dtype: Literal["float32", "bfloat16", "float16"] = Field(
+    dtype: Dtype = Field(
         "float32", description="dtype of the weights; embeddings are normalised in float32"
     )
 
@@ -69,9 +74,7 @@ class VQASettings(VisionSettings):
     model: str = Field(
         "Salesforce/blip-vqa-capfilt-large", min_length=1, description="folder or hub id"
     )
-    dtype: Literal["float32", "bfloat16", "float16"] = Field(
-        "float32", description="dtype of the weights"
-    )
+    dtype: Dtype = "float32"
     size: int = Field(
         0,
         ge=0,
@@ -84,9 +87,7 @@ class DepthSettings(VisionSettings):
     """DPT (T2I-CompBench: the hybrid)."""
 
     model: str = Field("Intel/dpt-hybrid-midas", min_length=1, description="folder or hub id")
-    dtype: Literal["float32", "bfloat16", "float16"] = Field(
-        "float32", description="dtype of the weights"
-    )
+    dtype: Dtype = "float32"
 
 
 class QualitySettings(VisionSettings):
@@ -102,6 +103,4 @@ class QualitySettings(VisionSettings):
         min_length=1,
         description="folder or hub id with CLIP's tokenizer, for a checkpoint that is a file",
     )
-    dtype: Literal["float32", "bfloat16", "float16"] = Field(
-        "float32", description="dtype of the weights"
-    )
+    dtype: Dtype = "float32"

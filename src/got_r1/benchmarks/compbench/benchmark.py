@@ -109,6 +109,10 @@ class CompBench:
         """A folder a category, each as the official scripts expect one."""
         layouts = []
         for category, some in groupby(prompts, lambda prompt: prompt.category):
+            if category not in CATEGORIES:  # it becomes a folder's name, and may be a stranger's
+                raise BadInput(
+                    f"T2I-CompBench has no category {category!r}: use {', '.join(CATEGORIES)}."
+                )
             files = SampleFiles(folder / category, "compbench")
             mine = tuple(some)
             files.check_prompts(mine)

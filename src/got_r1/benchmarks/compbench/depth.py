@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from got_r1.benchmarks.compbench.frames import FrameBox, FramedObject, iou, names
+from got_r1.benchmarks.compbench.frames import FrameBox, FramedObject, names
 from got_r1.benchmarks.compbench.quirks import OFFICIAL, Quirks
 from got_r1.benchmarks.compbench.spatial import asked_objects
 from got_r1.benchmarks.compbench.tagger import Token
+from got_r1.vision.boxes import overlap
 
 __all__ = ["DepthScore", "as_stored", "depth_map", "mean_depth", "position_score", "score"]
 
@@ -73,7 +74,7 @@ def score(
     if len(found) == 2:
         boxes = [one.box for one in found]
         mean1, mean2 = (mean_depth(depth, box, quirks) for box in boxes)
-        position = position_score(iou(boxes[0], boxes[1]), mean1, mean2, asked)
+        position = position_score(overlap(boxes[0], boxes[1]), mean1, mean2, asked)
         total += 0.5 * position
     return DepthScore(obj1, obj2, index1, index2, asked, mean1, mean2, position, total)
 
@@ -120,15 +121,15 @@ def mean_depth(
 
 
 def position_score(
-    overlap: float, mean1: float | None, mean2: float | None, asked: str | None
+    iou: float, mean1: float | None, mean2: float | None, asked: str | None
 ) -> float:
     """What the order in depth is worth, in [0, 1]: 0 where it is wrong, else by the IoU."""
     if mean1 is None or mean2 is None or asked is None:
         return 0.0
     in_order = mean1 > mean2 if asked == "in front of" else mean1 < mean2
-    if not in_order or overlap == FULL_OVERLAP:
+    if not in_order or iou == FULL_OVERLAP:
         return 0.0
-    return min(overlap / FULL_OVERLAP, 1.0)
+    return min(iou / FULL_OVERLAP, 1.0)
 
 
 # -- from a depth network's output to the map ------------------------------------------------------

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from got_r1.benchmarks.compbench.quirks import Quirks
 from got_r1.errors import BadInput
 
-__all__ = ["FrameBox", "FramedObject", "frame_size", "iou", "names", "to_frame"]
+__all__ = ["FrameBox", "FramedObject", "frame_size", "names", "to_frame"]
 
 SHORT_SIDE = 479
 LONG_SIDE = 480
@@ -74,16 +74,3 @@ def names(label: str, word: str, quirks: Quirks) -> bool:
     if quirks.labels_by_substring:
         return word in label
     return re.search(rf"\b{re.escape(word)}\b", label) is not None
-
-
-def iou(one: FrameBox, other: FrameBox) -> float:
-    """Intersection over union of plain areas, in [0, 1]; 0 where both boxes are empty."""
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    shared = max(width, 0.0) * max(height, 0.0)
-    union = area(one) + area(other) - shared
-    return shared / union if union > 0 else 0.0
-
-
-def area(box: FrameBox) -> float:
-    return (box[2] - box[0]) * (box[3] - box[1])

@@ -21,10 +21,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from got_r1.benchmarks.compbench.frames import FrameBox, FramedObject, iou
+from got_r1.benchmarks.compbench.frames import FrameBox, FramedObject
 from got_r1.benchmarks.compbench.quirks import OFFICIAL, Quirks
 from got_r1.benchmarks.compbench.tagger import Token
 from got_r1.benchmarks.compbench.words import first_and_last_noun, words_around
+from got_r1.vision.boxes import overlap
 
 __all__ = ["SpatialScore", "asked_objects", "locality", "position_score", "score", "with_person"]
 
@@ -153,8 +154,8 @@ def position_score(
     sign, axis = DIRECTIONS[asked]
     if not (sign * offset[axis] > 0 and distances[axis] > distances[1 - axis]):
         return 0.0
-    overlap = iou(first, second)
-    return 1.0 if overlap < FREE_OVERLAP else FREE_OVERLAP / overlap
+    shared = overlap(first, second)
+    return 1.0 if shared < FREE_OVERLAP else FREE_OVERLAP / shared
 
 
 def centre(box: FrameBox, axis: int) -> float:

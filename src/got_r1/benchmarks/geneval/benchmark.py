@@ -21,10 +21,10 @@ from got_r1.benchmarks.geneval.colours import color_prompts, cut_out
 from got_r1.benchmarks.geneval.rules import (
     COLORS,
     OFFICIAL,
+    Detected,
+    Judgement,
     Options,
     Scene,
-    Seen,
-    Verdict,
     judge,
     keep,
     parse_options,
@@ -180,20 +180,20 @@ class GenEval:
         scene: Scene,
         called: Mapping[str, str],
         found: Sequence[Detection],
-    ) -> Verdict:
+    ) -> Judgement:
         by_class: dict[str, list[Detection]] = {}
         for one in found:
             by_class.setdefault(called.get(one.label, one.label), []).append(one)
         kept = {
             name: keep(
-                [Seen(one.box, one.score, index) for index, one in enumerate(some)],
+                [Detected(one.box, one.score, index) for index, one in enumerate(some)],
                 counting=scene.tag == "counting",
                 options=self.options,
             )
             for name, some in by_class.items()
         }
 
-        def colors_of(name: str, seen: Sequence[Seen]) -> list[str]:
+        def colors_of(name: str, seen: Sequence[Detected]) -> list[str]:
             cuts = [
                 cut_out(sample.image, one, by_class[name][one.index].mask, self.options)
                 for one in seen

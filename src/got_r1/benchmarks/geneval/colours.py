@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ImageColor
 
-from got_r1.benchmarks.geneval.rules import COLORS, OFFICIAL, Options, Seen
+from got_r1.benchmarks.geneval.rules import COLORS, OFFICIAL, Detected, Options
 
 __all__ = ["color_prompts", "cut_out"]
 
@@ -31,7 +31,7 @@ def color_prompts(name: str) -> list[list[str]]:
 
 def cut_out(
     image: NDArray[np.uint8],
-    seen: Seen,
+    seen: Detected,
     mask: NDArray[np.bool_] | None,
     options: Options = OFFICIAL,
 ) -> NDArray[np.uint8]:

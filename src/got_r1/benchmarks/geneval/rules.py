@@ -24,10 +24,10 @@ __all__ = [
     "COLORS",
     "OFFICIAL",
     "Clause",
+    "Detected",
+    "Judgement",
     "Options",
     "Scene",
-    "Seen",
-    "Verdict",
     "judge",
     "keep",
     "parse_options",
@@ -81,7 +81,7 @@ class Scene:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Detected:
     """One detection of a class: box [x1, y1, x2, y2] in pixels, score in [0, 1]; `index`: which it
     was among the detections of its class."""
 
@@ -91,14 +91,14 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Judgement:
     """Whether an image is right, and if not why, in the official words."""
 
     correct: bool
     reason: str = ""
 
 
-ColorsOf = Callable[[str, Sequence[Seen]], Sequence[str]]
+ColorsOf = Callable[[str, Sequence[Detected]], Sequence[str]]
 """Class name and detections in, the colour of each out."""
 
 
@@ -127,11 +127,11 @@ def clause(record: Mapping[str, Any]) -> Clause:
         relation, target = position
         if relation not in RELATIONS:
             raise ValueError(relation)
-        position = (str(relation), whole(target))
-    return Clause(str(record["class"]), whole(record["count"]), record.get("color"), position)
+        position = (str(relation), as_integer(target))
+    return Clause(str(record["class"]), as_integer(record["count"]), record.get("color"), position)
 
 
-def whole(value: object) -> int:
+def as_integer(value: object) -> int:
     """A JSON number that is whole, as it is: `int()` would cut 2.7 to 2."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(value)
@@ -160,7 +160,9 @@ def parse_options(pairs: Sequence[str]) -> Options:
 # -- detections ------------------------------------------------------------------------------------
 
 
-def keep(found: Sequence[Seen], *, counting: bool, options: Options = OFFICIAL) -> list[Seen]:
+def keep(
+    found: Sequence[Detected], *, counting: bool, options: Options = OFFICIAL
+) -> list[Detected]:
     """The detections of one class that count, best first; scores are compared as float32."""
     limit = np.float32(options.counting_threshold if counting else options.threshold)
     # Equal scores as the official order has them: sorted upwards, then read from the end.
@@ -168,7 +170,7 @@ def keep(found: Sequence[Seen], *, counting: bool, options: Options = OFFICIAL) 
     left = [one for one in best if np.float32(one.score) > limit][: options.max_objects]
     if options.max_overlap == 1:
         return left
-    kept: list[Seen] = []
+    kept: list[Detected] = []
     while left:
         kept.append(left.pop(0))
         left = [one for one in left if overlap(kept[-1].box, one.box) < options.max_overlap]
@@ -190,7 +192,7 @@ def pixels(box: Sequence[float]) -> float:
     return max(float(x2 - x1) + 1, 0.0) * max(float(y2 - y1) + 1, 0.0)
 
 
-def relations(one: Seen, target: Seen, threshold: float = 0.1) -> set[str]:
+def relations(one: Detected, target: Detected, threshold: float = 0.1) -> set[str]:
     """Where an object lies from its target; two may hold, or none.
 
     The offset of the centres is made smaller, per axis, by `threshold` times both sizes, and each
@@ -217,10 +219,10 @@ def relations(one: Seen, target: Seen, threshold: float = 0.1) -> set[str]:
 
 def judge(
     scene: Scene,
-    kept: Mapping[str, Sequence[Seen]],
+    kept: Mapping[str, Sequence[Detected]],
     colors_of: ColorsOf,
     options: Options = OFFICIAL,
-) -> Verdict:
+) -> Judgement:
     """Whether an image shows a scene.
 
     `kept`: by class, what `keep` leaves. `colors_of` is asked only where a colour decides, in the
@@ -228,7 +230,7 @@ def judge(
     directions from its target the official reason names them in any order; here as in `RELATIONS`.
     """
     reasons: list[str] = []
-    targets: list[Sequence[Seen] | None] = []
+    targets: list[Sequence[Detected] | None] = []
     for one in scene.include:
         found = list(kept.get(one.name, ()))[: one.count]
         fault = shortage(one, found) or wrong_color(one, found, colors_of)
@@ -241,16 +243,16 @@ def judge(
         number = len(kept.get(one.name, ()))
         if number >= one.count:
             reasons.append(f"expected {one.name}<{one.count}, found {number}")
-    return Verdict(not reasons, "\n".join(reasons))
+    return Judgement(not reasons, "\n".join(reasons))
 
 
-def shortage(one: Clause, found: Sequence[Seen]) -> str:
+def shortage(one: Clause, found: Sequence[Detected]) -> str:
     if len(found) >= one.count:
         return ""
     return f"expected {one.name}>={one.count}, found {len(found)}"
 
 
-def wrong_color(one: Clause, found: Sequence[Seen], colors_of: ColorsOf) -> str:
+def wrong_color(one: Clause, found: Sequence[Detected], colors_of: ColorsOf) -> str:
     if one.color is None:
         return ""
     colors = list(colors_of(one.name, found))
@@ -264,7 +266,7 @@ def wrong_color(one: Clause, found: Sequence[Seen], colors_of: ColorsOf) -> str:
 
 
 def wrong_position(
-    one: Clause, found: Sequence[Seen], targets: Sequence[Seen] | None, options: Options
+    one: Clause, found: Sequence[Detected], targets: Sequence[Detected] | None, options: Options
 ) -> str:
     assert one.position is not None
     relation = one.position[0]

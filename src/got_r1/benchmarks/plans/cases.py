@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast, get_args
 
-from got_r1.errors import BadInput
+from got_r1.errors import BadInput, listed
 from got_r1.icons.prompts import Category, draw_prompt, say
 from got_r1.icons.splits import Split
 from got_r1.icons.world import MAX_OBJECTS, Meaning
@@ -29,7 +29,6 @@ AS_WRITTEN = "as written"
 """The form of a user's own sentence; other forms are its paraphrases."""
 
 _PATIENCE = 4_000  # draws without a new meaning: then there is none left
-_LISTED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +138,9 @@ def file_cases(prompts: Sequence[Prompt]) -> list[Case]:
         else:
             cases += _in_all_forms(text, number, AS_WRITTEN)
     if faults:
-        more = f" and {len(faults) - _LISTED} more" if len(faults) > _LISTED else ""
         raise BadInput(
             f"{len(faults)} of {len(prompts)} prompts cannot be read as things and a relation "
-            f"between two of them: {', '.join(faults[:_LISTED])}{more}; reword or remove them."
+            f"between two of them: {listed(faults)}; reword or remove them."
         )
     return cases
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,50 +29,12 @@ from got_r1.plan.repair import with_boxes
 from got_r1.records import Box, Chain, JudgeFailure, Prompt
 
 if TYPE_CHECKING:
-    from got_r1.policy.janus import Policy
-    from got_r1.recipes.sections import RolloutSection
+    from got_r1.sampling import Drawer
 
-__all__ = ["RESULT", "Drawer", "run_plans", "swapped_chain"]
+__all__ = ["RESULT", "run_plans", "swapped_chain"]
 
 RESULT = "plans.json"
 _LOOKED_AT_ONCE = 64  # images held in memory while a judge looks
-
-
-@dataclass(frozen=True, slots=True)
-class Drawer:
-    """How prompts become images: the policy, and what `sampling.sample` is told."""
-
-    policy: Policy
-    rollout: RolloutSection
-    seed: int
-    batch: int
-    quiet: bool
-    about: Mapping[str, Any]
-    """What a folder is drawn with beside its prompts; a resumed one must be drawn with the same."""
-
-    def draw(
-        self,
-        files: SampleFiles,
-        prompts: Sequence[Prompt],
-        chain_texts: Sequence[str] | None = None,
-    ) -> None:
-        """One sample a prompt into a folder, but for what is there already."""
-        from got_r1.sampling import sample
-
-        chain = {"chains": list(chain_texts)} if chain_texts is not None else {}
-        listed = {"prompts": [asdict(prompt) for prompt in prompts]}
-        files.begin({**self.about, **chain, **listed})
-        sample(
-            self.policy,
-            prompts,
-            n=1,
-            seed=self.seed,
-            rollout=self.rollout,
-            files=files,
-            batch=self.batch,
-            chain_text=chain_texts,
-            quiet=self.quiet,
-        )
 
 
 def run_plans(
@@ -90,7 +52,7 @@ def run_plans(
     judge could see no sample at all.
     """
     files = SampleFiles(folder / "samples")
-    drawer.draw(files, [case.prompt for case in cases])
+    _draw(drawer, files, [case.prompt for case in cases])
     sights = list(_look(files, [case.prompt for case in cases], observer))
     samples = [
         SeenCase(case, sight)
@@ -121,6 +83,19 @@ def run_plans(
     result["samples"] = entries
     write_text(folder / RESULT, json.dumps(result, indent=1, ensure_ascii=False))
     return result
+
+
+def _draw(
+    drawer: Drawer,
+    files: SampleFiles,
+    prompts: Sequence[Prompt],
+    chain_texts: Sequence[str] | None = None,
+) -> None:
+    """One sample a prompt into a folder of their own."""
+    chains = {"chains": list(chain_texts)} if chain_texts is not None else {}
+    listed = {"prompts": [asdict(prompt) for prompt in prompts]}
+    files.begin({**drawer.about, **chains, **listed})
+    drawer.draw(files, prompts, n=1, chain_text=chain_texts)
 
 
 def _look(
@@ -175,7 +150,7 @@ def _swap(
         return None, []
     files = SampleFiles(folder / "swapped")
     prompts = [seen.case.prompt for _, seen, _ in probes]
-    drawer.draw(files, prompts, [text for _, _, text in probes])
+    _draw(drawer, files, prompts, [text for _, _, text in probes])
     seen_after, entries = [], []
     for place, ((index, seen, _), (chain, after)) in enumerate(
         zip(probes, _look(files, prompts, observer), strict=True)

@@ -1,7 +1,6 @@
 """Small random models of every kind, as folders: they know nothing and run everywhere.
 
-For tests, and to see a command through before the real weights are there. Architecture, processors
-and tokenizers are the real ones, in sizes of some ten thousand parameters.
+Architecture, processors and tokenizers are the real ones, in sizes of some ten thousand parameters.
 """
 
 from __future__ import annotations
@@ -47,6 +46,8 @@ _TOWER = {
     "num_attention_heads": 2,
     "num_hidden_layers": 2,
 }
+_SIZE = {"height": 32, "width": 32}
+_VISION = _TOWER | {"image_size": 32, "patch_size": 8}
 _SWIN = {
     "model_type": "swin",
     "embed_dim": 8,
@@ -64,22 +65,9 @@ def build(
     A CLIP folder serves as one of HPS too. `labels`: the classes of a mask2former.
     """
     folder = Path(folder)
-    match kind:
-        case "clip":
-            parts = _clip()
-        case "blip":
-            parts = _blip()
-        case "dpt":
-            parts = _dpt()
-        case "grounding_dino":
-            parts = _grounding_dino()
-        case "owlv2":
-            parts = _owlv2()
-        case "mask2former":
-            parts = _mask2former(labels)
-    model, *others = parts
-    _randomise(model, seed)
-    for part in (model, *others):
+    parts = _mask2former(labels) if kind == "mask2former" else _BUILDERS[kind]()
+    _randomise(parts[0], seed)
+    for part in parts:
         part.save_pretrained(folder)
     return folder
 
@@ -129,13 +117,9 @@ def _clip_text(tokenizer: Any, positions: int) -> dict[str, Any]:
 
 def _clip() -> list[Any]:
     tokenizer = _clip_tokenizer()
-    config = CLIPConfig(
-        projection_dim=8,
-        text_config=_clip_text(tokenizer, 77),
-        vision_config=_TOWER | {"image_size": 32, "patch_size": 8},
-    )
-    side = {"height": 32, "width": 32}
-    processor = CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=side)
+    text = _clip_text(tokenizer, 77)
+    config = CLIPConfig(projection_dim=8, text_config=text, vision_config=_VISION)
+    processor = CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=_SIZE)
     return [CLIPModel(config), processor, tokenizer]
 
 
@@ -146,9 +130,8 @@ def _blip() -> list[Any]:
         "bos_token_id": len(tokenizer),
         "max_position_embeddings": 64,
     }
-    vision = _TOWER | {"image_size": 32, "patch_size": 8}
-    config = BlipConfig(text_config=text, vision_config=vision)
-    processor = BlipImageProcessorPil(size={"height": 32, "width": 32})
+    config = BlipConfig(text_config=text, vision_config=_VISION)
+    processor = BlipImageProcessorPil(size=_SIZE)
     return [BlipForQuestionAnswering(config), processor, tokenizer]
 
 
@@ -188,12 +171,9 @@ def _grounding_dino() -> list[Any]:
 
 def _owlv2() -> list[Any]:
     tokenizer = _clip_tokenizer()
-    config = Owlv2Config(
-        projection_dim=16,
-        text_config=_clip_text(tokenizer, 48),
-        vision_config=_TOWER | {"image_size": 32, "patch_size": 8},
-    )
-    processor = Owlv2ImageProcessorPil(size={"height": 32, "width": 32})
+    text = _clip_text(tokenizer, 48)
+    config = Owlv2Config(projection_dim=16, text_config=text, vision_config=_VISION)
+    processor = Owlv2ImageProcessorPil(size=_SIZE)
     return [Owlv2ForObjectDetection(config), processor, tokenizer]
 
 
@@ -214,3 +194,12 @@ def _mask2former(labels: Sequence[str]) -> list[Any]:
     )
     processor = Mask2FormerImageProcessorPil(size={"shortest_edge": 64, "longest_edge": 128})
     return [Mask2FormerForUniversalSegmentation(config), processor]
+
+
+_BUILDERS = {
+    "clip": _clip,
+    "blip": _blip,
+    "dpt": _dpt,
+    "grounding_dino": _grounding_dino,
+    "owlv2": _owlv2,
+}

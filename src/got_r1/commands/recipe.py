@@ -1,0 +1,31 @@
+"""`recipe`: the recipes that come with the package."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from got_r1.commands.arguments import add, show
+from got_r1.errors import BadInput
+
+__all__ = ["register"]
+
+
+def register(subparsers: Any) -> None:
+    """Adds the command."""
+    one = add(subparsers, "recipe", recipe, "write out a packaged recipe, to change it")
+    one.add_argument("name", metavar="NAME", nargs="?", help="which; without, their names")
+
+
+def recipe(args: argparse.Namespace) -> None:
+    """`recipe NAME`: its YAML, comments included; `recipe`: the names."""
+    from got_r1.recipes.recipe_file import packaged, recipe_path
+
+    names = packaged()
+    if args.name is None:
+        show(args, {"recipes": names}, "\n".join(names))
+        return
+    if args.name not in names:
+        raise BadInput(f"there is no packaged recipe {args.name!r}: use {', '.join(names)}.")
+    text = recipe_path(args.name).read_text(encoding="utf-8")
+    show(args, {"name": args.name, "text": text}, text.rstrip("\n"))

@@ -1,0 +1,39 @@
+"""Settings that would have no effect are refused: what a recipe sets is what runs."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from got_r1.errors import BadInput
+from got_r1.recipes.sections import Recipe
+from got_r1.records import TERMS
+
+__all__ = ["check_settings"]
+
+
+def check_settings(recipe: Recipe, stage: Literal["vq", "sft", "rl"]) -> None:
+    """Raises BadInput for settings of that training stage that cannot do what they say."""
+    lora, judge, reward = recipe.model.lora, recipe.judge, recipe.reward
+    if stage != "vq" and lora.rank == 0 and lora.dropout > 0:
+        raise BadInput(
+            f"model.lora.dropout is {lora.dropout:g}, but model.lora.rank is 0, so there are no "
+            "adapters to drop from: set model.lora.rank above 0 or model.lora.dropout=0"
+        )
+    if stage == "sft" and recipe.sft.condition_dropout == 1:
+        raise BadInput(
+            "sft.condition_dropout is 1, so every prompt and chain would be hidden and no chain "
+            "trained: set it below 1"
+        )
+    if stage != "rl":
+        return
+    if recipe.rl.chain_weight == recipe.rl.image_weight == 0:
+        raise BadInput(
+            "rl.chain_weight and rl.image_weight are both 0, so no token would be trained: give "
+            "one of them a weight above 0"
+        )
+    for term in TERMS:
+        if getattr(judge, term) and not getattr(reward, term):
+            raise BadInput(
+                f"judge.{term} is {getattr(judge, term)!r}, but reward.{term} is 0, so it would "
+                f"never be queried: give reward.{term} a weight, or leave judge.{term} out"
+            )
