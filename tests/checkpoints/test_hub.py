@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from huggingface_hub import constants
+from huggingface_hub import constants, snapshot_download
 
 from checkpoints.hub_server import TOKEN, HubServer, hub_server
 from checkpoints.official_checkpoints import pickle_whole, split
@@ -24,10 +24,10 @@ from got_r1.policy.tiny import build_policy
 from got_r1.training import sft
 from got_r1.vision import load_similarity
 from got_r1.vision.settings import SimilaritySettings
-from got_r1.vision.tiny import build
 from judges.tiny_mllm import make_llava
 from small_runs import MakeRecipe, make_recipe
 from small_runs import model_folder as small_model
+from vision.tiny import build
 
 __all__ = ["make_recipe", "small_model"]
 
@@ -138,6 +138,18 @@ def test_offline_the_cache_does(
     with pytest.raises(BadInput, match=r"not wholly in the hub's cache.*hf download someone/other"):
         load_policy("someone/other")
     assert len(hub.requests) == before
+
+
+def test_offline_a_part_will_do_that_holds_all_that_is_read(
+    hub: HubServer, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `hf download --include` leaves it."""
+    more = Path(shutil.copytree(model, tmp_path / "more"))
+    (more / "notes.txt").write_text("not fetched")
+    hub.add("someone/more", more)
+    snapshot_download("someone/more", ignore_patterns=["notes.txt"])
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    load_policy("someone/more")
 
 
 def test_what_the_hub_does_not_have_or_does_not_show(

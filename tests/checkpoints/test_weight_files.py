@@ -22,7 +22,7 @@ from got_r1.policy import load_encoder, load_policy
 from got_r1.policy.tiny import build_policy
 from got_r1.vision import load_depth
 from got_r1.vision.settings import DepthSettings
-from got_r1.vision.tiny import build
+from vision.tiny import build
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "icons.yaml"
 POINTER = (

@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 HUB_NAME = re.compile(r"([\w-][\w.-]*/[\w.-]+)(?:@([\w./-]+))?")
-SETTINGS = ["*.json", "*.txt", "*.model", "*.jinja", "*.md"]  # all but the weights
+SETTINGS = ["*.json", "*.txt", "*.model", "*.jinja"]  # all that is read but the weights
 
 
 def is_hub_name(model: Path | str) -> bool:
@@ -79,11 +79,21 @@ def fetch(name: str, weights: bool) -> Path:
 
     repository, revision = split_hub_name(name)
     try:
-        folder = Path(
-            snapshot_download(
-                repository, revision=revision, allow_patterns=SETTINGS, ignore_patterns=["*/*"]
+        try:
+            folder = Path(
+                snapshot_download(
+                    repository, revision=revision, allow_patterns=SETTINGS, ignore_patterns=["*/*"]
+                )
             )
-        )
+        except LocalEntryNotFoundError:  # out of reach; somebody may have fetched what is needed
+            return Path(
+                snapshot_download(
+                    repository,
+                    revision=revision,
+                    allow_patterns=["config.json"],
+                    local_files_only=True,
+                )
+            )
         if not weights:
             return folder
         commit = folder.name

@@ -66,7 +66,7 @@ def converted(model: str) -> Path:
     folder = Path(HF_HOME, "got-r1", f"{name}-{digest.hexdigest()}")
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Processes that torchrun starts come here together.
-    with WeakFileLock(folder.with_suffix(".lock")):
+    with WeakFileLock(folder.with_name(f"{folder.name}.lock")):
         if not (folder / "config.json").is_file():
             note(f"{model} is in the official format: converting it, once, to {folder}")
             from_official(source, folder)
