@@ -16,20 +16,18 @@ from huggingface_hub import constants, snapshot_download
 from checkpoints.hub_server import TOKEN, HubServer, hub_server
 from checkpoints.official_checkpoints import pickle_whole, split
 from got_r1.checkpoints.hub import fetch, is_hub_name, local_folder, named_commit
-from got_r1.checkpoints.models import model_folder
+from got_r1.checkpoints.models import model_folder as found_folder
 from got_r1.cli import main
 from got_r1.errors import BadInput, RunFailed
 from got_r1.policy import load_policy
 from got_r1.policy.tiny import build_policy
+from got_r1.recipes.recipe_file import recipe_text
 from got_r1.training import sft
 from got_r1.vision import load_similarity
 from got_r1.vision.settings import SimilaritySettings
 from judges.tiny_mllm import make_llava
-from small_runs import MakeRecipe, make_recipe
-from small_runs import model_folder as small_model
+from small_runs import MakeRecipe
 from vision.tiny import build
-
-__all__ = ["make_recipe", "small_model"]
 
 
 @pytest.fixture(scope="session")
@@ -87,7 +85,7 @@ def test_only_the_weights_that_are_read_are_fetched(
     (both / "onnx").mkdir()
     (both / "onnx" / "config.json").write_text("{}")
     hub.add("someone/both", both)
-    assert model_folder("someone/both", weights=False).is_dir()
+    assert found_folder("someone/both", weights=False).is_dir()
     assert not any("safetensors" in file for file in hub.downloads())
     load_policy("someone/both")
     found = hub.downloads()
@@ -168,6 +166,20 @@ def test_what_the_hub_does_not_have_or_does_not_show(
         load_policy("someone/empty")
 
 
+def test_a_recipe_names_its_model(
+    hub: HubServer, model_folder: Path, make_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    hub.add("someone/small", model_folder)
+    recipe = make_recipe("run", sft={"steps": 1, "batch": 2}, model={"path": "someone/small"})
+    file = tmp_path / "recipe.yaml"
+    file.write_text(recipe_text(recipe))
+    assert main(["train", "sft", str(file), "--dry-run"]) == 0
+    assert "model.safetensors" not in hub.downloads()
+    assert main(["train", "sft", str(file)]) == 0
+    assert hub.downloads().count("model.safetensors") == 1
+    assert "path: someone/small" in Path(recipe.run.dir, "config.yaml").read_text()
+
+
 def test_judges_and_vision_models_by_their_names(hub: HubServer, tmp_path: Path) -> None:
     from got_r1.judges import load_judge
 
@@ -191,17 +203,17 @@ def test_an_official_model_is_converted_once_and_told(
     told = capsys.readouterr().err
     line = "deepseek-ai/Small is in the official format: converting it, once, to "
     assert told.count(line) == 1
-    folder = model_folder("deepseek-ai/Small")
+    folder = found_folder("deepseek-ai/Small")
     assert folder.is_relative_to(tmp_path / "hf" / "got-r1")
     again = load_policy("deepseek-ai/Small")
     assert again.model.lm_head.weight.equal(first.model.lm_head.weight)
     assert line not in capsys.readouterr().err
     # A folder too; one that has changed is converted again.
     own = Path(shutil.copytree(small, tmp_path / "own"))
-    assert model_folder(own) == model_folder(own)
+    assert found_folder(own) == found_folder(own)
     assert capsys.readouterr().err.count("is in the official format") == 1
     os.utime(own / "model.safetensors", ns=(1, 1))
-    model_folder(own)
+    found_folder(own)
     assert capsys.readouterr().err.count("is in the official format") == 1
 
 
