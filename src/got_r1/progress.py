@@ -23,7 +23,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["TrainingProgress", "byte_progress"]
+__all__ = ["TrainingProgress", "byte_progress", "note"]
 
 _PLAIN_EVERY = 15.0  # seconds between lines where stderr is not a terminal
 _WINDOW = 10  # steps that a shown value is averaged over: one step of GRPO is mostly noise
@@ -110,6 +110,11 @@ class TrainingProgress:
             self._printed_at = now
             self._console.print(self._line(), soft_wrap=True, highlight=False, markup=False)
 
+    def note(self, text: str) -> None:
+        """Says something in a line that stays, above the panel where there is one."""
+        if not self._quiet:
+            self._console.print(text, soft_wrap=True, highlight=False, markup=False)
+
     def _is_due(self, now: float) -> bool:
         if self._printed_at is None or self.step >= self.total_steps:
             return True
@@ -156,6 +161,11 @@ class TrainingProgress:
         if aside := self._shown(_ASIDE):
             rows.append(Text.assemble(*_pairs(aside, "dim")))
         return Group(*rows)
+
+
+def note(text: str) -> None:
+    """Says something in a line on stderr."""
+    Console(stderr=True).print(text, soft_wrap=True, highlight=False, markup=False)
 
 
 @contextmanager

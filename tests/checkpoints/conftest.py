@@ -9,6 +9,9 @@ import pytest
 
 from checkpoints.official_checkpoints import a_janus, write_official_tokenizer
 from got_r1.checkpoints.convert import to_official
+from small_runs import make_recipe, model_folder
+
+__all__ = ["make_recipe", "model_folder"]
 
 
 @pytest.fixture(scope="session")

@@ -103,7 +103,7 @@ def test_the_wording_goes_by_the_models_name() -> None:
         (f"openai:q@{URL},b/v1", "'b/v1' is not a valid URL"),
         ("openai:q@http://h:port/v1", "is not a valid URL"),
         ("transformers:", "no model folder at ''"),
-        ("transformers:nowhere", "no model folder at 'nowhere'; download one"),
+        ("transformers:nowhere", "no model folder at 'nowhere'; give a folder"),
         ("nowhere.yaml", r"there is no judge file at nowhere\.yaml"),
     ],
 )

@@ -291,7 +291,7 @@ def test_a_folder_without_a_model_is_one_sentence(tmp_path: Path):
         ("tokenizer.json", "tokenizer"),
         ("chat_template.jinja", "chat template"),
         ("preprocessor_config.json", "image processor"),
-        ("model.safetensors", "cannot be loaded"),
+        ("model.safetensors", "holds no weights"),
     ],
 )
 def test_an_incomplete_folder_is_one_sentence(qwen: Path, tmp_path: Path, missing: str, match: str):

@@ -210,7 +210,10 @@ def test_what_a_checkpoint_lacks_is_said():
 def test_files_that_are_no_checkpoints(tmp_path):
     path = tmp_path / "a.pt"
     path.write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
-    with pytest.raises(BadInput, match=r"cannot be read .*download it again"):
+    with pytest.raises(BadInput, match=r"cannot be read.* is a git-lfs pointer"):
+        hps.read_checkpoint(path)
+    path.write_bytes(b"PK")
+    with pytest.raises(BadInput, match=r"cannot be read.*truncated or damaged"):
         hps.read_checkpoint(path)
     torch.save([1, 2], path)
     with pytest.raises(BadInput, match="holds no weights"):

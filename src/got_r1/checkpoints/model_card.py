@@ -21,7 +21,7 @@ from got_r1.files.inputs import read_json, read_text
 __all__ = ["CardFacts", "model_card"]
 
 UNKNOWN = "not recorded"
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_ID = re.compile(r"([\w.-]+/[\w.-]+)(@[\w./-]+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,18 @@ class CardFacts:
 
 
 def model_card(
-    title: str, model: Path, facts: CardFacts, *, guidance: float | None, temperature: float | None
+    title: str,
+    model: Path,
+    facts: CardFacts,
+    *,
+    guidance: float | None,
+    temperature: float | None,
+    repository: str | None = None,
 ) -> str:
     """The card of the model in folder `model`, as Markdown with the hub's header.
+
+    `repository` is where a transformers folder will be found; without it the card is one of a
+    folder in the official form.
 
     Raises BadInput where a file that was named, or a record that is there, cannot be read.
     """
@@ -63,22 +72,27 @@ def model_card(
         "pipeline_tag": "text-to-image",
         "tags": ["janus", "got-r1", "generation-chain-of-thought"],
     }
-    if base and HUB_ID.fullmatch(base):
-        header["base_model"] = base
+    if base and (found := HUB_ID.fullmatch(base)):
+        header["base_model"] = found[1]
+    if repository is None:
+        form, first = "official `multi_modality`", "got-r1 convert THIS_FOLDER MODEL\n"
+        readers = "The files are laid out as the official inference code reads them."
+    else:
+        form, first = "transformers", ""
+        readers = "transformers reads the files as a `JanusForConditionalGeneration`."
     settings = [f"guidance {guidance:g}"] if guidance is not None else []
     settings += [f"image temperature {temperature:g}"] if temperature is not None else []
     blocks = [
         f"---\n{yaml.safe_dump(header, sort_keys=True)}---",
         f"# {title}",
-        "A Janus model in the official `multi_modality` form, to be sampled as GoT-R1 is: first a "
+        f"A Janus model in the {form} form, to be sampled as GoT-R1 is: first a "
         "Generation Chain-of-Thought, a plan with a box for every object, then the image.",
         "\n".join(f"- **{name}**: {value or UNKNOWN}" for name, value in named.items()),
         "## How to sample\n\n"
         f"Settings: {', '.join(settings) or UNKNOWN}. The prompt stands in the sentence that the "
         "model was trained with; `got-r1` adds it.\n\n"
-        "```\ngot-r1 convert THIS_FOLDER MODEL\n"
-        'got-r1 sample --model MODEL --prompt "a red vase left of a clock" --out samples\n```\n\n'
-        "The files are laid out as the official inference code reads them.",
+        f"```\n{first}got-r1 sample --model {repository or 'MODEL'} "
+        f'--prompt "a red vase left of a clock" --out samples\n```\n\n{readers}',
     ]
     if scores:
         blocks.append("## Scores\n\n" + scores)

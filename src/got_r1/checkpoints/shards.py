@@ -1,14 +1,13 @@
 """Checkpoint files, a tensor at a time: models larger than memory pass through here.
 
-Reads what people publish (`model.safetensors`, `pytorch_model.bin`, either in shards with an
-index), writes safetensors shards. No file is held in memory as a whole.
+Reads what people publish (`weight_files`), writes safetensors shards. No file is held in memory as
+a whole.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,16 +18,21 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from got_r1.checkpoints.weight_files import (
+    SINGLE,
+    WeightSet,
+    damaged,
+    incomplete,
+    unpickle,
+    weight_sets,
+)
 from got_r1.errors import BadInput
-from got_r1.files.inputs import read_json
 
 __all__ = ["DTYPES", "Source", "Stored", "byte_size", "write_shards"]
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 SAFETENSORS_NAMES = {"F64": "float64", "F32": "float32", "BF16": "bfloat16", "F16": "float16"}
-# In this order: where a folder holds both, the safe format is read.
-SINGLE = ("model.safetensors", "pytorch_model.bin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +51,36 @@ class Source:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Reads the headers of every file.
+        """Takes the first complete set of weight files and reads the headers of each.
 
-        Raises BadInput where there are no weights, or a shard is missing, truncated or damaged.
+        Raises BadInput that says what lies there where no set is complete: files are missing,
+        truncated, damaged or git-lfs pointers.
         """
+        self.folder = folder
         self._current: tuple[Path, Any] | None = None
-        self.tensors: dict[str, Stored] = {}
-        self.files = shard_files(folder)
-        for file in self.files:
-            self.tensors |= self._open(file).list()
-        self._current = None
+        problems: list[str] = []
+        for one in weight_sets(folder):
+            try:
+                self.tensors = self._headers(one)
+            except BadInput as error:
+                problems.append(str(error))
+                continue
+            self.weights = one
+            # Whether transformers, which takes the first set that is there, would take this one.
+            self.is_usual = not problems and one.index != ""
+            self.files = [folder / name for name in one.files]
+            return
+        raise incomplete(folder, problems)
+
+    def _headers(self, one: WeightSet) -> dict[str, Stored]:
+        """The tensors of a set by name. Raises BadInput where it is incomplete."""
+        tensors: dict[str, Stored] = {}
+        try:
+            for file in one.check(self.folder):
+                tensors |= self._open(file).list()
+        finally:
+            self._current = None
+        return tensors
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -125,12 +149,7 @@ class PickledFile:
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        try:
-            # Files older than torch 1.6 are no archives and cannot be mapped.
-            mapped = zipfile.is_zipfile(file)
-            content = torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
-        except Exception as error:  # the unpickler raises whatever the broken bytes lead it to
-            raise damaged(file, error) from None
+        content = unpickle(file)
         if not isinstance(content, dict) or not all(map(torch.is_tensor, content.values())):
             raise BadInput(f"{file} holds something else than named tensors; it is no checkpoint.")
         self.content: dict[str, Tensor] = content
@@ -147,31 +166,6 @@ class PickledFile:
 
 def data_type(name: str) -> str:
     return SAFETENSORS_NAMES.get(name, name)
-
-
-def damaged(file: Path, error: Exception) -> BadInput:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return BadInput(f"{file} is truncated or damaged ({reason}); fetch that file again.")
-
-
-def shard_files(folder: Path) -> list[Path]:
-    """The weight files of a folder. Raises BadInput where there are none or one is missing."""
-    for name in SINGLE:
-        index = folder / f"{name}.index.json"
-        if index.is_file():
-            weight_map = read_json(index, "index of the shards").get("weight_map")
-            if not isinstance(weight_map, dict) or not weight_map:
-                raise BadInput(f"{index} names no shards under 'weight_map'; fetch it again.")
-            files = [folder / str(file) for file in sorted(set(weight_map.values()))]
-            for file in files:
-                if not file.is_file():
-                    raise BadInput(f"shard {file} is missing, {index.name} names it; fetch it.")
-            return files
-        if (folder / name).is_file():
-            return [folder / name]
-    raise BadInput(
-        f"{folder} holds no weights: neither {SINGLE[0]} nor {SINGLE[1]}, nor an index of shards."
-    )
 
 
 def aliases(tensors: Mapping[str, Tensor]) -> list[str]:

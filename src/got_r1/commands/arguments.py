@@ -27,7 +27,7 @@ __all__ = [
     "show",
 ]
 
-MODEL_HELP = "model folder, or 'icons' for the shipped one"
+MODEL_HELP = "model folder, hub name (OWNER/NAME[@REVISION]), or 'icons' for the shipped one"
 
 
 class Parser(argparse.ArgumentParser):

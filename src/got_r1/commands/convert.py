@@ -17,7 +17,7 @@ def register(subparsers: Any) -> None:
     """Adds the command."""
     one = add(subparsers, "convert", convert, "an official checkpoint to transformers, and back")
     one.add_argument(
-        "source", metavar="SRC", help="folder of an official multi_modality checkpoint"
+        "source", metavar="SRC", help="official multi_modality checkpoint: a folder or a hub name"
     )
     one.add_argument("destination", metavar="DST", help="new folder in the transformers format")
     one.add_argument(
@@ -60,9 +60,10 @@ def convert(args: argparse.Namespace) -> None:
             raise BadInput(f"--{name.replace('_', '-')} has a meaning only {way} --to-official.")
 
     from got_r1.checkpoints.convert import from_official, to_official
+    from got_r1.checkpoints.hub import local_folder
     from got_r1.checkpoints.model_card import CardFacts
 
-    source, destination = Path(args.source), Path(args.destination)
+    source, destination = local_folder(args.source), Path(args.destination)
     shard_size = int(args.shard_size * 1e9)
     if args.to_official:
         facts = CardFacts(
@@ -86,7 +87,7 @@ def convert(args: argparse.Namespace) -> None:
             destination,
             dtype=args.dtype,
             shard_size=shard_size,
-            tokenizer=Path(args.tokenizer) if args.tokenizer else None,
+            tokenizer=local_folder(args.tokenizer, weights=False) if args.tokenizer else None,
             vision_heads=args.vision_heads,
             quiet=args.json,
         )

@@ -18,6 +18,7 @@ Metrics, one line a step (a stage writes those it has; a number that is not fini
 
     step                        counted from 1
     loss, lr, grad_norm         the step's loss, learning rate, gradient norm before clipping
+    skipped_updates             1 in a step whose update was skipped (numbers that are not finite)
     loss/chain, loss/image      its parts (SFT)
     reward/total, reward/<term> mean over the step's samples; terms r_sem r_spa r_ri r_pi r_hps
     group_std/total, /<term>    standard deviation inside a group, mean over groups

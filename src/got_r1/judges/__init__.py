@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Judge", "load_judge"]
 
 FORMS = (
-    "'oracle', openai:MODEL@URL[,URL...], transformers:FOLDER, 'experts', or the path of a YAML "
+    "'oracle', openai:MODEL@URL[,URL...], transformers:MODEL, 'experts', or the path of a YAML "
     "file (docs/judges.md)"
 )
 
@@ -29,7 +29,7 @@ FORMS = (
 def load_judge(judge: str | JudgeSection, cache: Path | str | None = None) -> Judge:
     """The judge that a spec (option `--judge`) or a recipe's section `judge` names.
 
-    A spec is 'oracle' (the icon world's own), openai:MODEL@URL[,URL...], transformers:FOLDER,
+    A spec is 'oracle' (the icon world's own), openai:MODEL@URL[,URL...], transformers:MODEL,
     'experts', or the path of a YAML file with all settings (`judge_file.JudgeFile`). A section may
     name another judge for a term. Judges that are models are asked once for identical queries, in a
     batch or, with the folder `cache`, ever.
@@ -105,6 +105,7 @@ def _transformers(spec: str, file: JudgeFile | None, cache: Path | str | None) -
     from got_r1.judges.specs import transformers_settings
 
     settings = transformers_settings(spec, file)
+    from got_r1.checkpoints.hub import named_commit
     from got_r1.judges.cache import CachedJudge
     from got_r1.judges.mixture import OneAtATime
     from got_r1.judges.mllm import wording_version
@@ -114,7 +115,7 @@ def _transformers(spec: str, file: JudgeFile | None, cache: Path | str | None) -
     # Not where it runs, nor how many questions at once.
     identity = [
         "transformers",
-        _weights_known_by(settings.model, cache),
+        _weights_known_by(named_commit(settings.model), cache),
         settings.dtype,
         wording_version(judge.wording),
     ]

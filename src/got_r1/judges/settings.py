@@ -171,7 +171,9 @@ class TransformersSettings(Section):
 
     shorthand = "model"
 
-    model: str = Field("", min_length=1, description="folder of a Qwen2.5-VL-style model")
+    model: str = Field(
+        "", min_length=1, description="folder of a Qwen2.5-VL-style model, or its name on the hub"
+    )
     device: Annotated[str, ROUNDING] = Field(
         "", description="where it runs: cuda, cuda:1, cpu ...; empty: the GPU where there is one"
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from got_r1.checkpoints.hub import is_hub_name
 from got_r1.errors import BadInput
 from got_r1.judges.judge_file import KINDS, JudgeFile
 from got_r1.judges.settings import (
@@ -124,16 +125,16 @@ def openai_settings(spec: str, file: JudgeFile | None) -> OpenAISettings:
 
 
 def transformers_settings(spec: str, file: JudgeFile | None) -> TransformersSettings:
-    """The settings of transformers:FOLDER, or those of the file where no folder is given.
+    """The settings of transformers:MODEL, or those of the file where no model is given.
 
-    Raises BadInput where the model is no folder.
+    Raises BadInput where the model is neither a folder nor a name on the hub.
     """
     rest = spec.partition(":")[2]
     folder = rest or (file.transformers.model if file else "")
-    if not folder or not Path(folder).is_dir():
+    if not folder or not (is_hub_name(folder) or Path(folder).is_dir()):
         raise BadInput(
-            f"judge {spec!r}: there is no model folder at {folder!r}; download one, for example "
-            "with: hf download Qwen/Qwen2.5-VL-7B-Instruct --local-dir qwen2.5-vl-7b"
+            f"judge {spec!r}: there is no model folder at {folder!r}; give a folder, or a name on "
+            "the hub such as Qwen/Qwen2.5-VL-7B-Instruct"
         )
     return file.transformers if file and not rest else TransformersSettings(model=folder)
 

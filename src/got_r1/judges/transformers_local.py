@@ -34,6 +34,7 @@ from transformers import (
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
+from got_r1.checkpoints.hub import local_folder
 from got_r1.errors import BadInput, RunFailed
 from got_r1.files.inputs import read_json
 from got_r1.judges.mllm import Question, question, total, verdict
@@ -57,18 +58,19 @@ class TransformersJudge:
     """
 
     def __init__(self, settings: TransformersSettings, wording: MLLMSettings) -> None:
-        model_type = _model_type(settings.model)
+        folder = str(local_folder(settings.model))
+        model_type = _model_type(folder)
         self.settings = settings
         self.inputs: _Inputs
         if model_type in _QWEN:
-            self.inputs = _QwenInputs(settings.model)
-            wording = _fit_patch(wording.suited_to(model_type), self.inputs.patch, settings.model)
+            self.inputs = _QwenInputs(folder)
+            wording = _fit_patch(wording.suited_to(model_type), self.inputs.patch, folder)
         else:
-            self.inputs = _ProcessorInputs(settings.model)
+            self.inputs = _ProcessorInputs(folder)
         self.wording = wording
         self.model = load_model(
             AutoModelForImageTextToText,
-            settings.model,
+            folder,
             what=_WHAT,
             model_type=model_type,
             device=settings.device,
@@ -304,7 +306,7 @@ class _ProcessorInputs:
 
 def _load(kind: Any, folder: str, what: str) -> Any:
     try:
-        return kind.from_pretrained(folder)
+        return kind.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError, ImportError) as error:
         # The first sentence: what follows is advice about the hub.
         reason = str(error).strip().split("\n")[0].split(". ")[0] or type(error).__name__

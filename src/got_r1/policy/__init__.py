@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from got_r1.checkpoints.models import SHIPPED, model_folder
 from got_r1.errors import BadInput
 
 if TYPE_CHECKING:
@@ -14,30 +14,30 @@ if TYPE_CHECKING:
 
     from got_r1.policy.janus import Policy
 
-__all__ = ["load_encoder", "load_policy"]
-
-SHIPPED = {"icons": Path(__file__).parent.parent / "icons" / "checkpoint"}
+__all__ = ["SHIPPED", "load_encoder", "load_policy"]
 
 
 def load_policy(path: str | Path, dtype: torch.dtype | None = None) -> Policy:
-    """Loads a policy from a transformers folder, or the shipped one by the name `icons`.
+    """Loads a policy: from a folder, by its name on the hub, or the shipped one by the name `icons`
+    (`checkpoints.models` finds it).
 
     Weights come as `dtype` (float32 unless given) and in eval mode. Raises BadInput where the
-    folder is missing, holds another architecture, or cannot be read.
+    folder is missing, holds another architecture, cannot be read, or lacks a weight.
     """
     folder = model_folder(path)
     import torch
     from safetensors import SafetensorError
     from transformers import JanusForConditionalGeneration, JanusProcessor
 
+    from got_r1.checkpoints.completeness import load_complete
     from got_r1.policy.janus import Policy
 
     try:
-        model = JanusForConditionalGeneration.from_pretrained(
+        model = load_complete(
+            JanusForConditionalGeneration,
             folder,
             dtype=dtype or torch.float32,
             attn_implementation=attention(),
-            local_files_only=True,
         )
         processor = JanusProcessor.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
@@ -56,9 +56,10 @@ def load_encoder(path: str | Path, dtype: torch.dtype | None = None) -> Policy:
     folder = model_folder(path)
 
     import torch
-    from safetensors import SafetensorError, safe_open
     from transformers import JanusConfig, JanusForConditionalGeneration, JanusProcessor
 
+    from got_r1.checkpoints.completeness import check_complete
+    from got_r1.checkpoints.shards import Source
     from got_r1.policy.janus import Policy
 
     prefix, dtype = "model.vqmodel.", dtype or torch.float32
@@ -69,14 +70,14 @@ def load_encoder(path: str | Path, dtype: torch.dtype | None = None) -> Policy:
             )
         model.to(dtype).set_attn_implementation(attention())
         processor = JanusProcessor.from_pretrained(folder, local_files_only=True)
-        state = {}
-        for file in sorted(folder.glob("model*.safetensors")):
-            with safe_open(file, "pt") as tensors:
-                for name in tensors.keys():  # noqa: SIM118 (it is no mapping)
-                    if name.startswith(prefix):
-                        state[name.removeprefix(prefix)] = tensors.get_tensor(name).to(dtype)
+        source = Source(folder)
+        names = [prefix + name for name in model.model.vqmodel.state_dict()]
+        check_complete(folder, set(names) - source.tensors.keys())
+        state = {
+            name.removeprefix(prefix): source.read(name).to(dtype) for name in source.ordered(names)
+        }
         model.model.vqmodel.load_state_dict(state, assign=True)
-    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
         raise BadInput(cannot_load(folder, error)) from error
     unit_codebook(model.model.vqmodel)
     return Policy(model, processor)
@@ -111,31 +112,3 @@ def cannot_load(folder: Path, error: Exception) -> str:
     """The sentence for a folder that a library refused."""
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return f"model folder {folder} cannot be loaded: {reason}"
-
-
-def model_folder(path: str | Path) -> Path:
-    """The folder of a model, checked for what can be told without loading it."""
-    folder = SHIPPED.get(str(path), Path(path))
-    config_file = folder / "config.json"
-    if not config_file.is_file():
-        raise BadInput(
-            f"model folder {folder} has no config.json: give a converted Janus folder, "
-            "or 'icons' for the shipped one"
-        )
-    try:
-        model_type = json.loads(config_file.read_text(encoding="utf-8")).get("model_type")
-    except (ValueError, AttributeError) as error:
-        raise BadInput(f"{config_file} is not a model configuration: {error}") from None
-    if model_type == "multi_modality":
-        raise BadInput(
-            f"{folder} is an official checkpoint, not yet in the transformers format: it has to be "
-            f"converted with got-r1 convert {folder} NEW_FOLDER"
-        )
-    if model_type != "janus":
-        raise BadInput(f"{folder} holds a {model_type!r} model, not 'janus'")
-    if not (folder / "tokenizer.json").is_file():
-        raise BadInput(
-            f"{folder} has no tokenizer.json, so the model in it cannot be prompted: copy the "
-            "tokenizer's files there, or convert again with --tokenizer"
-        )
-    return folder

@@ -35,7 +35,7 @@ def draw(logits: Tensor, noise: Tensor, temperature: float = 1.0) -> tuple[Tenso
 
     logits float32 [B, V]; noise float64 [B] in [0, 1). Returns ids int64 [B] and their
     log-probabilities float32 [B]. Temperature 0 takes the likeliest token, and its log-probability
-    at temperature 1.
+    at temperature 1. Where logits are not finite, some id of the vocabulary comes with a NaN.
     """
     if temperature not in (0, 1):
         logits = logits / temperature
@@ -66,4 +66,6 @@ def invert(mass: Tensor, noise: Tensor) -> Tensor:
     inside = blocks.gather(1, block[..., None].expand(-1, -1, size)).squeeze(1).double().cumsum(-1)
     # Rounding may lift the rest to the block's total, behind which there are only empty places.
     target = torch.minimum(target, inside[:, -1:] * (1 - 1e-15))
-    return block * size + torch.searchsorted(inside, target, right=True)
+    # NaN is passed by nothing, and would lead behind the vocabulary.
+    places = block * size + torch.searchsorted(inside, target, right=True)
+    return places.clamp_max(mass.shape[1] - 1)

@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from got_r1.errors import BadInput
+from got_r1.errors import BadInput, RunFailed
 from got_r1.policy.decoder import Cache, Decoder
 from got_r1.policy.draws import draw, uniforms
 from got_r1.policy.janus import Policy
@@ -167,7 +167,7 @@ class Sampler:
                     tensor[:left] = tensor[kept]
                 count = left
 
-        return written.cpu(), logprobs.cpu()
+        return written.cpu(), check_finite(logprobs.cpu(), "text")
 
     def _finish(
         self,
@@ -304,7 +304,7 @@ class Sampler:
         steps = Steps(advance, schedule.graphs)
         for step in range(1, places + 1):
             steps(count, schedule.round_up(step))
-        return image_ids.cpu(), logprobs.cpu()
+        return image_ids.cpu(), check_finite(logprobs.cpu(), "image")
 
     def _encode(self, prompt: Prompt, limit: int) -> Tensor:
         if not prompt.text.strip():
@@ -320,6 +320,19 @@ class Sampler:
                 f"{what} need {length} tokens, but the model has room for {room} beside the "
                 "image: shorten the prompt or lower rollout.chain_limit"
             )
+
+
+def check_finite(logprobs: Tensor, head: str) -> Tensor:
+    """The log-probabilities of a stage, float32 [rows, steps]; here, since a look at every step
+    would wait for the device. Raises RunFailed where the logits of `head` were not finite."""
+    places = (~logprobs.isfinite()).any(dim=0).nonzero()
+    if len(places):
+        raise RunFailed(
+            f"the model's {head} logits are not finite (from token {int(places[0]) + 1} on): its "
+            "weights hold NaN or infinity, or overflow in this dtype; take an earlier checkpoint, "
+            "or float32"
+        )
+    return logprobs
 
 
 class Steps:

@@ -95,7 +95,8 @@ class ModelSection(Section):
     """The policy."""
 
     path: str = Field(
-        "", description="model folder; 'icons' or 'icons-vq' name the shipped checkpoints"
+        "",
+        description="model folder, hub name (OWNER/NAME[@REVISION]), or 'icons' (shipped)",
     )
     dtype: Literal["float32", "bfloat16"] = Field(
         "float32", description="dtype of the weights; those that are trained stay float32"
@@ -209,7 +210,7 @@ class JudgeSection(Section):
     spec: Annotated[str, SAME_JUDGE] = Field(
         "oracle",
         description="'oracle' (the icon world's judge, right by construction), "
-        "openai:MODEL@URL[,URL...], transformers:FOLDER, 'experts', or a YAML file of settings",
+        "openai:MODEL@URL[,URL...], transformers:MODEL, 'experts', or a YAML file of settings",
     )
     r_sem: _JudgeOfTerm = ""
     r_spa: _JudgeOfTerm = ""
@@ -268,6 +269,12 @@ class OptimizerSection(Section):
     beta1: float = Field(0.9, ge=0, lt=1, description="AdamW beta1")
     beta2: float = Field(0.95, ge=0, lt=1, description="AdamW beta2")
     max_grad_norm: float = Field(1.0, gt=0, description="gradient clipping norm")
+    max_skipped_updates: Annotated[int, HARMLESS] = Field(
+        5,
+        ge=1,
+        description="stop after this many updates in a row that were skipped, because loss or "
+        "gradient norm was not finite",
+    )
     autocast: bool = Field(False, description="bfloat16 autocast in forward and backward")
     save_every: Annotated[int, HARMLESS] = Field(100, ge=1, description="steps between checkpoints")
 

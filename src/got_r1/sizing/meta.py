@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 from transformers import JanusConfig, JanusForConditionalGeneration
 
+from got_r1.checkpoints.models import model_folder
 from got_r1.checkpoints.official_sizes import OFFICIAL_SIZES, official_sizes
 from got_r1.errors import BadInput
-from got_r1.policy import cannot_load, model_folder
+from got_r1.policy import cannot_load
 from got_r1.policy.janus import Policy
 from got_r1.policy.parameters import choose_trained
 from got_r1.recipes.sections import ModelSection
@@ -65,7 +66,7 @@ def model_config(path: str) -> JanusConfig:
     """The configuration of a model folder, or of an official size by its name."""
     if is_official_name(path):
         return official_sizes(path)
-    folder = model_folder(path)
+    folder = model_folder(path, weights=False)
     try:
         return JanusConfig.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, TypeError) as error:

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from transformers import JanusForConditionalGeneration
 
-from got_r1.policy import model_folder
+from got_r1.checkpoints.models import model_folder
 from got_r1.policy.decoder import PREFILL_TOKENS
 from got_r1.policy.janus import Policy, decoded_at_once
 from got_r1.policy.parameters import acting_parts
@@ -55,7 +55,8 @@ def longest_prompt(recipe: Recipe) -> int | None:
         return None
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(str(model_folder(recipe.model.path) / "tokenizer.json"))
+    folder = model_folder(recipe.model.path, weights=False)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     mix = load_prompts(recipe.data, quiet=True)
     texts = sorted((p.text for source in mix.sources for p in source), key=len)[-COUNTED_PROMPTS:]
     counts = (

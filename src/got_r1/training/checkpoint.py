@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
+from torch.distributed.tensor import DTensor
 
 from got_r1.errors import BadInput, RunFailed
 from got_r1.files.atomic import replace_folder
@@ -26,7 +28,14 @@ from got_r1.files.step_folders import step_folders
 from got_r1.policy.janus import Policy
 from got_r1.training.distributed import Ranks
 
-__all__ = ["KEPT_CHECKPOINTS", "load_checkpoint", "newest_checkpoint", "save_checkpoint"]
+__all__ = [
+    "KEPT_CHECKPOINTS",
+    "last_saved",
+    "load_checkpoint",
+    "newest_checkpoint",
+    "not_finite",
+    "save_checkpoint",
+]
 
 KEPT_CHECKPOINTS = 2
 
@@ -42,7 +51,10 @@ def newest_checkpoint(folder: Path) -> Path | None:
 def save_checkpoint(
     folder: Path, step: int, policy: Policy, optimizer: torch.optim.Optimizer, ranks: Ranks
 ) -> None:
-    """Writes a checkpoint beside, renames it, then prunes older ones. All ranks call it."""
+    """Writes a checkpoint beside, renames it, then prunes older ones. All ranks call it.
+
+    Raises RunFailed, with nothing written or pruned, where a number in it is not finite.
+    """
     trainable = policy.trainable()
     state: dict[str, Any] = {"step": torch.tensor(step)}
     for name, parameter in trainable.items():
@@ -52,11 +64,33 @@ def save_checkpoint(
         for key, value in optimizer.state.get(parameter, {}).items():
             state[f"{OPTIMIZER}{name}/{key}"] = value
     checkpoints = folder / "checkpoints"
+    if ranks.max(float(not_finite(state) is not None)):
+        name = not_finite(state) or "a tensor of another process"
+        raise RunFailed(
+            f"{name} holds numbers that are not finite behind step {step}, which is therefore not "
+            f"saved: start again with a lower learning_rate or another model; {last_saved(folder)}"
+        )
     with written_together(checkpoints / f"step_{step:06d}", ranks) as beside, first_failure():
         save(state, checkpoint_id=beside, no_dist=ranks.size == 1)
     if ranks.main:
         for old in list(step_folders(checkpoints).values())[:-KEPT_CHECKPOINTS]:
             shutil.rmtree(old)
+
+
+def not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """The name of the first tensor (of a divided one this rank's part) that holds NaN or infinity;
+    None where all are finite."""
+    for name, tensor in tensors.items():
+        part = tensor.to_local() if isinstance(tensor, DTensor) else tensor
+        if not bool(part.isfinite().all()):
+            return name
+    return None
+
+
+def last_saved(folder: Path) -> str:
+    """A sentence's end that names a run's newest checkpoint."""
+    newest = newest_checkpoint(folder)
+    return "nothing was saved yet" if newest is None else f"{newest} is the newest checkpoint"
 
 
 def load_checkpoint(

@@ -40,15 +40,22 @@ def make_optimizer(
 
 
 def update(
-    optimizer: torch.optim.Optimizer, section: OptimizerSection, step: int
+    optimizer: torch.optim.Optimizer, section: OptimizerSection, step: int, loss: float = 0.0
 ) -> dict[str, float]:
-    """One clipped optimizer step on the accumulated gradients, which are then cleared."""
+    """One clipped optimizer step on the accumulated gradients, which are then cleared.
+
+    Where the gradient's norm or `loss` (the whole step's, the same on every rank) is not finite,
+    weights and optimizer stay as they are, and the metrics hold `skipped_updates`.
+    """
     rate = learning_rate(section, step)
     parameters = []
     for group in optimizer.param_groups:
         group["lr"] = rate
         parameters += group["params"]
-    norm = whole(nn.utils.clip_grad_norm_(parameters, section.max_grad_norm))
-    optimizer.step()
+    norm = float(whole(nn.utils.clip_grad_norm_(parameters, section.max_grad_norm)))
+    finite = math.isfinite(norm) and math.isfinite(loss)
+    if finite:
+        optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return {"lr": rate, "grad_norm": float(norm)}
+    metrics = {"lr": rate, "grad_norm": norm}
+    return metrics if finite else metrics | {"skipped_updates": 1.0}

@@ -50,7 +50,8 @@ def improve(
         for _ in range(section.inner_epochs):
             loss, statistics, replays = accumulate(policy, batch, first, recipe, ranks)
             first = first or replays
-            metrics |= {"loss": float(ranks.sum(loss))} | update(optimizer, section, step)
+            total = float(ranks.sum(loss))
+            metrics |= {"loss": total} | update(optimizer, section, step, total)
             if statistics is not None:
                 metrics |= of_all_ranks(statistics, ranks).means()
     if batch.micro:

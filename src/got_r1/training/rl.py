@@ -82,6 +82,7 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
                     run.log(step, samples.metrics() | metrics)
                     if step == 1 or step % section.sample_every == 0:
                         save_gallery(run, step, samples)
+                run.watch(step, metrics)
             model = run.finish()
             evaluate_policy(policy, recipe, run, "rl")
             report = ranks.run_on_rank0(lambda: build_report(run.folder))

@@ -15,6 +15,7 @@ from typing import Self
 
 import torch
 
+from got_r1.errors import RunFailed
 from got_r1.files.atomic import replace_folder
 from got_r1.files.runlog import RunLog
 from got_r1.policy.janus import Policy
@@ -24,14 +25,18 @@ from got_r1.recipes.resuming import Change
 from got_r1.recipes.sections import OptimizerSection, Recipe
 from got_r1.training.checkpoint import (
     KEPT_CHECKPOINTS,
+    last_saved,
     load_checkpoint,
     newest_checkpoint,
+    not_finite,
     save_checkpoint,
 )
 from got_r1.training.distributed import ALONE, Ranks
 from got_r1.training.resuming import changes_since, judge_text, record_changes
 
 __all__ = ["KEPT_CHECKPOINTS", "Run", "seed_step"]
+
+UNUSUAL = 20  # steps in a row without anything to learn from that are worth a note (our choice)
 
 
 def seed_step(seed: int, step: int) -> int:
@@ -68,6 +73,9 @@ class Run:
         self.optimizer = optimizer
         self.start = start
         self.recipe = recipe
+        self.skipped_updates = 0  # in all, and since the last one that was made
+        self._skipped_in_a_row = 0
+        self._steps_without_signal = 0
 
     @classmethod
     def open(
@@ -158,8 +166,52 @@ class Run:
             self.records.log_metrics(step, metrics)
             self.progress.update(step, metrics)
 
+    def watch(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Tells of a skipped update, and of long times without anything to learn from. Every rank
+        calls it behind each step, with the same metrics.
+
+        Raises RunFailed when `max_skipped_updates` in a row were skipped. What was trained until
+        then is saved.
+        """
+        # RL counts groups over all ranks.
+        groups = getattr(self.section, "prompts", None)
+        without = groups is not None and metrics.get("skipped_groups") == groups
+        self._steps_without_signal = self._steps_without_signal + 1 if without else 0
+        if self._steps_without_signal and self._steps_without_signal % UNUSUAL == 0:
+            self.progress.note(
+                f"step {step}: no group has had anything to learn from for "
+                f"{self._steps_without_signal} steps, since all samples of a prompt got the same "
+                "reward; see samples/ and the rewards in metrics.jsonl, and take other prompts, a "
+                "larger rl.group or another judge"
+            )
+        if "skipped_updates" not in metrics:
+            self._skipped_in_a_row = 0
+            return
+        self.skipped_updates += 1
+        self._skipped_in_a_row += 1
+        found = f"loss {metrics['loss']:g}, gradient norm {metrics['grad_norm']:g}"
+        most = self.section.max_skipped_updates
+        self.progress.note(
+            f"step {step}: update skipped, its numbers are not finite ({found}); "
+            f"{self._skipped_in_a_row} in a row, the run stops at {most}"
+        )
+        if self._skipped_in_a_row < most:
+            return
+        done = step - 1  # nothing has changed since
+        damaged = self.ranks.max(float(not_finite(self.policy.trainable()) is not None))
+        if done > self.start and done % self.section.save_every and not damaged:
+            save_checkpoint(self.folder, done, self.policy, self.optimizer, self.ranks)
+        raise RunFailed(
+            f"{most} updates in a row, up to step {step}, were skipped because their numbers are "
+            f"not finite ({found}): start again with a lower learning_rate, without autocast and "
+            f"with model.dtype=float32, or other data; {last_saved(self.folder)}"
+        )
+
     def finish(self) -> Path:
-        """Writes the trained model as a transformers folder: `checkpoints/final`."""
+        """Writes the trained model as a transformers folder: `checkpoints/final`.
+
+        Raises RunFailed, with nothing written, where a weight is not finite.
+        """
         final = self.folder / "checkpoints" / "final"
         # Sharded weights come together one by one; only the first rank keeps them.
         tensors = self.policy.merged_tensors()
@@ -167,6 +219,11 @@ class Run:
         self.policy.carry_sampling(self.recipe.rollout)
 
         def save() -> None:
+            if name := not_finite(state):
+                raise RunFailed(
+                    f"the trained model is not written, because {name} holds numbers that are not "
+                    f"finite; {last_saved(self.folder)}"
+                )
             with replace_folder(final) as beside:
                 self.policy.save_state(beside, state, getattr(torch, self.recipe.model.dtype))
 
@@ -175,4 +232,5 @@ class Run:
 
     def summary(self, **facts: object) -> dict[str, object]:
         """What a training command returns: where the run lives, and `facts`."""
-        return {"run_dir": str(self.folder), "steps": self.section.steps, **facts}
+        skipped = {"skipped_updates": self.skipped_updates} if self.skipped_updates else {}
+        return {"run_dir": str(self.folder), "steps": self.section.steps, **skipped, **facts}

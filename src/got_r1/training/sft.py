@@ -52,7 +52,9 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
                 seed_step(recipe.run.seed, step)
                 batch = data[draw_rows(data, section.batch, recipe.run.seed, step)]
                 hidden = torch.rand(len(batch)) < section.condition_dropout
-                run.log(step, learn(policy, optimizer, batch, hidden, recipe, step, ranks))
+                metrics = learn(policy, optimizer, batch, hidden, recipe, step, ranks)
+                run.log(step, metrics)
+                run.watch(step, metrics)
             return run.summary(model=str(run.finish()))
 
 
@@ -94,10 +96,10 @@ def learn(
                 loss = chain_loss + section.image_loss_weight * image_loss
                 (loss * ranks.size).backward()
             losses += torch.stack([chain_loss, image_loss]).detach()
-    metrics = update(optimizer, section, step)
     chain, image = ranks.sum(losses).tolist()
-    metrics |= {"loss": chain + section.image_loss_weight * image}
-    return metrics | {"loss/chain": chain, "loss/image": image}
+    total = chain + section.image_loss_weight * image
+    metrics = update(optimizer, section, step, total)
+    return metrics | {"loss": total, "loss/chain": chain, "loss/image": image}
 
 
 def encode(source: Source, policy: Policy, recipe: Recipe, run: Run, *, quiet: bool) -> Tokens:

@@ -79,7 +79,7 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
                     losses = all_losses(policy, pixels, states, looks[rows].flatten(0, 1))
                 loss = torch.stack([WEIGHTS[name] * part for name, part in losses.items()]).sum()
                 loss.backward()
-            metrics = update(optimizer, section, step)
+            metrics = update(optimizer, section, step, loss.item())
             if step % RESTART_EVERY == 0:
                 unused = unused_forms(nearest(encode(policy, probe), codebook_of(policy)))
                 metrics["forms_used"] = 1 - float(unused.float().mean())
@@ -87,6 +87,7 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
                     move_forms(vq.quantize.embedding.weight, unused, states[~bare_ground(pixels)])
             metrics["loss"] = loss.item()
             run.log(step, metrics | {f"loss/{name}": p.item() for name, p in losses.items()})
+            run.watch(step, metrics)
         # Unit codes make the library's own encoder right (it leaves the normalisation out).
         with torch.no_grad():
             vq.quantize.embedding.weight.copy_(codebook_of(policy))

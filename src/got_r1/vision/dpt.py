@@ -15,12 +15,17 @@ from got_r1.vision.settings import DepthSettings
 
 __all__ = ["DPT"]
 
+# The first fusion stage has nothing to add, so the released checkpoints leave this out.
+_UNUSED = r"neck\.fusion_stage\.layers\.0\.residual_layer1\..+"
+
 
 class DPT(Pretrained):
     """A `DepthEstimator`."""
 
     def __init__(self, settings: DepthSettings) -> None:
-        super().__init__(settings, "DPT", "dpt", DPTForDepthEstimation, DPTImageProcessorPil)
+        super().__init__(
+            settings, "DPT", "dpt", DPTForDepthEstimation, DPTImageProcessorPil, may_lack=_UNUSED
+        )
 
     @torch.inference_mode()
     def estimate(self, images: Sequence[np.ndarray]) -> list[NDArray[np.float32]]:

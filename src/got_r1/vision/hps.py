@@ -8,7 +8,6 @@ the architecture is the same, so the ratings are, to rounding.
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import CLIPConfig, CLIPModel
 
+from got_r1.checkpoints.weight_files import unpickle
 from got_r1.errors import BadInput
 from got_r1.vision.clip import embed_images, embed_texts
 from got_r1.vision.pretrained import load_from, load_tokenizer, pick_device, short_name
@@ -117,12 +117,9 @@ def read_checkpoint(path: Path | str) -> dict[str, Tensor]:
     Raises `BadInput` where the file is none. Only tensors and plain values are unpickled.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise BadInput(
-            f"the HPS checkpoint {path} cannot be read ({reason}); download it again."
-        ) from None
+        content = unpickle(Path(path))
+    except (BadInput, OSError) as error:
+        raise BadInput(f"the HPS checkpoint cannot be read: {error}") from None
     state = content.get("state_dict", content) if isinstance(content, dict) else {}
     weights = {
         name.removeprefix("module."): value

@@ -7,10 +7,11 @@ from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
-from torch import nn
 from transformers import AutoTokenizer, PreTrainedConfig
 from transformers.utils import logging as transformers_logging
 
+from got_r1.checkpoints.completeness import load_complete
+from got_r1.checkpoints.hub import local_folder
 from got_r1.errors import BadInput, RunFailed
 from got_r1.vision.settings import VisionSettings
 
@@ -26,10 +27,6 @@ __all__ = [
 ]
 
 transformers_logging.disable_progress_bar()
-
-# A model may come without a few weights that it does not use (DPT: the residual unit of its first
-# fusion stage). One that lacks more than this share of its tensors is another model.
-_MISSING_SHARE = 0.1
 
 
 def pick_device(device: str) -> torch.device:
@@ -48,21 +45,37 @@ def pick_device(device: str) -> torch.device:
 class Pretrained:
     """A model of a folder or the hub with its image processor, loaded as the settings say.
 
-    `kind` names it beside numbers and in errors, `model_type` is what its config must say. Raises
-    BadInput as `load_model` and `load_processor`.
+    `kind` names it beside numbers and in errors, `model_type` is what its config must say, and
+    `may_lack` matches the weights that it never uses. Raises BadInput as `load_model` and
+    `load_processor`.
     """
 
     def __init__(
-        self, settings: VisionSettings, kind: str, model_type: str, model: Any, processor: Any
+        self,
+        settings: VisionSettings,
+        kind: str,
+        model_type: str,
+        model: Any,
+        processor: Any,
+        may_lack: str | None = None,
     ) -> None:
         self.what = f"{kind} model"
         self.name = f"{kind} {short_name(settings.model)}"
         self.batch = settings.batch
-        self.model = load_from(settings, model, what=self.what, model_type=model_type)
+        self.model = load_from(
+            settings, model, what=self.what, model_type=model_type, may_lack=may_lack
+        )
         self.processor = load_processor(processor, settings.model, what=self.what)
 
 
-def load_from(settings: VisionSettings, model_class: Any, *, what: str, model_type: str) -> Any:
+def load_from(
+    settings: VisionSettings,
+    model_class: Any,
+    *,
+    what: str,
+    model_type: str,
+    may_lack: str | None = None,
+) -> Any:
     """`load_model` as the settings say; in float32 where they leave no choice."""
     return load_model(
         model_class,
@@ -71,6 +84,7 @@ def load_from(settings: VisionSettings, model_class: Any, *, what: str, model_ty
         model_type=model_type,
         device=settings.device,
         dtype=getattr(settings, "dtype", "float32"),
+        may_lack=may_lack,
     )
 
 
@@ -82,15 +96,17 @@ def load_model(
     model_type: str,
     device: str,
     dtype: Literal["float32", "bfloat16", "float16"] = "float32",
+    may_lack: str | None = None,
 ) -> Any:
     """The model in evaluation mode on its device.
 
-    `what` names it in errors ("CLIP model"). Raises `BadInput` where it can be found neither as a
-    folder nor on the hub, or holds another kind of model: transformers would fill what is missing
-    with random weights and only warn.
+    `what` names it in errors ("CLIP model"); `may_lack` matches the weights that it never uses, and
+    that files may leave out. Raises `BadInput` where it can be found neither as a folder nor on the
+    hub, holds another kind of model, or lacks any other weight.
     """
     try:
-        config, _ = PreTrainedConfig.get_config_dict(model)
+        folder = local_folder(model)
+        config, _ = PreTrainedConfig.get_config_dict(folder, local_files_only=True)
     except (OSError, ValueError) as error:
         raise _not_found(what, model, error) from None
     if config.get("model_type") != model_type:
@@ -99,28 +115,21 @@ def load_model(
             " give a folder of that kind."
         )
     try:
-        loaded, info = model_class.from_pretrained(
-            model, dtype=getattr(torch, dtype), output_loading_info=True
-        )
+        loaded = load_complete(model_class, folder, may_lack=may_lack, dtype=getattr(torch, dtype))
+    except BadInput as error:
+        raise BadInput(f"the {what} cannot be used: {error}") from None
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise _not_found(what, model, error) from None
-    _check_complete(loaded, sorted(info["missing_keys"]), what, model)
     # Fixed order: eval first, so that nothing on the device is ever in training mode.
     return loaded.eval().requires_grad_(False).to(pick_device(device))
-
-
-def _check_complete(loaded: nn.Module, missing: list[str], what: str, model: str) -> None:
-    if len(missing) > _MISSING_SHARE * len(loaded.state_dict()):
-        raise BadInput(
-            f"the {what} {model} lacks {len(missing)} of its weights ({missing[0]} ...): it is "
-            "incomplete or of another model; download it again."
-        )
 
 
 def load_processor(processor_class: Any, model: str, *, what: str) -> Any:
     """An image processor of the PIL backend, the one that needs no torchvision."""
     try:
-        return processor_class.from_pretrained(model)
+        return processor_class.from_pretrained(
+            local_folder(model, weights=False), local_files_only=True
+        )
     except (OSError, ValueError) as error:
         raise _not_found(f"image processor of the {what}", model, error) from None
 
@@ -132,7 +141,11 @@ def load_tokenizer(model: str, *, what: str, template: bool = False) -> Any:
     those letters, unless texts come from a chat `template`, which is made of control tokens.
     """
     try:
-        return AutoTokenizer.from_pretrained(model, split_special_tokens=not template)
+        return AutoTokenizer.from_pretrained(
+            local_folder(model, weights=False),
+            local_files_only=True,
+            split_special_tokens=not template,
+        )
     except (OSError, ValueError, KeyError) as error:
         raise _not_found(f"tokenizer of the {what}", model, error) from None
 
@@ -155,10 +168,4 @@ def _not_found(what: str, model: str, error: Exception) -> BadInput:
     if Path(model).exists():
         lines = str(error).strip().splitlines() or [type(error).__name__]
         return BadInput(f"the {what} in {model} cannot be loaded ({lines[0].rstrip('.')}).")
-    if model.count("/") == 1 and not model.startswith((".", "/", "~")):
-        return BadInput(
-            f"the {what} {model} is not in the hub's cache and cannot be fetched from here; "
-            f"download it with `hf download {model} --local-dir models/{model.split('/')[1]}` "
-            "and give that folder."
-        )
     return BadInput(f"there is no {what} at {model}; give its folder, or its id on the hub.")
