@@ -28,6 +28,7 @@ __all__ = [
     "Drop",
     "Half",
     "Held",
+    "Message",
     "Raw",
     "Reply",
     "Request",
@@ -89,12 +90,22 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
+class Message:
+    """A chat completion with this message: content in parts, reasoning, refusals ..."""
+
+    message: Mapping[str, Any]
+    finish: str | None = "stop"
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
-    """An HTTP status, as an OpenAI-compatible server tells it."""
+    """An HTTP status, as an OpenAI-compatible server tells it; `listed`, as Gemini's does."""
 
     code: int
     message: str = "scripted"
     headers: Mapping[str, str] = field(default_factory=dict)
+    param: str | None = None
+    listed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +146,7 @@ class Half:
     text: str = '{"score": 7}'
 
 
-Action = Reply | Status | Raw | Slow | Held | Drop | Half
+Action = Reply | Message | Status | Raw | Slow | Held | Drop | Half
 Script = Callable[[Request], Action]
 
 
@@ -251,15 +262,18 @@ class ScriptedServer:
 async def _play(action: Action, request: Request, writer: asyncio.StreamWriter) -> bool:
     match action:
         case Reply(text, finish):
-            body = _completion(request, text, finish)
+            body = _completion(request, {"content": text}, finish)
             writer.write(_response(200, {}, body))
-        case Status(code, message, headers):
-            body = json.dumps({"error": {"message": message, "type": "scripted"}}).encode()
+        case Message(message, finish):
+            writer.write(_response(200, {}, _completion(request, message, finish)))
+        case Status(code, message, headers, param, listed):
+            error = {"error": {"message": message, "type": "scripted", "param": param}}
+            body = json.dumps([error] if listed else error).encode()
             writer.write(_response(code, headers, body))
         case Raw(body, content_type):
             writer.write(_response(200, {"content-type": content_type}, body))
         case Half(text):
-            whole = _response(200, {}, _completion(request, text, "stop"))
+            whole = _response(200, {}, _completion(request, {"content": text}, "stop"))
             writer.write(whole[: len(whole) - 40])
             await writer.drain()
             return False
@@ -273,8 +287,8 @@ async def _play(action: Action, request: Request, writer: asyncio.StreamWriter) 
     return True
 
 
-def _completion(request: Request, text: str, finish: str) -> bytes:
-    message = {"role": "assistant", "content": text}
+def _completion(request: Request, said: Mapping[str, Any], finish: str | None) -> bytes:
+    message = {"role": "assistant", **said}
     completion = {
         "id": f"scripted-{request.number}",
         "object": "chat.completion",

@@ -45,12 +45,12 @@ CHANGES_RESULTS = {
 
 JUDGE_MAY_CHANGE = {
     HARMLESS: "openai.urls openai.concurrency openai.timeout openai.retries openai.first_wait "
-    "openai.api_key_env",
+    "openai.api_key_env openai.rename",
     ROUNDING: "transformers.device transformers.batch experts.clip.device experts.clip.batch "
     "experts.detector.device experts.detector.batch experts.quality.device experts.quality.batch",
 }
 JUDGE_CHANGES_RESULTS = {
-    "openai": "model extra_body",
+    "openai": "model extra_body profile system",
     "transformers": "model dtype",
     "experts": "clip.model clip.dtype detector.kind detector.model detector.threshold "
     "quality.model quality.tokenizer quality.dtype r_sem.low r_sem.high r_spa.low r_spa.high "

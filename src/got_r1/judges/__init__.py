@@ -92,11 +92,13 @@ def _openai(spec: str, file: JudgeFile | None, cache: Path | str | None) -> Judg
         )
     from got_r1.judges.cache import CachedJudge
     from got_r1.judges.mllm import wording_version
+    from got_r1.judges.requests import RequestShape
     from got_r1.judges.worker import WorkerJudge
 
     wording = wording.suited_to(settings.model)
     # A model is known by its name, wherever it is served and however patiently it is asked.
-    identity = ["openai", settings.model, settings.extra_body, wording_version(wording)]
+    shape = RequestShape.of(settings).identity()
+    identity = ["openai", settings.model, shape, wording_version(wording)]
     return CachedJudge(WorkerJudge(settings, wording), cache, json.dumps(identity))
 
 

@@ -8,10 +8,10 @@ The endpoint with the fewest open requests is asked. What then goes wrong is one
   rests twice as long each time it wakes in vain, and at least as long as its Retry-After says: a
   server that says "0", or a date gone by, is not asked again at once. Whoever has an open query
   turns to the others, or waits until the first one wakes.
-- *This answer went wrong* (5xx, no answer in time, no completion in the body): the query waits,
-  twice as long each time, or turns at once to another endpoint that has answered well so far. After
-  `IN_A_ROW` of these without a good answer between, the endpoint rests too: a broken server answers
-  fastest, and would be asked most.
+- *This answer went wrong* (5xx, no answer in time, no completion in the body: `completions`): the
+  query waits, twice as long each time, or turns at once to another endpoint that has answered well
+  so far. After `IN_A_ROW` of these without a good answer between, the endpoint rests too: a broken
+  server answers fastest, and would be asked most.
 
 All waits have jitter, so that many queries do not come back at the same moment. When every endpoint
 has woken in vain more often than a query may be tried, queries fail at once until the next one
@@ -34,35 +34,33 @@ from urllib.parse import urlsplit
 
 import openai
 
+from got_r1.judges.completions import (
+    PASSES,
+    Completion,
+    NoCompletion,
+    one_line,
+    read_completion,
+)
+from got_r1.judges.requests import refused_field
 from got_r1.judges.settings import THIS_MACHINE
 
-__all__ = ["Completion", "Endpoint", "Endpoints", "Unanswered", "connect"]
+__all__ = ["Endpoint", "Endpoints", "Unanswered", "connect"]
 
 IN_A_ROW = 3  # wrong answers without a good one between, after which an endpoint rests
 LONGEST_WAIT = 30.0  # seconds, of our own waiting
 LONGEST_TOLD = 300.0  # seconds, of a Retry-After
 POOL = 32  # connections a client: looking for a free one takes time with their number
-SHOWN = 200  # characters of a server's message in a sentence
 
 
 class Unanswered(Exception):
-    """No answer came, and none will: `reason` for people, `reply` what the server said last."""
+    """No answer came, and none will: `reason` for people, `reply` what the server said last.
 
-    def __init__(self, reason: str, reply: str = "") -> None:
-        super().__init__(reason)
-        self.reason, self.reply = reason, reply
-
-
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """What a model replied; `cut_off` where the limit of tokens ended it.
-
-    `tokens`: how many it wrote, None where the server does not say.
+    `field`: the field of the request that the server refuses, empty where it names none.
     """
 
-    text: str
-    cut_off: bool
-    tokens: int | None
+    def __init__(self, reason: str, reply: str = "", field: str = "") -> None:
+        super().__init__(reason)
+        self.reason, self.reply, self.field = reason, reply, field
 
 
 @dataclass(eq=False, slots=True)
@@ -72,6 +70,7 @@ class Endpoint:
     url: str
     clients: Sequence[openai.AsyncOpenAI]
     open: int = 0  # requests under way
+    good: int = 0  # answers ever
     asked: int = 0  # requests ever: of two idle endpoints the one less asked is next
     faults: int = 0  # wrong answers since the last good one
     rests: int = 0  # since the last good one
@@ -79,12 +78,12 @@ class Endpoint:
     awake_at: float = 0.0
     trouble: str = ""  # what went wrong last
 
-    async def post(self, request: dict[str, Any]) -> object:
-        """What it answers, as JSON; `openai`'s errors where it does not."""
+    async def post(self, request: dict[str, Any]) -> str:
+        """The body of its answer; `openai`'s errors where there is none."""
         client = self.clients[self.asked % len(self.clients)]
         # Not `chat.completions.create`: its checks of a request against the API's types are a
         # quarter of all work, and the answer may be anything anyway.
-        return await client.post("/chat/completions", body=request, cast_to=object)
+        return await client.post("/chat/completions", body=request, cast_to=str)
 
     async def close(self) -> None:
         """Closes its connections."""
@@ -93,6 +92,7 @@ class Endpoint:
 
     def answered(self) -> None:
         """A good answer came: whatever was, is over."""
+        self.good += 1
         self.faults = self.rests = 0
 
     def failed(self, reason: str, began: float, now: float, *, rest: float) -> None:
@@ -147,8 +147,8 @@ class Endpoints:
             try:
                 async with asyncio.timeout(self.timeout):
                     answer = await endpoint.post(request)
-                completion = _completion(answer)
-            except (openai.APIError, TimeoutError, ValueError) as error:
+                completion = read_completion(answer)
+            except (openai.APIError, TimeoutError, NoCompletion) as error:
                 reason, said = self._explain(endpoint, error, request), _said(error)
                 pause = self._note(endpoint, error, reason, began, attempt)
             else:
@@ -192,59 +192,71 @@ class Endpoints:
 
     def _explain(self, endpoint: Endpoint, error: Exception, request: dict[str, Any]) -> str:
         """A failed request in words. Raises Unanswered where it would only fail again."""
-        where, said = endpoint.url, _said(error)
+        where, said, field = endpoint.url, _said(error), ""
         match error:
             case openai.RateLimitError() if error.code == "insufficient_quota":
                 raise Unanswered(f"{where} says that the account has no quota left: {said}", said)
             case openai.RateLimitError():
                 return f"{where} was too busy (429)"
-            case openai.APIStatusError(status_code=code) if code in (408, 409) or code >= 500:
-                return f"{where} answered {code} ({said})"
             case openai.APIStatusError(status_code=401 | 403):
                 why = (
                     f"{where} refuses the key ({said}): export {self.key_name} with a valid one "
                     "and name it as api_key_env in the judge's settings (unless named, a key goes "
                     "to https://api.openai.com only)"
                 )
-            case openai.APIStatusError(status_code=404):
-                why = (
-                    f"{where} does not know the model {request['model']!r} or has no chat there "
-                    f"({said}): {where}/models lists its models, and the URL must end as the "
-                    "server's base URL does, mostly in /v1"
-                )
             case openai.APIStatusError(status_code=code):
+                field, setting = refused_field(str(_told(error)), _param(error), request)
+                passes = code in PASSES or code >= 500
+                if passes and field not in ("system", "response_format"):
+                    return f"{where} answered {code} ({said}){self._hint(endpoint, code, request)}"
                 why = f"{where} refuses the request ({code}: {said})"
+                if field:
+                    why = f"{why}: {setting}"
+                elif code == 404:
+                    why = (
+                        f"{where} does not know the model {request['model']!r} or has no chat "
+                        f"there ({said}): {where}/models lists its models, and the URL must end as "
+                        "the server's base URL does, mostly in /v1"
+                    )
+            case NoCompletion(refused=True):
+                why = f"{where} refuses the request: it answered with {error.reason}"
+                field, setting = refused_field(error.reason, None, request)
+                why += f": {setting}" if field else ""
+            case NoCompletion():
+                return f"{where} answered with {error.reason}"
             case TimeoutError() | openai.APITimeoutError():
                 return f"{where} gave no answer within {self.timeout:g} seconds"
             case openai.APIConnectionError():
                 return f"{where} cannot be reached, or hung up ({error.__cause__ or error})"
             case _:
-                return f"{where} answered with something that is no chat completion"
-        raise Unanswered(why, said)
+                return f"{where} gave no answer ({said})"
+        raise Unanswered(why, said, field)
 
-
-def _completion(answer: Any) -> Completion:
-    """The first choice. Raises ValueError where there is none: servers send all kinds of things."""
-    try:
-        choice = answer["choices"][0]
-        message = choice["message"]
-        text = message.get("content") or message.get("refusal") or ""
-        cut_off = choice.get("finish_reason") == "length"
-    except (AttributeError, IndexError, KeyError, TypeError):
-        raise ValueError(str(answer)) from None
-    if not isinstance(text, str):
-        raise ValueError(str(answer))
-    usage = answer.get("usage")
-    tokens = usage.get("completion_tokens") if isinstance(usage, dict) else None
-    return Completion(text, cut_off, tokens if type(tokens) is int and tokens >= 0 else None)
+    def _hint(self, endpoint: Endpoint, code: int, request: dict[str, Any]) -> str:
+        """What a 500 may mean that says nothing: SGLang's, where a chat template has no system
+        role."""
+        system = any(message.get("role") == "system" for message in request["messages"])
+        if code != 500 or endpoint.good or not system:
+            return ""
+        return "; if the model's chat template has no system role, set openai.system: folded"
 
 
 def _said(error: Exception) -> str:
     """What the server said with an error, on one line."""
+    return error.reply if isinstance(error, NoCompletion) else one_line(_told(error))
+
+
+def _told(error: Exception) -> object:
+    """The same in full length."""
     body = getattr(error, "body", None)
-    said = body.get("message", body) if isinstance(body, dict) else body or error
-    text = " ".join(str(said).split())
-    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
+    if isinstance(body, list) and len(body) == 1 and isinstance(body[0], dict):  # Gemini's
+        body = body[0].get("error", body[0])
+    return body.get("message", body) if isinstance(body, dict) else body or error
+
+
+def _param(error: openai.APIStatusError) -> object:
+    """The field that an error names beside its message, as OpenAI's do."""
+    return error.body.get("param") if isinstance(error.body, dict) else None
 
 
 def _retry_after(error: Exception) -> float | None:

@@ -24,6 +24,7 @@ from PIL import Image
 from got_r1.judges.endpoints import Endpoint, Endpoints, Unanswered, connect
 from got_r1.judges.mllm import Question, question, total, verdict
 from got_r1.judges.replies import Unreadable
+from got_r1.judges.requests import RequestShape
 from got_r1.judges.settings import MLLMSettings, OpenAISettings
 from got_r1.records import JudgeFailure, Query, Verdict
 
@@ -47,6 +48,7 @@ class OpenAIJudge:
 
     def __init__(self, settings: OpenAISettings, wording: MLLMSettings) -> None:
         self.settings, self.wording = settings, wording
+        self._shape = RequestShape.of(settings)
         keys = [settings.key(url) for url in settings.urls]
         self._loop = LoopThread()
         self._endpoints = self._loop.run(self._connect(keys))
@@ -89,7 +91,7 @@ class OpenAIJudge:
     async def _answer(self, query: Query) -> Verdict | JudgeFailure:
         async with self._asks:
             # Drawing, resizing and packing in other threads: the loop stays free for the network.
-            packed = await asyncio.to_thread(pack, query, self.wording)
+            packed = await asyncio.to_thread(pack, query, self.wording, self._shape)
             answers = await asyncio.gather(*(self._reply(*one) for one in packed))
         return verdict(query, answers)
 
@@ -98,20 +100,28 @@ class OpenAIJudge:
         wording, reply, reason = self.wording, "", ""
         tokens: int | None = None
         for attempt in range(wording.retries_unreadable + 1):
-            request = {
-                "model": self.settings.model,
-                "messages": messages,
-                "max_tokens": wording.max_tokens,
-                "temperature": wording.temperature_at(attempt),
-                "seed": attempt,
-                **self.settings.extra_body,
-            }
+            request = self._shape.body(
+                {
+                    "model": self.settings.model,
+                    "messages": messages,
+                    "max_tokens": wording.max_tokens,
+                    "temperature": wording.temperature_at(attempt),
+                    "seed": attempt,
+                }
+            )
             async with self._requests:
                 try:
                     completion = await self._endpoints.complete(request)
                 except Unanswered as error:
                     return JudgeFailure(error.reason, error.reply, tokens)
             reply, tokens = completion.text, total([tokens, completion.tokens])
+            if completion.final:
+                return JudgeFailure(
+                    f"the reply cannot be read: {completion.lacking}", reply, tokens
+                )
+            if completion.lacking:
+                reason = completion.lacking
+                continue
             if completion.cut_off:
                 reason = f"it was cut off after {wording.max_tokens} tokens (wording.max_tokens)"
                 continue
@@ -122,20 +132,17 @@ class OpenAIJudge:
         return JudgeFailure(f"the reply cannot be read: {reason}", reply, tokens)
 
 
-def pack(query: Query, wording: MLLMSettings) -> list[tuple[Question, Messages]]:
+def pack(
+    query: Query, wording: MLLMSettings, shape: RequestShape
+) -> list[tuple[Question, Messages]]:
     """The questions of a query with the messages that put them; an image is packed once."""
     questions = question(query, wording)
     images = {id(image): image for asked in questions for image in asked.images}
     urls = {key: data_url(image) for key, image in images.items()}
-    packed = []
-    for asked in questions:
-        parts: list[dict[str, Any]] = [
-            {"type": "image_url", "image_url": {"url": urls[id(image)]}} for image in asked.images
-        ]
-        parts.append({"type": "text", "text": asked.text})
-        user: dict[str, Any] = {"role": "user", "content": parts if asked.images else asked.text}
-        packed.append((asked, [{"role": "system", "content": asked.system}, user]))
-    return packed
+    return [
+        (asked, shape.messages(asked.system, asked.text, [urls[id(one)] for one in asked.images]))
+        for asked in questions
+    ]
 
 
 def data_url(image: np.ndarray) -> str:
