@@ -50,7 +50,7 @@ JUDGE_MAY_CHANGE = {
     "experts.detector.device experts.detector.batch experts.quality.device experts.quality.batch",
 }
 JUDGE_CHANGES_RESULTS = {
-    "openai": "model extra_body profile system",
+    "openai": "model extra_body profile system structured",
     "transformers": "model dtype",
     "experts": "clip.model clip.dtype detector.kind detector.model detector.threshold "
     "quality.model quality.tokenizer quality.dtype r_sem.low r_sem.high r_spa.low r_spa.high "

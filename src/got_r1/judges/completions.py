@@ -142,7 +142,7 @@ def _raise_error(holder: dict[str, Any]) -> None:
     code = error.get("code") if isinstance(error, dict) else None
     said = error.get("message") if isinstance(error, dict) else None
     said = one_line(said or error)
-    code = int(code) if str(code).isdecimal() else 0
+    code = int(str(code)) if str(code).isdecimal() else 0
     raise NoCompletion(
         f"status 200 and an error in it{f' ({code})' if code else ''}: {said}",
         said,
@@ -191,7 +191,7 @@ def _strings(value: Any) -> Iterator[str]:
                 yield from _strings(item)
 
 
-def one_line(said: object) -> str:
+def one_line(said: object, longest: int = SHOWN) -> str:
     """What a server said, on one line and not too long for a sentence."""
     text = " ".join(str(said).split())
-    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."

@@ -25,6 +25,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -44,7 +45,7 @@ from got_r1.judges.completions import (
 from got_r1.judges.requests import refused_field
 from got_r1.judges.settings import THIS_MACHINE
 
-__all__ = ["Endpoint", "Endpoints", "Unanswered", "connect"]
+__all__ = ["Endpoint", "Endpoints", "Unanswered", "connect", "say"]
 
 IN_A_ROW = 3  # wrong answers without a good one between, after which an endpoint rests
 LONGEST_WAIT = 30.0  # seconds, of our own waiting
@@ -239,6 +240,11 @@ class Endpoints:
         if code != 500 or endpoint.good or not system:
             return ""
         return "; if the model's chat template has no system role, set openai.system: folded"
+
+
+def say(sentence: str) -> None:
+    """Tells whoever runs this, on standard error, in one line."""
+    print(f"got-r1: judge: {one_line(sentence, longest=2000)}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _said(error: Exception) -> str:

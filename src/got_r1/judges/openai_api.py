@@ -21,10 +21,12 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image
 
-from got_r1.judges.endpoints import Endpoint, Endpoints, Unanswered, connect
+from got_r1.judges.completions import Completion
+from got_r1.judges.endpoints import Endpoint, Endpoints, Unanswered, connect, say
 from got_r1.judges.mllm import Question, question, total, verdict
 from got_r1.judges.replies import Unreadable
 from got_r1.judges.requests import RequestShape
+from got_r1.judges.schemas import response_format, without_bounds
 from got_r1.judges.settings import MLLMSettings, OpenAISettings
 from got_r1.records import JudgeFailure, Query, Verdict
 
@@ -49,6 +51,7 @@ class OpenAIJudge:
     def __init__(self, settings: OpenAISettings, wording: MLLMSettings) -> None:
         self.settings, self.wording = settings, wording
         self._shape = RequestShape.of(settings)
+        self._guide = "bounded" if self._shape.structured else None  # as far as servers take it
         keys = [settings.key(url) for url in settings.urls]
         self._loop = LoopThread()
         self._endpoints = self._loop.run(self._connect(keys))
@@ -99,28 +102,19 @@ class OpenAIJudge:
         """The answer to one question; what cannot be read is asked again with another seed."""
         wording, reply, reason = self.wording, "", ""
         tokens: int | None = None
+        guided = True
         for attempt in range(wording.retries_unreadable + 1):
-            request = self._shape.body(
-                {
-                    "model": self.settings.model,
-                    "messages": messages,
-                    "max_tokens": wording.max_tokens,
-                    "temperature": wording.temperature_at(attempt),
-                    "seed": attempt,
-                }
-            )
-            async with self._requests:
-                try:
-                    completion = await self._endpoints.complete(request)
-                except Unanswered as error:
-                    return JudgeFailure(error.reason, error.reply, tokens)
+            try:
+                completion = await self._complete(asked, messages, attempt, guided)
+            except Unanswered as error:
+                return JudgeFailure(error.reason, error.reply, tokens)
             reply, tokens = completion.text, total([tokens, completion.tokens])
-            if completion.final:
-                return JudgeFailure(
-                    f"the reply cannot be read: {completion.lacking}", reply, tokens
-                )
+            # A schema lets a model fill the limit with white space: not a second time.
+            guided = guided and not completion.cut_off
             if completion.lacking:
                 reason = completion.lacking
+                if completion.final:
+                    break
                 continue
             if completion.cut_off:
                 reason = f"it was cut off after {wording.max_tokens} tokens (wording.max_tokens)"
@@ -130,6 +124,50 @@ class OpenAIJudge:
             except Unreadable as error:
                 reason = str(error)
         return JudgeFailure(f"the reply cannot be read: {reason}", reply, tokens)
+
+    async def _complete(
+        self, asked: Question, messages: Messages, attempt: int, guided: bool
+    ) -> Completion:
+        """A completion; by a schema where the servers take it. Raises Unanswered."""
+        while True:
+            guide = self._guide if guided else None
+            schema = _guide_schema(asked, guide)
+            request = self._shape.body(
+                {
+                    "model": self.settings.model,
+                    "messages": messages,
+                    "max_tokens": self.wording.max_tokens,
+                    "temperature": self.wording.temperature_at(attempt),
+                    "seed": attempt,
+                    "response_format": schema,
+                }
+            )
+            try:
+                async with self._requests:
+                    return await self._endpoints.complete(request)
+            except Unanswered as error:
+                if error.field != "response_format" or guide is None:
+                    raise
+                self._weaken(guide, error)
+
+    def _weaken(self, refused: str, error: Unanswered) -> None:
+        """After a refusal: the next weaker guide, once for all requests that met it."""
+        if self._guide != refused:
+            return
+        self._guide = "plain" if refused == "bounded" else None
+        if self._guide is None:
+            say(
+                f"{error.reason}. From here on the judge is asked without one, and replies are "
+                "read as they come."
+            )
+
+
+def _guide_schema(asked: Question, guide: str | None) -> dict[str, Any] | None:
+    """The field that guides a reply: by the schema, by the schema without its bounds, by none."""
+    if guide is None:
+        return None
+    schema = dict(asked.schema)
+    return response_format(asked.name, schema if guide == "bounded" else without_bounds(schema))
 
 
 def pack(

@@ -43,6 +43,11 @@ _SENT_ALONG: dict[str, dict[str, Any]] = {
     "vllm": _PLAIN_SAMPLING,
     "sglang": _PLAIN_SAMPLING,
 }
+# Fields that guide decoding, OpenAI's, vLLM's, SGLang's and llama.cpp's: one guide is enough.
+_GUIDES = {
+    *("response_format", "structured_outputs", "regex", "ebnf", "grammar", "json_schema"),
+    *("guided_json", "guided_regex", "guided_choice", "guided_grammar", "structural_tag"),
+}
 # o1, o3-mini, gpt-5, gpt-5.1-mini ...; a date or a provider may stand before or behind.
 _REASONING_MODEL = re.compile(r"(?:^|/)(?:o[1-9]|gpt-(?:[5-9]|[1-9][0-9]))(?![0-9a-z])")
 
@@ -52,12 +57,14 @@ class RequestShape:
     """How requests look.
 
     `extra_body`: sent along; None leaves a field out, be it ours. `rename`: our names of fields to
-    the server's. `folded`: the system's part stands before the user's, in one turn.
+    the server's. `folded`: the system's part stands before the user's, in one turn. `structured`: a
+    JSON schema goes along.
     """
 
     rename: Mapping[str, str]
     extra_body: Mapping[str, Any]
     folded: bool
+    structured: bool
 
     @classmethod
     def of(cls, settings: OpenAISettings) -> RequestShape:
@@ -70,11 +77,16 @@ class RequestShape:
             _RENAMED.get(profile, {}) | settings.rename,
             sent_along | settings.extra_body,
             settings.system == "folded",
+            settings.structured == "auto" and not _GUIDES & settings.extra_body.keys(),
         )
 
     def identity(self) -> dict[str, Any]:
         """What of the shape may change answers, for the keys of caches."""
-        return {"extra_body": dict(self.extra_body), "folded": self.folded}
+        return {
+            "extra_body": dict(self.extra_body),
+            "folded": self.folded,
+            "structured": self.structured,
+        }
 
     def body(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """A request's body of our fields, by our names."""

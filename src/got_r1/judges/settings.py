@@ -153,6 +153,12 @@ class OpenAISettings(Section):
         description="where the system's part of a question stands: in a message of its own, or "
         "before the user's, for models whose chat template has no system role",
     )
+    structured: Literal["auto", "off"] = Field(
+        "auto",
+        description="auto: a JSON schema of the reply goes along (response_format), by which "
+        "servers guide decoding, until one refuses it; off, and where extra_body guides decoding: "
+        "replies are free",
+    )
 
     @field_validator("urls", mode="before")
     @classmethod
