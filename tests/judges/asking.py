@@ -43,7 +43,7 @@ def judge_of(
         "timeout": 30.0,
         "first_wait": 0.01,
     } | given
-    judge = OpenAIJudge(OpenAISettings(**values), wording or MLLMSettings())
+    judge = OpenAIJudge(OpenAISettings(**values), wording or MLLMSettings(), patience)
     try:
         yield judge
     finally:

@@ -15,6 +15,7 @@ import contextlib
 import io
 import json
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -29,6 +30,7 @@ __all__ = [
     "Half",
     "Held",
     "Message",
+    "Mortal",
     "Raw",
     "Reply",
     "Request",
@@ -257,6 +259,48 @@ class ScriptedServer:
         finally:
             self.open -= 1
         return await _play(action, request, writer)
+
+
+class Mortal:
+    """A server that is killed at its `dies_at`-th request (counted from 0) and comes back on the
+    same port, `after` seconds later. `lives` are the servers that it has been."""
+
+    def __init__(self, script: Script, dies_at: int, after: float) -> None:
+        self.script, self.dies_at, self.after = script, dies_at, after
+        self.lives = [ScriptedServer(self._play)]
+        self._back = threading.Event()
+
+    @property
+    def url(self) -> str:
+        return self.lives[0].url
+
+    def wait_for_its_return(self) -> None:
+        assert self._back.wait(60)
+
+    def __enter__(self) -> Self:
+        self.lives[0].__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.wait_for_its_return()
+        self.lives[1].__exit__(kind, error, trace)
+
+    def _play(self, request: Request) -> Action:
+        if len(self.lives) == 1 and request.number == self.dies_at:
+            threading.Thread(target=self._die).start()
+            return Held(lambda: False, score())
+        return self.script(request)
+
+    def _die(self) -> None:
+        self.lives[0].__exit__(None, None, None)
+        time.sleep(self.after)
+        self.lives.append(ScriptedServer(self._play, port=self.lives[0].port).__enter__())
+        self._back.set()
 
 
 async def _play(action: Action, request: Request, writer: asyncio.StreamWriter) -> bool:

@@ -43,13 +43,16 @@ class OpenAIJudge:
     Args:
         settings: which model where, and how patiently it is asked.
         wording: how queries are put to it.
+        patience: seconds that servers which are gone are waited for.
 
     Raises:
         BadInput: the settings name a key that is not in the environment.
     """
 
-    def __init__(self, settings: OpenAISettings, wording: MLLMSettings) -> None:
-        self.settings, self.wording = settings, wording
+    def __init__(
+        self, settings: OpenAISettings, wording: MLLMSettings, patience: float = 0.0
+    ) -> None:
+        self.settings, self.wording, self.patience = settings, wording, patience
         self._shape = RequestShape.of(settings)
         self._guide = "bounded" if self._shape.structured else None  # as far as servers take it
         keys = [settings.key(url) for url in settings.urls]
@@ -71,6 +74,7 @@ class OpenAIJudge:
             retries=settings.retries,
             first_wait=settings.first_wait,
             key_name=settings.api_key_env,
+            patience=self.patience,
         )
 
     @property
