@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import select
+import signal
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 from got_r1 import __version__
@@ -20,13 +23,28 @@ __all__ = ["main", "run"]
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
+INTERRUPTED = "{}; the same command goes on, train and sample with --resume."
+GRACE = 1.5  # seconds to come to an end after Ctrl-C or SIGTERM
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: it ends a command in the same way as Ctrl-C."""
+
+
 def run() -> NoReturn:
     """The console script."""
-    sys.exit(main(sys.argv[1:]))
+    end_on_signals()
+    code = main(sys.argv[1:])
+    if code > 128:  # the threads of a judge that hangs are not waited for
+        with suppress(OSError):
+            sys.stdout.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs one command and returns its exit code: 0, 1 (the run failed), 2 (bad input), 130.
+    """Runs one command and returns its exit code: 0, 1 (the run failed), 2 (bad input),
+    130 (Ctrl-C) or 143 (SIGTERM).
 
     What a user can cause ends in one sentence on stderr. Anything else is our fault and keeps its
     traceback.
@@ -38,10 +56,10 @@ def main(argv: Sequence[str]) -> int:
         args.command(args)
     except GotR1Error as error:
         return complain(str(error), error.exit_code)
+    except Terminated:
+        return complain(INTERRUPTED.format("terminated"), 128 + signal.SIGTERM)
     except KeyboardInterrupt:
-        return complain(
-            "interrupted; the same command goes on, train and sample with --resume.", 130
-        )
+        return complain(INTERRUPTED.format("interrupted"), 128 + signal.SIGINT)
     except BrokenPipeError:  # the reader (`| head`) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -62,6 +80,40 @@ def main(argv: Sequence[str]) -> int:
             1,
         )
     return 0
+
+
+def end_on_signals() -> None:
+    """Ctrl-C and SIGTERM end this process within `GRACE`, a second one at once.
+
+    Python raises KeyboardInterrupt in the main thread between two of its instructions, which may
+    take long to come: inside a computation, or while something is cleaned up. So a thread hears of
+    the signal too, and ends the process if it is still there. A signal that is ignored (nohup)
+    stays ignored. Under torchrun, `training.distributed` answers SIGTERM.
+    """
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, terminate)
+    heard, sent = os.pipe()
+    os.set_blocking(sent, False)
+    signal.set_wakeup_fd(sent, warn_on_full_buffer=False)
+
+    def watch() -> None:
+        number = 0
+        while number not in (signal.SIGINT, signal.SIGTERM):
+            number = os.read(heard, 1)[0]
+        if not select.select([heard], [], [], GRACE)[0]:
+            told = "interrupted" if number == signal.SIGINT else "terminated"
+            complain(INTERRUPTED.format(told), 0)
+        os._exit(128 + number)
+
+    # The thread takes no signal itself: whoever blocks one in the main thread means everybody.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    threading.Thread(target=watch, name="signals", daemon=True).start()
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def terminate(number: int, frame: object) -> NoReturn:
+    """The handler of SIGTERM."""
+    raise Terminated
 
 
 def speaks_of_memory(error: Exception) -> bool:

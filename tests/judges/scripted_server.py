@@ -15,6 +15,7 @@ import contextlib
 import io
 import json
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -28,6 +29,8 @@ __all__ = [
     "Drop",
     "Half",
     "Held",
+    "Message",
+    "Mortal",
     "Raw",
     "Reply",
     "Request",
@@ -89,12 +92,22 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
+class Message:
+    """A chat completion with this message: content in parts, reasoning, refusals ..."""
+
+    message: Mapping[str, Any]
+    finish: str | None = "stop"
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
-    """An HTTP status, as an OpenAI-compatible server tells it."""
+    """An HTTP status, as an OpenAI-compatible server tells it; `listed`, as Gemini's does."""
 
     code: int
     message: str = "scripted"
     headers: Mapping[str, str] = field(default_factory=dict)
+    param: str | None = None
+    listed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +148,7 @@ class Half:
     text: str = '{"score": 7}'
 
 
-Action = Reply | Status | Raw | Slow | Held | Drop | Half
+Action = Reply | Message | Status | Raw | Slow | Held | Drop | Half
 Script = Callable[[Request], Action]
 
 
@@ -248,18 +261,63 @@ class ScriptedServer:
         return await _play(action, request, writer)
 
 
+class Mortal:
+    """A server that is killed at its `dies_at`-th request (counted from 0) and comes back on the
+    same port, `after` seconds later. `lives` are the servers that it has been."""
+
+    def __init__(self, script: Script, dies_at: int, after: float) -> None:
+        self.script, self.dies_at, self.after = script, dies_at, after
+        self.lives = [ScriptedServer(self._play)]
+        self._back = threading.Event()
+
+    @property
+    def url(self) -> str:
+        return self.lives[0].url
+
+    def wait_for_its_return(self) -> None:
+        assert self._back.wait(60)
+
+    def __enter__(self) -> Self:
+        self.lives[0].__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.wait_for_its_return()
+        self.lives[1].__exit__(kind, error, trace)
+
+    def _play(self, request: Request) -> Action:
+        if len(self.lives) == 1 and request.number == self.dies_at:
+            threading.Thread(target=self._die).start()
+            return Held(lambda: False, score())
+        return self.script(request)
+
+    def _die(self) -> None:
+        self.lives[0].__exit__(None, None, None)
+        time.sleep(self.after)
+        self.lives.append(ScriptedServer(self._play, port=self.lives[0].port).__enter__())
+        self._back.set()
+
+
 async def _play(action: Action, request: Request, writer: asyncio.StreamWriter) -> bool:
     match action:
         case Reply(text, finish):
-            body = _completion(request, text, finish)
+            body = _completion(request, {"content": text}, finish)
             writer.write(_response(200, {}, body))
-        case Status(code, message, headers):
-            body = json.dumps({"error": {"message": message, "type": "scripted"}}).encode()
+        case Message(message, finish):
+            writer.write(_response(200, {}, _completion(request, message, finish)))
+        case Status(code, message, headers, param, listed):
+            error = {"error": {"message": message, "type": "scripted", "param": param}}
+            body = json.dumps([error] if listed else error).encode()
             writer.write(_response(code, headers, body))
         case Raw(body, content_type):
             writer.write(_response(200, {"content-type": content_type}, body))
         case Half(text):
-            whole = _response(200, {}, _completion(request, text, "stop"))
+            whole = _response(200, {}, _completion(request, {"content": text}, "stop"))
             writer.write(whole[: len(whole) - 40])
             await writer.drain()
             return False
@@ -273,8 +331,8 @@ async def _play(action: Action, request: Request, writer: asyncio.StreamWriter) 
     return True
 
 
-def _completion(request: Request, text: str, finish: str) -> bytes:
-    message = {"role": "assistant", "content": text}
+def _completion(request: Request, said: Mapping[str, Any], finish: str | None) -> bytes:
+    message = {"role": "assistant", **said}
     completion = {
         "id": f"scripted-{request.number}",
         "object": "chat.completion",

@@ -116,7 +116,11 @@ def test_a_request_says_the_model_the_wording_and_how_to_answer(
     (request,) = server.requests
     assert request.path == "/v1/chat/completions"
     assert request.headers["authorization"] == "Bearer secret"
-    sent = {key: value for key, value in request.body.items() if key != "messages"}
+    sent = {
+        key: value
+        for key, value in request.body.items()
+        if key not in ("messages", "response_format")
+    }
     assert sent == {
         "model": "qwen",
         "max_tokens": 99,

@@ -20,8 +20,8 @@ from got_r1.recipes.resuming import (
 from got_r1.recipes.sections import Recipe, RLSection, Section, SFTSection, VQSection
 
 MAY_CHANGE = {
-    HARMLESS: "run.dir judge.max_failure_share vq.save_every sft.save_every rl.save_every "
-    "rl.sample_every scale.timeout vq.max_skipped_updates sft.max_skipped_updates "
+    HARMLESS: "run.dir judge.max_failure_share judge.patience vq.save_every sft.save_every "
+    "rl.save_every rl.sample_every scale.timeout vq.max_skipped_updates sft.max_skipped_updates "
     "rl.max_skipped_updates",
     ROUNDING: "run.threads rl.micro_batch scale.sharding scale.micro_tokens scale.rollout_batch "
     "scale.checkpoint_activations eval.batch",
@@ -46,12 +46,12 @@ CHANGES_RESULTS = {
 
 JUDGE_MAY_CHANGE = {
     HARMLESS: "openai.urls openai.concurrency openai.timeout openai.retries openai.first_wait "
-    "openai.api_key_env",
+    "openai.api_key_env openai.rename",
     ROUNDING: "transformers.device transformers.batch experts.clip.device experts.clip.batch "
     "experts.detector.device experts.detector.batch experts.quality.device experts.quality.batch",
 }
 JUDGE_CHANGES_RESULTS = {
-    "openai": "model extra_body",
+    "openai": "model extra_body profile system structured",
     "transformers": "model dtype",
     "experts": "clip.model clip.dtype detector.kind detector.model detector.threshold "
     "quality.model quality.tokenizer quality.dtype r_sem.low r_sem.high r_spa.low r_spa.high "

@@ -34,14 +34,17 @@ def load_judge(judge: str | JudgeSection, cache: Path | str | None = None) -> Ju
     name another judge for a term. Judges that are models are asked once for identical queries, in a
     batch or, with the folder `cache`, ever.
 
+    Servers that are gone are waited for as long as a section's `patience` says; a spec, of a
+    command that somebody waits for, has none.
+
     Raises:
         BadInput: the spec or the file cannot be used, an extra is not installed, a key is missing.
     """
-    section = JudgeSection(spec=judge) if isinstance(judge, str) else judge
+    section = JudgeSection(spec=judge, patience=0) if isinstance(judge, str) else judge
 
     @remembered  # terms that name the same judge share it
     def load(spec: str) -> Judge:
-        return _load(spec, None, cache)
+        return _load(spec, None, cache, section.patience)
 
     return _mix(section.spec, {term: getattr(section, term) for term in TERMS}, load)
 
@@ -56,7 +59,7 @@ def _mix(spec: str, others: Mapping[str, str], load: Callable[[str], Judge]) -> 
     return Mixture({term: load(other) for term, other in named.items()}, load(spec))
 
 
-def _load(spec: str, file: JudgeFile | None, cache: Path | str | None) -> Judge:
+def _load(spec: str, file: JudgeFile | None, cache: Path | str | None, patience: float) -> Judge:
     """One judge; in a `file`, a kind's bare name means its section there."""
     kind, colon, _ = spec.partition(":")
     match kind:
@@ -65,18 +68,18 @@ def _load(spec: str, file: JudgeFile | None, cache: Path | str | None) -> Judge:
 
             return OracleJudge()
         case "openai" if colon or file:
-            return _openai(spec, file, cache)
+            return _openai(spec, file, cache, patience)
         case "transformers" if colon or file:
             return _transformers(spec, file, cache)
         case "experts" if not colon:
             return _experts(file, cache)
         case _ if spec.endswith((".yaml", ".yml")) and file is None:
-            return _from_file(spec, cache)
+            return _from_file(spec, cache, patience)
         case _:
             raise BadInput(f"unknown judge {spec!r}: it must be {FORMS}")
 
 
-def _openai(spec: str, file: JudgeFile | None, cache: Path | str | None) -> Judge:
+def _openai(spec: str, file: JudgeFile | None, cache: Path | str | None, patience: float) -> Judge:
     from got_r1.judges.settings import MLLMSettings
     from got_r1.judges.specs import openai_settings
 
@@ -92,12 +95,14 @@ def _openai(spec: str, file: JudgeFile | None, cache: Path | str | None) -> Judg
         )
     from got_r1.judges.cache import CachedJudge
     from got_r1.judges.mllm import wording_version
+    from got_r1.judges.requests import RequestShape
     from got_r1.judges.worker import WorkerJudge
 
     wording = wording.suited_to(settings.model)
     # A model is known by its name, wherever it is served and however patiently it is asked.
-    identity = ["openai", settings.model, settings.extra_body, wording_version(wording)]
-    return CachedJudge(WorkerJudge(settings, wording), cache, json.dumps(identity))
+    shape = RequestShape.of(settings).identity()
+    identity = ["openai", settings.model, shape, wording_version(wording)]
+    return CachedJudge(WorkerJudge(settings, wording, patience), cache, json.dumps(identity))
 
 
 def _transformers(spec: str, file: JudgeFile | None, cache: Path | str | None) -> Judge:
@@ -147,7 +152,7 @@ def _weights_known_by(model: str, cache: Path | str | None) -> str:
     return model if cache is None else digest_of_files(model)
 
 
-def _from_file(path: str, cache: Path | str | None) -> Judge:
+def _from_file(path: str, cache: Path | str | None, patience: float) -> Judge:
     """The judge of a YAML file."""
     from got_r1.judges.specs import read_judge_file
 
@@ -155,7 +160,7 @@ def _from_file(path: str, cache: Path | str | None) -> Judge:
 
     @remembered
     def load(spec: str) -> Judge:
-        return _load(spec, file, cache)
+        return _load(spec, file, cache, patience)
 
     return _mix(spec, {term: getattr(file, term) for term in TERMS}, load)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from got_r1.judges.base import Judge, answers_of
+from got_r1.judges.threads import in_threads
 from got_r1.records import JudgeFailure, Query, Verdict
 
 __all__ = ["Mixture", "OneAtATime"]
@@ -32,12 +33,12 @@ class Mixture:
             judge = self.judges.get(query.term, self.otherwise)
             batches.setdefault(id(judge), (judge, []))[1].append(place)
         answers: dict[int, Verdict | JudgeFailure] = {}
-        with ThreadPoolExecutor(max_workers=max(1, len(batches))) as together:
-            working = [
-                (places, together.submit(answers_of, judge, [queries[place] for place in places]))
-                for judge, places in batches.values()
-            ]
-            for places, work in working:
+        works = [
+            partial(answers_of, judge, [queries[place] for place in places])
+            for judge, places in batches.values()
+        ]
+        with in_threads(works) as working:
+            for (_, places), work in zip(batches.values(), working, strict=True):
                 answers |= zip(places, work.result(), strict=True)
         return [answers[place] for place in range(len(queries))]
 

@@ -26,16 +26,18 @@ import hashlib
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from importlib import resources
 from string import Template
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from got_r1.judges.replies import read_boxes, read_score
+from got_r1.judges.schemas import boxes_schema, score_schema
 from got_r1.judges.settings import MLLMSettings
 from got_r1.plan.chain import strip_boxes
 from got_r1.plan.layout import draw_plan
@@ -68,7 +70,7 @@ __all__ = [
 LONGEST_SIDE_RATIO = 16
 """Images longer than this many times their width are not judged: no size fits them."""
 
-_READING = 1
+_READING = 2
 """Counted up when the code here or in `replies` and `loose_json` changes what a given reply is read
 as, or what is sent: cached answers of before are then asked anew."""
 
@@ -80,13 +82,16 @@ class Question:
     """One question to a model.
 
     `images`: uint8 [height, width, 3] each, at the size to be sent, before the text. `read` makes a
-    verdict of the reply; it raises `replies.Unreadable` where there is none to make.
+    verdict of the reply; it raises `replies.Unreadable` where there is none to make. `schema`: the
+    reply that the text asks for, as a JSON schema called `name`.
     """
 
     system: str
     text: str
     images: tuple[np.ndarray, ...]
     read: Callable[[str], Verdict]
+    name: str
+    schema: Mapping[str, Any]
 
 
 def question(query: Query, settings: MLLMSettings) -> list[Question]:
@@ -102,18 +107,20 @@ def question(query: Query, settings: MLLMSettings) -> list[Question]:
                 "prompt": as_data(query.prompt.text),
                 "chain": as_data(strip_boxes(query.chain.text)),
             }
-            return [_scored("r_sem", texts, ())]
+            return [_scored("r_sem", texts, (), settings)]
         case SpatialQuery() if settings.spatial == "text":
             plan = "\n".join(map(_plan_line, query.chain.objects))
-            return [_scored("r_spa_text", {"prompt": as_data(query.prompt.text), "plan": plan}, ())]
+            texts = {"prompt": as_data(query.prompt.text), "plan": plan}
+            return [_scored("r_spa_text", texts, (), settings)]
         case SpatialQuery():
             # Drawn at the size that is sent: a drawing that is resized gets blurred labels.
             size = sent_size(settings.canvas, settings.canvas, settings)
             plan_image = draw_plan(query.chain.objects, size)
-            return [_scored("r_spa", {"prompt": as_data(query.prompt.text)}, (plan_image,))]
+            texts = {"prompt": as_data(query.prompt.text)}
+            return [_scored("r_spa", texts, (plan_image,), settings)]
         case ImageQuery():
             image = _at_sent_size(query.image, settings)
-            return [_scored("r_pi", {"prompt": as_data(query.prompt.text)}, (image,))]
+            return [_scored("r_pi", {"prompt": as_data(query.prompt.text)}, (image,), settings)]
         case GroundingQuery():
             image = _at_sent_size(query.image, settings)
             names = dict.fromkeys(planned.name for planned in query.chain.objects)
@@ -182,9 +189,17 @@ def wording_version(settings: MLLMSettings) -> str:
 # -- scored queries --------------------------------------------------------------------------------
 
 
-def _scored(rubric: str, texts: dict[str, str], images: tuple[np.ndarray, ...]) -> Question:
+# The texts of the JSON that a rubric's last line asks for, in its order: "reasoning": "<...>".
+_ASKED_TEXT = re.compile(r'"(\w+)": "<')
+
+
+def _scored(
+    rubric: str, texts: dict[str, str], images: tuple[np.ndarray, ...], settings: MLLMSettings
+) -> Question:
     system, user = _rubric(rubric)
-    return Question(system, user.substitute(texts), images, _read_score)
+    asked = _ASKED_TEXT.findall(user.template.splitlines()[-1])
+    schema = score_schema(asked, settings.max_tokens)
+    return Question(system, user.substitute(texts), images, _read_score, rubric, schema)
 
 
 def _read_score(reply: str) -> Verdict:
@@ -217,7 +232,7 @@ def _grounding(name: str, image: np.ndarray, settings: MLLMSettings) -> Question
     system, user = _rubric("r_ri")
     text = user.substitute(name=asked_for, coordinates=words)
     read = partial(_read_boxes, name=name, asked_for=asked_for, frame=frame)
-    return Question(system, text, (image,), read)
+    return Question(system, text, (image,), read, "r_ri", boxes_schema(_LONGEST_NAME))
 
 
 def _read_boxes(reply: str, name: str, asked_for: str, frame: tuple[int, int]) -> Verdict:

@@ -21,9 +21,12 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image
 
-from got_r1.judges.endpoints import Endpoint, Endpoints, Unanswered, connect
+from got_r1.judges.completions import Completion
+from got_r1.judges.endpoints import Endpoint, Endpoints, Unanswered, connect, say
 from got_r1.judges.mllm import Question, question, total, verdict
 from got_r1.judges.replies import Unreadable
+from got_r1.judges.requests import RequestShape
+from got_r1.judges.schemas import response_format, without_bounds
 from got_r1.judges.settings import MLLMSettings, OpenAISettings
 from got_r1.records import JudgeFailure, Query, Verdict
 
@@ -40,13 +43,18 @@ class OpenAIJudge:
     Args:
         settings: which model where, and how patiently it is asked.
         wording: how queries are put to it.
+        patience: seconds that servers which are gone are waited for.
 
     Raises:
         BadInput: the settings name a key that is not in the environment.
     """
 
-    def __init__(self, settings: OpenAISettings, wording: MLLMSettings) -> None:
-        self.settings, self.wording = settings, wording
+    def __init__(
+        self, settings: OpenAISettings, wording: MLLMSettings, patience: float = 0.0
+    ) -> None:
+        self.settings, self.wording, self.patience = settings, wording, patience
+        self._shape = RequestShape.of(settings)
+        self._guide = "bounded" if self._shape.structured else None  # as far as servers take it
         keys = [settings.key(url) for url in settings.urls]
         self._loop = LoopThread()
         self._endpoints = self._loop.run(self._connect(keys))
@@ -66,6 +74,7 @@ class OpenAIJudge:
             retries=settings.retries,
             first_wait=settings.first_wait,
             key_name=settings.api_key_env,
+            patience=self.patience,
         )
 
     @property
@@ -89,7 +98,7 @@ class OpenAIJudge:
     async def _answer(self, query: Query) -> Verdict | JudgeFailure:
         async with self._asks:
             # Drawing, resizing and packing in other threads: the loop stays free for the network.
-            packed = await asyncio.to_thread(pack, query, self.wording)
+            packed = await asyncio.to_thread(pack, query, self.wording, self._shape)
             answers = await asyncio.gather(*(self._reply(*one) for one in packed))
         return verdict(query, answers)
 
@@ -97,21 +106,20 @@ class OpenAIJudge:
         """The answer to one question; what cannot be read is asked again with another seed."""
         wording, reply, reason = self.wording, "", ""
         tokens: int | None = None
+        guided = True
         for attempt in range(wording.retries_unreadable + 1):
-            request = {
-                "model": self.settings.model,
-                "messages": messages,
-                "max_tokens": wording.max_tokens,
-                "temperature": wording.temperature_at(attempt),
-                "seed": attempt,
-                **self.settings.extra_body,
-            }
-            async with self._requests:
-                try:
-                    completion = await self._endpoints.complete(request)
-                except Unanswered as error:
-                    return JudgeFailure(error.reason, error.reply, tokens)
+            try:
+                completion = await self._complete(asked, messages, attempt, guided)
+            except Unanswered as error:
+                return JudgeFailure(error.reason, error.reply, tokens)
             reply, tokens = completion.text, total([tokens, completion.tokens])
+            # A schema lets a model fill the limit with white space: not a second time.
+            guided = guided and not completion.cut_off
+            if completion.lacking:
+                reason = completion.lacking
+                if completion.final:
+                    break
+                continue
             if completion.cut_off:
                 reason = f"it was cut off after {wording.max_tokens} tokens (wording.max_tokens)"
                 continue
@@ -121,21 +129,62 @@ class OpenAIJudge:
                 reason = str(error)
         return JudgeFailure(f"the reply cannot be read: {reason}", reply, tokens)
 
+    async def _complete(
+        self, asked: Question, messages: Messages, attempt: int, guided: bool
+    ) -> Completion:
+        """A completion; by a schema where the servers take it. Raises Unanswered."""
+        while True:
+            guide = self._guide if guided else None
+            schema = _guide_schema(asked, guide)
+            request = self._shape.body(
+                {
+                    "model": self.settings.model,
+                    "messages": messages,
+                    "max_tokens": self.wording.max_tokens,
+                    "temperature": self.wording.temperature_at(attempt),
+                    "seed": attempt,
+                    "response_format": schema,
+                }
+            )
+            try:
+                async with self._requests:
+                    return await self._endpoints.complete(request)
+            except Unanswered as error:
+                if error.field != "response_format" or guide is None:
+                    raise
+                self._weaken(guide, error)
 
-def pack(query: Query, wording: MLLMSettings) -> list[tuple[Question, Messages]]:
+    def _weaken(self, refused: str, error: Unanswered) -> None:
+        """After a refusal: the next weaker guide, once for all requests that met it."""
+        if self._guide != refused:
+            return
+        self._guide = "plain" if refused == "bounded" else None
+        if self._guide is None:
+            say(
+                f"{error.reason}. From here on the judge is asked without one, and replies are "
+                "read as they come."
+            )
+
+
+def _guide_schema(asked: Question, guide: str | None) -> dict[str, Any] | None:
+    """The field that guides a reply: by the schema, by the schema without its bounds, by none."""
+    if guide is None:
+        return None
+    schema = dict(asked.schema)
+    return response_format(asked.name, schema if guide == "bounded" else without_bounds(schema))
+
+
+def pack(
+    query: Query, wording: MLLMSettings, shape: RequestShape
+) -> list[tuple[Question, Messages]]:
     """The questions of a query with the messages that put them; an image is packed once."""
     questions = question(query, wording)
     images = {id(image): image for asked in questions for image in asked.images}
     urls = {key: data_url(image) for key, image in images.items()}
-    packed = []
-    for asked in questions:
-        parts: list[dict[str, Any]] = [
-            {"type": "image_url", "image_url": {"url": urls[id(image)]}} for image in asked.images
-        ]
-        parts.append({"type": "text", "text": asked.text})
-        user: dict[str, Any] = {"role": "user", "content": parts if asked.images else asked.text}
-        packed.append((asked, [{"role": "system", "content": asked.system}, user]))
-    return packed
+    return [
+        (asked, shape.messages(asked.system, asked.text, [urls[id(one)] for one in asked.images]))
+        for asked in questions
+    ]
 
 
 def data_url(image: np.ndarray) -> str:

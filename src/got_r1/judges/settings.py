@@ -15,6 +15,7 @@ from got_r1.recipes.sections import Section
 from got_r1.vision.settings import DetectorSettings, QualitySettings, SimilaritySettings
 
 __all__ = [
+    "OPENAI_HOST",
     "THIS_MACHINE",
     "ExpertsSettings",
     "MLLMSettings",
@@ -25,6 +26,7 @@ __all__ = [
 
 OPENAI_HOST = "api.openai.com"
 THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
+RENAMEABLE = ("max_tokens", "temperature", "seed")
 PLACEHOLDER = "none"  # a key for servers that need none
 
 
@@ -130,14 +132,49 @@ class OpenAISettings(Section):
         description="environment variable that holds the key; unless named, a key goes to "
         "https://api.openai.com only",
     )
+    profile: Literal["auto", "none", "openai", "gemini", "mistral", "vllm", "sglang"] = Field(
+        "auto",
+        description="which service's ways requests follow where the settings below leave them open "
+        "(judges/requests.py lists them); auto: by the host of the URLs, for a server of your own "
+        "none",
+    )
     extra_body: dict[str, Any] = Field(
-        {}, description="sent along with each request, such as vLLM's own sampling settings"
+        {},
+        description="sent along with each request, such as vLLM's own sampling settings; null "
+        "leaves a field out, such as seed, temperature or max_tokens",
+    )
+    rename: Annotated[dict[str, str], HARMLESS] = Field(
+        {},
+        description="other names for max_tokens, temperature or seed, such as {max_tokens: "
+        "max_completion_tokens}",
+    )
+    system: Literal["separate", "folded"] = Field(
+        "separate",
+        description="where the system's part of a question stands: in a message of its own, or "
+        "before the user's, for models whose chat template has no system role",
+    )
+    structured: Literal["auto", "off"] = Field(
+        "auto",
+        description="auto: a JSON schema of the reply goes along (response_format), by which "
+        "servers guide decoding, until one refuses it; off, and where extra_body guides decoding: "
+        "replies are free",
     )
 
     @field_validator("urls", mode="before")
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _renames_our_fields(self) -> Self:
+        for name, other in self.rename.items():
+            if name not in RENAMEABLE or not other:
+                raise PydanticCustomError(
+                    "rename",
+                    "rename gives other names to {known}, not {other} to {name}",
+                    {"known": ", ".join(RENAMEABLE), "name": repr(name), "other": repr(other)},
+                )
+        return self
 
     def key(self, url: str) -> str:
         """The key for one of the URLs, out of the environment, or a placeholder: the client

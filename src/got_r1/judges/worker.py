@@ -39,9 +39,11 @@ class WorkerJudge:
     second that passes while a policy is loaded or the first chains are written.
     """
 
-    def __init__(self, settings: OpenAISettings, wording: MLLMSettings) -> None:
+    def __init__(
+        self, settings: OpenAISettings, wording: MLLMSettings, patience: float = 0.0
+    ) -> None:
         self.settings, self.wording = settings, wording
-        self._worker = _Worker(settings, wording)
+        self._worker = _Worker(settings, wording, patience)
         self._end = weakref.finalize(self, self._worker.stop)
 
     def judge(self, queries: Sequence[Query]) -> Answers:
@@ -60,7 +62,7 @@ class WorkerJudge:
 class _Worker:
     """The process, and what it was asked and has not answered yet."""
 
-    def __init__(self, settings: OpenAISettings, wording: MLLMSettings) -> None:
+    def __init__(self, *settings: object) -> None:
         code = (
             f"import sys; sys.path[:] = {sys.path!r}; "
             "from got_r1.judges.worker import serve; serve()"
@@ -81,7 +83,7 @@ class _Worker:
         self._writing = threading.Lock()
         self._reader = threading.Thread(target=self._read, name="judge answers", daemon=True)
         self._reader.start()
-        self._send(pickle.dumps((settings, wording)))
+        self._send(pickle.dumps(settings))
 
     def ask(self, queries: Sequence[Query]) -> Answers:
         number, future = next(self._numbers), Future[Answers]()

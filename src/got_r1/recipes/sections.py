@@ -226,6 +226,12 @@ class JudgeSection(Section):
     max_failure_share: Annotated[float, HARMLESS] = Field(
         0.2, ge=0, le=1, description="stop when a larger share of a step's samples got no reward"
     )
+    patience: Annotated[float, HARMLESS] = Field(
+        600.0,
+        ge=0,
+        description="seconds that a judge's servers are waited for while none can be reached or "
+        "all are busy, before its queries fail",
+    )
 
 
 class RewardSection(Section):

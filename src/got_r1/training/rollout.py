@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from got_r1 import rewards
 from got_r1.judges.base import Judge
+from got_r1.judges.threads import in_threads
 from got_r1.plan import chain as chains
 from got_r1.policy.janus import Policy
 from got_r1.policy.sampler import Sampler
@@ -121,8 +121,7 @@ def roll_out(
         return answers, time.perf_counter()
 
     asked = time.perf_counter()
-    with ThreadPoolExecutor(max_workers=1) as judging:
-        reading = judging.submit(read)
+    with in_threads([read]) as (reading,):
         rollout = sampler.draw_images(
             written, guidance=settings.guidance, temperature=settings.image_temperature
         )
