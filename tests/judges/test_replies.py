@@ -136,6 +136,7 @@ UNCLEAR = {
     '{"score": null}': "no number",
     '{"score": true}': "no number",
     '{"score": "high"}': "no number",
+    '{"score": 1 0}': "malformed",
     '{"score": ""}': "no number",
     '{"score": "7-8"}': "no number",
     '{"score": "7 or 8"}': "no number",
@@ -345,6 +346,7 @@ NO_BOXES = {
     "I'm sorry, I cannot see the image.": "no box",
     "I can't tell; nothing was given.": "no box",
     "There is no image.": "no box",
+    '{"bbox_2d": [10 20, 300, 240, 250]}': "malformed",
     '[{"bbox_2d": [10, 20, 300': "cut off",
     '[{"bbox_2d": [10, 20, 300, 240], "label": "red heart"}, {"bbox': "cut off",
     "[10, 20, 300]": "four numbers",
@@ -358,7 +360,7 @@ NO_BOXES = {
     # another convention: the setting is wrong, or the model did not listen
     "[10, 20, 900, 950]": "coordinates",
     "[-100, 20, 300, 240]": "coordinates",
-    "[0.1, 0.2, 0.5, 0.6]": "shares",
+    "[0, 0, 1, 1]": "no telling",
     '[{"box_2d": [20, 10, 240, 300]}]': "y before x",
     # whose?
     '{"heart": [10, 20, 300, 240], "star": [0, 0, 50, 60]}': "labels",

@@ -68,8 +68,8 @@ __all__ = [
 LONGEST_SIDE_RATIO = 16
 """Images longer than this many times their width are not judged: no size fits them."""
 
-_READING = 1
-"""Counted up when the code here or in `replies` and `loose_json` changes what a given reply is read
+_READING = 2
+"""Counted up when the code here or in `replies` and its parts changes what a given reply is read
 as, or what is sent: cached answers of before are then asked anew."""
 
 _LONGEST_NAME = 200  # characters of a planned name that a judge is asked for
