@@ -111,7 +111,8 @@ def judge(args: argparse.Namespace) -> None:
     from got_r1.report.audit_pages import write_judge_page
 
     limits = load_section(args.limits, Limits, "limits file") if args.limits else Limits()
-    audited = load_judge(args.judge)  # without a cache: asking again must ask again
+    # Without a cache: asking again must ask again.
+    audited = load_judge(args.judge, terms=args.terms)
     draws, canvases = other_canvases(args.judge, args.canvas)
     result = audit_judge(
         audited,
@@ -178,7 +179,7 @@ def with_canvas(file: JudgeFile, size: int) -> Judge:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "judge.yaml")
         path.write_text(yaml.safe_dump(settings), encoding="utf-8")
-        return load_judge(str(path))
+        return load_judge(str(path), terms=("r_spa",))
 
 
 # -- audit human -----------------------------------------------------------------------------------

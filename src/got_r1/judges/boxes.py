@@ -132,7 +132,10 @@ def _of_name(items: Sequence[Item], name: str, denied: bool) -> list[RawBox]:
         raise Unreadable(f"its labels are {shortened(labels)}, none of them what was asked for")
     if best > Match.NONE and {Match.NONE, Match.OTHER} <= found:
         raise Unreadable(f"it has boxes without a label beside those of {shortened(labels)}")
-    ours = [item for fit, item in fits if fit in (best, Match.NONE)]
+    # Beside the asked name, "object 2" is another.
+    ours = [
+        item for fit, item in fits if fit is best or (fit is Match.NONE and not item.label.text)
+    ]
     boxes = [item.box for item in ours if item.box is not None and not _empty(item.box)]
     if boxes and (denied or any(item.denied for item in ours)):
         raise Unreadable("it gives a box of what it says is not there")

@@ -203,8 +203,10 @@ def _label_beside(by_key: dict[str, Any], name: str) -> tuple[Label | None, tupl
     texts = [
         (key, text)
         for key, text in _texts(by_key)
-        if key not in _BOX_KEYS and not _REMARKS.search(key) and content(text, name)
+        if key not in _BOX_KEYS and not _REMARKS.search(key)
     ]
+    nameless = next((text for key, text in texts if _NAMES.search(key)), "")
+    texts = [(key, text) for key, text in texts if content(text, name)]
     attributes = tuple(text for key, text in texts if _ATTRIBUTES.search(key))
     named, others, weak = [], [], []
     for key, text in texts:
@@ -217,7 +219,7 @@ def _label_beside(by_key: dict[str, Any], name: str) -> tuple[Label | None, tupl
     if some := named or others or weak:
         best = max(some, key=lambda text: compare(text, name, attributes))
         return Label(best, attributes, weak=some is weak), attributes
-    return None, attributes
+    return (Label(nameless) if nameless else None), attributes
 
 
 def _texts(by_key: dict[str, Any]) -> Iterator[tuple[str, str]]:

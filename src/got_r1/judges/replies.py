@@ -22,7 +22,7 @@ say that there is none.
 
 from __future__ import annotations
 
-from got_r1.judges.boxes import MOST_BOXES, OVERHANG, read_boxes
+from got_r1.judges.boxes import MOST_BOXES, OVERHANG, Order, RawBox, in_frame, read_boxes, read_raw
 from got_r1.judges.reply_text import LONGEST, Unreadable
 from got_r1.judges.scores import Scored, read_score
 
@@ -30,8 +30,12 @@ __all__ = [
     "LONGEST",
     "MOST_BOXES",
     "OVERHANG",
+    "Order",
+    "RawBox",
     "Scored",
     "Unreadable",
+    "in_frame",
     "read_boxes",
+    "read_raw",
     "read_score",
 ]

@@ -42,7 +42,7 @@ from got_r1.judges.settings import MLLMSettings, TransformersSettings
 from got_r1.records import JudgeFailure, Query, Verdict
 from got_r1.vision.pretrained import load_model, load_tokenizer
 
-__all__ = ["TransformersJudge"]
+__all__ = ["TransformersJudge", "model_type"]
 
 _QWEN = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe")
 _WHAT = "judge's model"
@@ -57,12 +57,14 @@ class TransformersJudge:
     """
 
     def __init__(self, settings: TransformersSettings, wording: MLLMSettings) -> None:
-        model_type = _model_type(settings.model)
+        kind = model_type(settings.model)
+        own_patch = "patch" in wording.model_fields_set
+        wording = wording.suited_to(kind)
         self.settings = settings
         self.inputs: _Inputs
-        if model_type in _QWEN:
+        if kind in _QWEN:
             self.inputs = _QwenInputs(settings.model)
-            wording = _fit_patch(wording.suited_to(model_type), self.inputs.patch, settings.model)
+            wording = _fit_patch(wording, self.inputs.patch, settings.model, own_patch)
         else:
             self.inputs = _ProcessorInputs(settings.model)
         self.wording = wording
@@ -70,7 +72,7 @@ class TransformersJudge:
             AutoModelForImageTextToText,
             settings.model,
             what=_WHAT,
-            model_type=model_type,
+            model_type=kind,
             device=settings.device,
             dtype=settings.dtype,
         )
@@ -145,22 +147,26 @@ class TransformersJudge:
         return text, end is not None, len(tokens) if end is None else end + 1
 
 
-def _model_type(folder: str) -> str:
-    """What kind of model a folder holds. Raises `BadInput` where it is none that sees and reads."""
+def model_type(folder: str) -> str:
+    """What kind of model a folder holds, by its config.json.
+
+    Raises `BadInput` where it is none that sees and reads.
+    """
     config = read_json(Path(folder) / "config.json", "config of the judge's model")
-    model_type = str(config.get("model_type"))
-    if model_type not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
+    kind = str(config.get("model_type"))
+    if kind not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
         raise BadInput(
-            f"the model in {folder} cannot judge: transformers knows {model_type!r} as no model "
+            f"the model in {folder} cannot judge: transformers knows {kind!r} as no model "
             "that takes images and texts; give a folder such as Qwen2.5-VL's"
         )
-    return model_type
+    return kind
 
 
-def _fit_patch(wording: MLLMSettings, patch: int, folder: str) -> MLLMSettings:
+def _fit_patch(wording: MLLMSettings, patch: int, folder: str, own: bool) -> MLLMSettings:
+    """The wording with the processor's patch, unless the user set another (`own`)."""
     if patch == wording.patch:
         return wording
-    if "patch" in wording.model_fields_set:
+    if own:
         raise BadInput(
             f"wording.patch is {wording.patch}, but the model in {folder} has patches of {patch} "
             "pixels: leave it out"
