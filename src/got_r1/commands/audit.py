@@ -1,4 +1,4 @@
-"""`audit judge` and `audit human build|export|import|report`: can a judge be trusted?"""
+"""`audit judge|grounding` and `audit human build|export|import|report`: can a judge be trusted?"""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from got_r1.audit.settings import PAIRS, TERMS
+from got_r1.audit.settings import PAIRS, SCENES, TERMS
 from got_r1.commands.arguments import Parser, add, at_least, empty_folder, show
 from got_r1.errors import BadInput
 
 if TYPE_CHECKING:
     from got_r1.judges import Judge
+    from got_r1.judges.coordinates import Coordinates
     from got_r1.judges.judge_file import JudgeFile
+    from got_r1.judges.settings import MLLMSettings
+    from got_r1.recipes.sections import Section
 
 __all__ = ["register"]
 
@@ -31,6 +34,13 @@ def register(subparsers: Any) -> None:
     )  # fmt: skip
     audits = group.add_subparsers(metavar="COMMAND", required=True)
     add_judge(add(audits, "judge", judge, "counterfactual pairs whose order is known"))
+
+    one = add(audits, "grounding", grounding, "in which coordinates a judge gives boxes")
+    one.add_argument("--judge", required=True, metavar="SPEC", help="who is audited")
+    one.add_argument(
+        "--scenes", type=at_least(1), default=SCENES, metavar="N", help=f"to show ({SCENES})"
+    )
+    one.add_argument("--seed", type=at_least(0), default=0, metavar="S", help="of the scenes (0)")
 
     study = audits.add_parser(
         "human", help="people rate what the judge rated", allow_abbrev=False,
@@ -170,16 +180,75 @@ def other_canvases(
 
 def with_canvas(file: JudgeFile, size: int) -> Judge:
     """The judge of a file but for its canvas."""
+    settings = file.model_dump(exclude_unset=True)
+    settings["wording"] = {**settings.get("wording", {}), "canvas": size}
+    return judge_with(settings)
+
+
+def judge_with(settings: dict[str, Any]) -> Judge:
+    """The judge of a judge file with these settings, whether its coordinates are known or not."""
     import yaml
 
     from got_r1.judges import load_judge
 
-    settings = file.model_dump(exclude_unset=True)
-    settings["wording"] = {**settings.get("wording", {}), "canvas": size}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "judge.yaml")
         path.write_text(yaml.safe_dump(settings), encoding="utf-8")
-        return load_judge(str(path), terms=("r_spa",))
+        return load_judge(str(path), terms=())
+
+
+# -- audit grounding -------------------------------------------------------------------------------
+
+
+def grounding(args: argparse.Namespace) -> None:
+    """`audit grounding`: which coordinates a judge's replies fit, as a table."""
+    from got_r1.audit.coordinates import audit_coordinates, coordinates_text
+
+    result = audit_coordinates(judges_by_coordinates(args.judge), args.scenes, args.seed)
+    show(args, {"judge": args.judge, **result}, coordinates_text(result))
+
+
+def judges_by_coordinates(spec: str) -> dict[Coordinates, tuple[Judge, MLLMSettings]]:
+    """The judge that is asked for boxes, in each convention; a local model in its own only, since
+    it is loaded for each.
+
+    Raises BadInput where it is no language model.
+    """
+    from got_r1.judges.coordinates import CONVENTIONS
+    from got_r1.judges.settings import MLLMSettings
+    from got_r1.judges.specs import openai_settings, read_judge_file, transformers_settings
+
+    file, own = None, spec
+    if spec.endswith((".yaml", ".yml")):
+        file, own = read_judge_file(spec)
+        own = file.r_ri or own
+    kind = own.partition(":")[0]
+    section: Section
+    if kind == "openai":
+        section = openai_settings(own, file)
+        model = section.model
+    elif kind == "transformers":
+        from got_r1.judges.transformers_local import model_type
+
+        section = transformers_settings(own, file)
+        model = model_type(section.model)
+    else:
+        raise BadInput(
+            f"audit grounding reads the replies of language models, and {own!r} is none: name "
+            "openai:MODEL@URL, transformers:FOLDER or a judge file with one of them."
+        )
+    given = file.wording.model_dump(exclude_unset=True) if file else {}
+    wording = MLLMSettings.model_validate(given).suited_to(model)
+    names = tuple(CONVENTIONS) if kind == "openai" else (wording.coordinates,)
+    judges: dict[Coordinates, tuple[Judge, MLLMSettings]] = {}
+    for name in names:
+        # One reply a question: what cannot be read is a finding.
+        changed = {**given, "coordinates": name, "retries_unreadable": 0}
+        judges[name] = (
+            judge_with({kind: section.model_dump(exclude_unset=True), "wording": changed}),
+            wording,
+        )
+    return judges
 
 
 # -- audit human -----------------------------------------------------------------------------------
