@@ -127,6 +127,11 @@ OURS = {
     f'{{"id": "1", "confidence": "high", "position": "upper left", "bbox": {R}}}',
     f'{{"reasoning": "A blue star is above, the shape with two lobes is what is asked.", "b": 1, '
     f'"bbox": {R}}}',
+    f'{{"category": "shape", "color": "red", "bbox": {R}}}',
+    f'{{"caption": "A red heart and a blue star on white.", "bbox": {R}}}',
+    f'{{"scene": "a toy box", "objects": [{{"bbox": {R}}}]}}',
+    '[10, 20, 300, 240, "red heart"]',
+    f"\\boxed{{{R}}}",
     f'{{"file_name": "image_001.png", "bbox": {R}}}',
     f'{{"result": [{{"bbox": {R}}}]}}',
     f'{{"object_1": {{"bbox": {R}}}}}',
@@ -150,6 +155,8 @@ def test_a_box_that_is_ours(reply):
 NOBODY_KNOWS = {
     f'{{"label": "blue star", "bbox": {B}}}',
     f'{{"foo": "blue star", "bbox": {B}}}',
+    f'{{"foo": "blue star", "loc": {B}}}',
+    '{"foo": "blue star", "x1": 0, "y1": 0, "x2": 50, "y2": 60}',
     f'{{"label": "blue heart", "bbox": {B}}}',
     f'{{"object": "heart", "color": "blue", "bbox": {B}}}',
     f'{{"label": "red heart and blue star", "bbox": {B}}}',
@@ -170,6 +177,21 @@ NOBODY_KNOWS = {
 def test_a_box_of_nobody_knows_what_is_unreadable(reply):
     with pytest.raises(Unreadable):
         boxes(reply)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        f"I found two red hearts: {R} and {B}.",
+        f"Left heart: {R}\nRight heart: {B}",
+        f"Red heart 1: {R}\nRed heart 2: {B}",
+        f"First instance: {R}\nSecond instance: {B}",
+        f'{{"name": "red heart", "instances": [{R}, {B}]}}',
+        f'[{{"label": "red heart", "bbox": {R}}}, {{"bbox": {B}}}]',
+    ],
+)
+def test_several_of_ours_are_all_ours(reply):
+    assert boxes(reply) == [RED, BLUE]
 
 
 ABSENT = {

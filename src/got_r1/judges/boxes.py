@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from got_r1.judges.absence import denies, refuses, says_absent
 from got_r1.judges.json_boxes import OVERHANG, BoxWalk, Item, Label, Order, RawBox
-from got_r1.judges.labels import Match, compare, content, words
+from got_r1.judges.labels import Match, compare, content
 from got_r1.judges.loose_json import fields_in, json_values
 from got_r1.judges.reply_marks import prose_labels, without_marks
 from got_r1.judges.reply_text import Unreadable, answer_in, shortened
@@ -124,7 +124,7 @@ def _of_name(items: Sequence[Item], name: str, denied: bool) -> list[RawBox]:
     best = max(found)
     if best is Match.NONE and Match.OTHER in found:
         raise Unreadable(f"it has boxes without a label beside those of {shortened(labels)}")
-    if best is Match.PART and len({tuple(words(label)) for label in labels}) > 1:
+    if best is Match.PART and len({tuple(content(label, name)) for label in labels}) > 1:
         raise Unreadable(f"its labels are {shortened(labels)}, none of them what was asked for")
     if best is Match.OTHER:
         if denied:

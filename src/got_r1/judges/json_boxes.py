@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from got_r1.judges.absence import says_absent
-from got_r1.judges.labels import Match, compare, content
+from got_r1.judges.labels import Match, compare, content, names_several
 from got_r1.judges.loose_json import Fields
 from got_r1.judges.reply_marks import FOUR, LOC, NUMBER
 from got_r1.judges.reply_text import Unreadable, plain, shortened, to_float
@@ -123,13 +123,18 @@ class BoxWalk:
     def _object(self, fields: Sequence[tuple[str, Any]], label: Label) -> None:
         by_key = {plain(key): item for key, item in fields}
         own, attributes = _label_beside(by_key, self.name)
+        numbers = _named_numbers(by_key)
+        named = any(_NAMES.search(key) for key, item in by_key.items() if isinstance(item, str))
+        holds = numbers or _BOX_KEYS & by_key.keys() or any(map(_holds_boxes, by_key.values()))
+        if own is not None and not named and not holds:
+            own = replace(own, weak=True)  # {"scene": "two shapes", "objects": [...]}
         if own is not None:
             label = own
         elif attributes:
             aside = (*label.aside, *attributes)
             label = replace(label, text=label.text or " ".join(attributes), aside=aside)
         before = len(self.items)
-        if numbers := _named_numbers(by_key):
+        if numbers:
             self._box(numbers, label, order="xy")
             return
         labels = _parallel_labels(by_key)
@@ -138,7 +143,7 @@ class BoxWalk:
             if key in LOC:
                 order, scale = LOC[key]
                 self._box(item, label, order=order, scale=scale)
-            elif labels and _holds_boxes(item):
+            elif labels and _holds_boxes(item) and isinstance(item[0], list):
                 if len(labels) != len(item):
                     raise Unreadable(f"it has {len(item)} boxes and {len(labels)} labels")
                 for box, text in zip(item, labels, strict=True):
@@ -149,8 +154,8 @@ class BoxWalk:
                 self.items.append(Item(label, None, denied=True))
             elif isinstance(item, Fields) or (isinstance(item, list) and _may_hold_boxes(item)):
                 # {"red heart": [1, 2, 3, 4]}, {"objects": [{"bbox": ...}]}
-                named = own is None and content(key, self.name)
-                self.read(item, Label(key) if named else label, name)
+                by_name = own is None and content(key, self.name)
+                self.read(item, Label(key) if by_name else label, name)
             elif compare(key, self.name) > Match.NONE and self._says_absent(item):
                 self.items.append(Item(Label(key), None))  # {"red heart": null}
         if own is not None and len(self.items) == before:
@@ -174,7 +179,7 @@ class BoxWalk:
     def _named_list(self, items: list[Any], texts: list[str], label: Label, key: str) -> None:
         """["red heart", 1, 2, 3, 4], ["red heart", [1, 2, 3, 4], "blue star", [5, 6, 7, 8]]."""
         rest = [item for item in items if not _is_name(item)]
-        if len(texts) == 1 and len(rest) == 4 and items[0] == texts[0]:
+        if len(texts) == 1 and len(rest) == 4 and texts[0] in (items[0], items[-1]):
             self.read(rest, Label(texts[0]), key)
         elif items[::2] == texts and len(rest) == len(texts):
             for text, box in zip(texts, rest, strict=True):
@@ -214,6 +219,8 @@ def _label_beside(by_key: dict[str, Any], name: str) -> tuple[Label | None, tupl
             weak.append(text)
         elif _NAMES.search(key):
             named.append(text)
+        elif names_several(text, name):  # {"caption": "A heart and a star"}
+            weak.append(text)
         elif not _ATTRIBUTES.search(key):
             others.append(text)
     if some := named or others or weak:
@@ -267,15 +274,12 @@ def _parallel_labels(by_key: dict[str, Any]) -> list[str]:
 
 
 def _holds_boxes(value: Any) -> bool:
-    """[[1, 2, 3, 4], [5, 6, 7, 8]]."""
-    return (
-        isinstance(value, list)
-        and bool(value)
-        and all(
-            isinstance(item, list) and len(item) == 4 and all(map(_is_number, item))
-            for item in value
-        )
-    )
+    """[1, 2, 3, 4], [[1, 2, 3, 4], [5, 6, 7, 8]]."""
+    if not isinstance(value, list) or not value:
+        return False
+    if isinstance(value[0], list):
+        return all(map(_holds_boxes, value))
+    return len(value) == 4 and all(map(_is_number, value))
 
 
 def _says_no(key: str, item: Any) -> bool:

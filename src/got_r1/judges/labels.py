@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from enum import IntEnum
 
-__all__ = ["Match", "compare", "content", "words"]
+__all__ = ["Match", "compare", "content", "names_several", "words"]
 
 
 class Match(IntEnum):
@@ -30,7 +30,11 @@ class Match(IntEnum):
 
 def words(text: str) -> list[str]:
     """The words of a text, small, without plural endings."""
-    return [_singular(word) for word in re.findall(r"[^\W_]+", text.casefold())]
+    return [_singular(word) for word in re.findall(r"[^\W_]+", _small(text))]
+
+
+def _small(text: str) -> str:
+    return text.casefold().replace("grey", "gray")
 
 
 def _singular(word: str) -> str:
@@ -55,7 +59,7 @@ _NAMELESS = _words("""
     json label name id index match target subject image picture photo scene frame drawing corner
     side center centre middle top bottom upper lower edge width height pixel normalized
     xmin ymin xmax ymax value loc obj coords rect rectangle bounds xyxy grounding img png jpg
-    jpeg file
+    jpeg file shape icon figure symbol graphic element
 
     true false yes no none null high low medium certain confidence score found visible present first
     second third another other one two three four five several all each every both only single
@@ -86,13 +90,13 @@ def compare(label: str, asked: str, aside: Sequence[str] = ()) -> Match:
         return Match.NONE
     wanted = [word for word in words(asked) if word not in _ARTICLES]
     has = [word for word in words(label) if word not in _ARTICLES]
-    if has == wanted:
+    if "".join(has) == "".join(wanted):
         return Match.SAME
     if _script(label) != _script(asked):
         return Match.PART
     if not _spaced(label) and (asked in label or label in asked):
         return Match.CONTAINS if asked in label else Match.PART
-    if _several(label, asked):
+    if names_several(label, asked):
         return Match.OTHER
     asked_for, named = set(content(asked, asked)), set(content(label, asked))
     beside = {word for one in aside for word in content(one, asked)}
@@ -105,8 +109,8 @@ def compare(label: str, asked: str, aside: Sequence[str] = ()) -> Match:
     return Match.OTHER
 
 
-def _several(label: str, asked: str) -> bool:
-    """Whether it names more than one thing: "heart and star"."""
+def names_several(label: str, asked: str) -> bool:
+    """Whether a label names more than one thing: "heart and star"."""
     own = set(words(asked))
     groups: list[list[str]] = [[]]
     for word in words(label):

@@ -55,6 +55,7 @@ def without_marks(text: str) -> str:
     """The text with every family's marks as JSON lists, and names as lines that end in a colon."""
     if FOUR.fullmatch(text):
         return _four(FOUR.fullmatch(text))  # type: ignore[arg-type]
+    text = re.sub(r"\\boxed\{([^{}]*)\}", r"\1", text)
     text = _NAME.sub(r"\n\1: ", text)
     text = _TAGGED_FOUR.sub(lambda m: f"[{', '.join(m.groups()[2:6])}] ", text)
     text = _BOX_TAG.sub(" ", text)
