@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from audit.planted import ColourBlind
-from got_r1.audit.canvases import other_canvases
 from got_r1.audit.judge import audit_judge
+from got_r1.audit.variants import other_canvases
 from got_r1.cli import main
 from got_r1.errors import BadInput
 from got_r1.records import JudgeFailure, Verdict

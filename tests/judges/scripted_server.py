@@ -4,7 +4,7 @@ It speaks HTTP/1.1 over a real socket, so that clients meet real resets and half
 keeps what it was asked. A script is called with each `Request` and returns an `Action`:
 
     with ScriptedServer(lambda request: Reply('{"score": 7}')) as server:
-        judge = load_judge(f"openai:scripted@{server.url}")
+        judge = load_judge(f"openai:Qwen2.5-VL@{server.url}")
 """
 
 from __future__ import annotations

@@ -99,13 +99,13 @@ def sensible(request: Request) -> Action:
 @contextmanager
 def served(folder: Path) -> Iterator[Judge]:
     with ScriptedServer(sensible) as server:
-        yield load_judge(f"openai:scripted@{server.url}")
+        yield load_judge(f"openai:Qwen2.5-VL@{server.url}")
 
 
 @contextmanager
 def served_badly(folder: Path) -> Iterator[Judge]:
     with ScriptedServer(lambda request: Reply("I cannot help with that.")) as server:
-        yield load_judge(f"openai:scripted@{server.url}")
+        yield load_judge(f"openai:Qwen2.5-VL@{server.url}")
 
 
 @contextmanager

@@ -73,7 +73,7 @@ def answer(request: Request) -> Action:
     ],
 )
 def test_a_served_model_is_named_with_its_urls(spec: str, model: str, urls: list[str]) -> None:
-    judge = served(load_judge(spec))
+    judge = served(load_judge(spec, terms=("r_pi",)))
     assert (judge.settings.model, judge.settings.urls) == (model, urls)
 
 
@@ -82,6 +82,61 @@ def test_the_wording_goes_by_the_models_name() -> None:
     newer = served(load_judge(f"openai:Qwen/Qwen3-VL-8B-Instruct@{URL}")).wording
     assert (older.coordinates, older.patch) == ("pixels", 28)
     assert (newer.coordinates, newer.patch) == ("thousand", 32)
+
+
+@pytest.mark.parametrize(
+    ("model", "coordinates"),
+    [
+        ("Qwen2.5-VL-72B-Instruct-AWQ", "pixels"),
+        ("Qwen/Qwen2-VL-7B-Instruct", "thousand"),
+        ("qwen3-vl-8b", "thousand"),
+        ("Qwen/Qwen3.5-27B", "thousand"),
+        ("OpenGVLab/InternVL3-8B", "thousand"),
+        ("zai-org/GLM-4.5V", "thousand"),
+        ("THUDM/GLM-4.1V-9B-Thinking", "thousand"),
+        ("deepseek-ai/deepseek-vl2-small", "thousand"),
+        ("openbmb/MiniCPM-V-4_5", "thousand"),
+        ("gemini-2.5-flash", "thousand_yx"),
+    ],
+)
+def test_known_families_have_their_coordinates(model: str, coordinates: str) -> None:
+    judge = served(load_judge(f"openai:{model}@{URL}"))
+    assert judge.wording.coordinates == coordinates
+
+
+@pytest.mark.parametrize(
+    "model", ["judge", "qwen", "llava-1.6", "gpt-4o", "deepseek-vl-7b", "qwen-vl"]
+)
+def test_unknown_coordinates_are_refused_where_boxes_are_asked_for(
+    tmp_path: Path, model: str
+) -> None:
+    spec = f"openai:{model}@{URL}"
+    told = r"set wording\.coordinates .*to pixels or thousand or .*got-r1 audit grounding"
+    with pytest.raises(BadInput, match=told):
+        load_judge(spec)
+    with pytest.raises(BadInput, match=told):
+        load_judge(JudgeSection(spec="oracle", r_ri=spec))
+    file = write(tmp_path, f"openai: {{model: {model}, urls: {URL}}}")
+    with pytest.raises(BadInput, match=told):
+        load_judge(file)
+    # Not asked for boxes: by the reward's terms, or since another judge is.
+    assert served(load_judge(spec, terms=("r_sem", "r_pi"))).settings.model == model
+    assert isinstance(load_judge(JudgeSection(spec=spec, r_ri="oracle")), Mixture)
+    file = write(tmp_path, f"openai: {{model: {model}, urls: {URL}}}\nr_ri: oracle\n")
+    assert isinstance(load_judge(file), Mixture)
+    # Given.
+    text = f"openai: {{model: {model}, urls: {URL}}}\nwording: {{coordinates: thousand}}\n"
+    assert served(load_judge(write(tmp_path, text))).wording.coordinates == "thousand"
+
+
+def test_unknown_coordinates_of_a_local_model_are_refused_before_it_is_loaded(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "llava"}')
+    with pytest.raises(BadInput, match=r"wording\.coordinates"):
+        load_judge(f"transformers:{tmp_path}")
+    with pytest.raises(BadInput, match="processor"):  # known or not asked: it goes on
+        load_judge(f"transformers:{tmp_path}", terms=("r_pi",))
 
 
 @pytest.mark.parametrize(
@@ -116,13 +171,15 @@ def test_a_missing_client_is_told_with_its_command(monkeypatch: pytest.MonkeyPat
     real = importlib.util.find_spec
     monkeypatch.setattr(judges, "find_spec", lambda name: None if name == "openai" else real(name))
     with pytest.raises(BadInput, match=r"pip install 'got-r1\[judge\]'"):
-        load_judge(f"openai:qwen@{URL}")
+        load_judge(f"openai:Qwen2.5-VL@{URL}")
 
 
 def test_a_missing_key_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MY_KEY", raising=False)
     with pytest.raises(BadInput, match="export MY_KEY="):
-        load_judge(write(tmp_path, f"openai: {{model: m, urls: {URL}, api_key_env: MY_KEY}}"))
+        load_judge(
+            write(tmp_path, f"openai: {{model: Qwen2.5-VL, urls: {URL}, api_key_env: MY_KEY}}")
+        )
 
 
 # -- the YAML file ---------------------------------------------------------------------------------
@@ -158,12 +215,12 @@ def test_a_file_sets_everything(tmp_path: Path) -> None:
 
 
 def test_one_url_may_stand_alone(tmp_path: Path) -> None:
-    path = write(tmp_path, f"openai: {{model: m, urls: {URL}}}")
+    path = write(tmp_path, f"openai: {{model: Qwen2.5-VL, urls: {URL}}}")
     assert served(load_judge(path)).settings.urls == [URL]
 
 
 def test_of_two_judges_in_a_file_one_must_be_chosen(tmp_path: Path) -> None:
-    both = f"openai: {{model: m, urls: {URL}}}\nexperts: {{same_object: 0.4}}\n"
+    both = f"openai: {{model: Qwen2.5-VL, urls: {URL}}}\nexperts: {{same_object: 0.4}}\n"
     with pytest.raises(BadInput, match="sets up openai and experts: say which one judges, as spec"):
         load_judge(write(tmp_path, both))
     judge = load_judge(write(tmp_path, f"{both}spec: openai\nr_hps: experts\n"))
@@ -286,12 +343,12 @@ def test_one_at_a_time_means_one_at_a_time() -> None:
 
 def test_a_recipe_may_name_a_judge_for_a_term(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(f"judge: {{spec: 'openai:m@{URL}', r_ri: oracle, r_spa: oracle}}")
+    recipe.write_text(f"judge: {{spec: 'openai:Qwen2.5-VL@{URL}', r_ri: oracle, r_spa: oracle}}")
     judge = load_judge(load_recipe(recipe, ["judge.r_hps=experts"]).judge)
     assert isinstance(judge, Mixture)
     assert judge.judges.keys() == {"r_ri", "r_spa", "r_hps"}
     assert judge.judges["r_ri"] is judge.judges["r_spa"]
-    assert served(judge.otherwise).settings.model == "m"
+    assert served(judge.otherwise).settings.model == "Qwen2.5-VL"
     # A term that names the judge of all is no mixture.
     assert isinstance(load_judge(JudgeSection(spec="oracle", r_ri="oracle")), OracleJudge)
 
@@ -303,7 +360,7 @@ def test_nothing_is_asked_twice_and_another_wording_asks_again(tmp_path: Path) -
     with ScriptedServer(answer) as server, ScriptedServer(answer) as elsewhere:
 
         def asked(url: str, settings: str = "") -> int:
-            text = f"openai: {{model: m, urls: {url}}}\n{settings}"
+            text = f"openai: {{model: Qwen2.5-VL, urls: {url}}}\n{settings}"
             before = len(server.requests) + len(elsewhere.requests)
             answers = load_judge(write(tmp_path, text), tmp_path / "kept").judge(KINDS * 2)
             assert isinstance(answers[4], JudgeFailure)  # R_HPS: not for a language model
@@ -318,7 +375,7 @@ def test_nothing_is_asked_twice_and_another_wording_asks_again(tmp_path: Path) -
 
 def test_without_a_cache_folder_only_a_batch_is_asked_once() -> None:
     with ScriptedServer(answer) as server:
-        judge = load_judge(f"openai:m@{server.url}")
+        judge = load_judge(f"openai:Qwen2.5-VL@{server.url}")
         for asked in (4, 8):
             judge.judge(KINDS * 3)
             assert len(server.requests) == asked

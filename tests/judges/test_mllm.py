@@ -48,6 +48,7 @@ TWO_HEARTS = parse(
 )
 IMAGE = np.random.default_rng(0).integers(0, 256, (384, 384, 3), dtype=np.uint8)
 QWEN2_5 = MLLMSettings()
+GEMINI = MLLMSettings().suited_to("gemini-2.5-flash")
 QWEN3 = MLLMSettings().suited_to("Qwen/Qwen3-VL-8B-Instruct")
 
 
@@ -106,6 +107,8 @@ def test_r_ri_asks_once_for_each_distinct_name():
     assert hearts.images[0] is stars.images[0]
     assert "392 wide and 392 high" in hearts.text
     assert "0 to 1000" in question(GroundingQuery(TWO_HEARTS, IMAGE), QWEN3)[0].text
+    assert '"bbox_2d": [x1, y1, x2, y2]' in hearts.text
+    assert '"box_2d": [y1, x1, y2, x2]' in question(GroundingQuery(CHAIN, IMAGE), GEMINI)[0].text
 
 
 @pytest.mark.parametrize(
@@ -142,6 +145,7 @@ def test_every_rubric_is_whole_and_no_reply_by_itself(query, spatial):
         (IMAGE[:48, :96], QWEN3, [250, 250, 750, 750]),
         (IMAGE, QWEN2_5, [98, 98, 294, 294]),
         (IMAGE, QWEN3, [250, 250, 750, 750]),
+        (IMAGE[:48, :96], GEMINI, [250, 250, 750, 750]),
     ],
 )
 def test_boxes_come_back_in_thousandths_of_the_image(image, settings, reply):

@@ -136,6 +136,7 @@ UNCLEAR = {
     '{"score": null}': "no number",
     '{"score": true}': "no number",
     '{"score": "high"}': "no number",
+    '{"score": 1 0}': "malformed",
     '{"score": ""}': "no number",
     '{"score": "7-8"}': "no number",
     '{"score": "7 or 8"}': "no number",
@@ -300,6 +301,29 @@ SHAPES = {
     "[300, 240, 10, 20]": [BOX],
     "[300, 20, 10, 240]": [BOX],
     "[-3, 20, 400, 285]": [(0.0, 20.0, 392.0, 280.0)],
+    # shares of the sides
+    "[0.25, 0.5, 0.75, 1.0]": [(98.0, 140.0, 294.0, 280.0)],
+    '{"bbox_2d": [0.0, 0.0, 1.0, 1.0]}': [(0.0, 0.0, 392.0, 280.0)],
+    '{"bbox_2d": ["0.25", "0.5", "0.75", "1"]}': [(98.0, 140.0, 294.0, 280.0)],
+    "[0.5, 0.5, 1, 1.02]": [(196.0, 140.0, 392.0, 280.0)],
+    '{"x": 0.25, "y": 0.5, "width": 0.5, "height": 0.5}': [(98.0, 140.0, 294.0, 280.0)],
+    # families' own marks, and other shapes
+    "<box>10 20 300 240</box>": [BOX],
+    "<box>(10,20),(300,240)</box>": [BOX],
+    "<box>[[10, 20, 300, 240]]</box>": [BOX],
+    "<box>0.25 0.5 0.75 1.0</box>": [(98.0, 140.0, 294.0, 280.0)],
+    "<|box_start|>(10,20),(300,240)<|box_end|>": [BOX],
+    "The heart: <|begin_of_box|>[10, 20, 300, 240]<|end_of_box|>": [BOX],
+    "[[010, 020, 300, 240]]": [BOX],
+    "[10 20 300 240]": [BOX],
+    "10, 20, 300, 240": [BOX],
+    "from (10, 20) to (300, 240)": [BOX],
+    "<loc0512><loc0256><loc1024><loc0768> red heart": [(98.0, 140.0, 294.0, 280.0)],
+    "red heart<loc_250><loc_500><loc_750><loc_1000>": [(98.0, 140.0, 294.0, 280.0)],
+    '{"left": 10, "top": 20, "right": 300, "bottom": 240}': [BOX],
+    '{"left": 10, "top": 20, "width": 290, "height": 220}': [BOX],
+    '{"x_min": 10, "y_min": 20, "x_max": 300, "y_max": 240}': [BOX],
+    '{"top_left": [10, 20], "bottom_right": [300, 240]}': [BOX],
     # several
     '[{"bbox_2d": [10, 20, 300, 240]}, {"bbox_2d": [0, 0, 50, 60]}]': [BOX, OTHER],
     '{"bbox_2d": [10, 20, 300, 240]}\n{"bbox_2d": [0, 0, 50, 60]}': [BOX, OTHER],
@@ -345,6 +369,7 @@ NO_BOXES = {
     "I'm sorry, I cannot see the image.": "no box",
     "I can't tell; nothing was given.": "no box",
     "There is no image.": "no box",
+    '{"bbox_2d": [10 20, 300, 240, 250]}': "malformed",
     '[{"bbox_2d": [10, 20, 300': "cut off",
     '[{"bbox_2d": [10, 20, 300, 240], "label": "red heart"}, {"bbox': "cut off",
     "[10, 20, 300]": "four numbers",
@@ -358,8 +383,9 @@ NO_BOXES = {
     # another convention: the setting is wrong, or the model did not listen
     "[10, 20, 900, 950]": "coordinates",
     "[-100, 20, 300, 240]": "coordinates",
-    "[0.1, 0.2, 0.5, 0.6]": "shares",
+    "[0, 0, 1, 1]": "no telling",
     '[{"box_2d": [20, 10, 240, 300]}]': "y before x",
+    "[[0.1, 0.2, 0.5, 0.6], [10, 20, 300, 240]]": "some of its boxes are in shares",
     # whose?
     '{"heart": [10, 20, 300, 240], "star": [0, 0, 50, 60]}': "labels",
     '{"found": false, "bbox_2d": [10, 20, 300, 240]}': "says is not there",
@@ -371,6 +397,13 @@ NO_BOXES = {
 def test_what_gives_no_clear_box_is_unreadable(reply, why):
     with pytest.raises(Unreadable, match=why):
         boxes(reply)
+
+
+def test_y_comes_first_where_the_model_is_known_for_it():
+    for reply in ('[{"box_2d": [200, 100, 800, 500]}]', "[200, 100, 800, 500]"):
+        assert read_boxes(reply, "red heart", (1000, 1000), "yx") == [(100, 200, 500, 800)]
+    named = '{"x1": 100, "y1": 200, "x2": 500, "y2": 800}'
+    assert read_boxes(named, "red heart", (1000, 1000), "yx") == [(100, 200, 500, 800)]
 
 
 @given(st.one_of(replies, st.text()), st.text())

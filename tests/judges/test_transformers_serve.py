@@ -50,7 +50,10 @@ ASKS: list[Query] = [
     GroundingQuery(CHAIN, IMAGE),
 ]
 REPLY = '{"score": 7}'
-WORDING = "wording: {max_tokens: 24, min_pixels: 3136, max_pixels: 50176, canvas: 64}\n"
+WORDING = (
+    "wording: {coordinates: pixels, max_tokens: 24, min_pixels: 3136, max_pixels: 50176, "
+    "canvas: 64}\n"
+)
 
 pytestmark = [
     pytest.mark.slow,

@@ -102,7 +102,7 @@ def test_the_judge_is_compared_by_its_settings_not_its_files_name(
     make_recipe: MakeRecipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "judge.yaml"
-    openai = {"model": "qwen", "urls": "http://me:secret@one.example/v1"}
+    openai = {"model": "Qwen2.5-VL", "urls": "http://me:secret@one.example/v1"}
 
     def resume_with(judge: str = str(file), **content: Any) -> None:
         file.write_text(yaml.safe_dump(content))
@@ -111,7 +111,7 @@ def test_the_judge_is_compared_by_its_settings_not_its_files_name(
     resume_with(openai=openai)
     run = Path(short(make_recipe, "oracle").run.dir)
     saved = yaml.safe_load((run / JUDGE).read_text())["spec"]
-    assert (saved["kind"], saved["openai"]["model"]) == ("openai", "qwen")
+    assert (saved["kind"], saved["openai"]["model"]) == ("openai", "Qwen2.5-VL")
     assert "secret" not in (run / JUDGE).read_text()
 
     # Another place and more patience: told.
@@ -123,11 +123,11 @@ def test_the_judge_is_compared_by_its_settings_not_its_files_name(
     assert yaml.safe_load((run / JUDGE).read_text())["spec"]["openai"]["retries"] == 9
 
     # The same judge by another name.
-    resume_with(f"openai:qwen@{URL}", openai=openai)
-    assert load_recipe(run / "config.yaml").judge.spec == f"openai:qwen@{URL}"
+    resume_with(f"openai:Qwen2.5-VL@{URL}", openai=openai)
+    assert load_recipe(run / "config.yaml").judge.spec == f"openai:Qwen2.5-VL@{URL}"
 
     for content, told in (
-        ({"openai": openai | {"model": "other"}}, r"judge's openai\.model='qwen', now it is 'oth"),
+        ({"openai": openai | {"model": "Qwen2-VL"}}, r"openai\.model='Qwen2\.5-VL', now it is 'Q"),
         ({"openai": openai, "wording": {"spatial": "text"}}, r"wording\.spatial='drawing', now"),
         ({"spec": "oracle"}, "the judge's kind='openai', now it is 'oracle'"),
         ({"spec": "experts"}, "the judge's kind='openai', now it is 'experts'"),
@@ -141,7 +141,7 @@ def test_a_run_of_before_the_judge_was_saved_resumes(
     make_recipe: MakeRecipe, tmp_path: Path
 ) -> None:
     file = tmp_path / "judge.yaml"
-    file.write_text(f"openai: {{model: qwen, urls: {URL}}}")
+    file.write_text(f"openai: {{model: Qwen2.5-VL, urls: {URL}}}")
     recipe = short(make_recipe, str(file))
     rl.train(recipe, quiet=True)
     saved = Path(recipe.run.dir, JUDGE)

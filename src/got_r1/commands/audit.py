@@ -1,17 +1,14 @@
-"""`audit judge` and `audit human build|export|import|report`: can a judge be trusted?"""
+"""`audit judge|grounding` and `audit human build|export|import|report`: can a judge be trusted?"""
 
 from __future__ import annotations
 
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from got_r1.audit.settings import PAIRS, TERMS
+from got_r1.audit.settings import PAIRS, SCENES, TERMS
 from got_r1.commands.arguments import Parser, add, at_least, empty_folder, show
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["register"]
 
@@ -26,6 +23,13 @@ def register(subparsers: Any) -> None:
     )  # fmt: skip
     audits = group.add_subparsers(metavar="COMMAND", required=True)
     add_judge(add(audits, "judge", judge, "counterfactual pairs whose order is known"))
+
+    one = add(audits, "grounding", grounding, "in which coordinates a judge gives boxes")
+    one.add_argument("--judge", required=True, metavar="SPEC", help="who is audited")
+    one.add_argument(
+        "--scenes", type=at_least(1), default=SCENES, metavar="N", help=f"to show ({SCENES})"
+    )
+    one.add_argument("--seed", type=at_least(0), default=0, metavar="S", help="of the scenes (0)")
 
     study = audits.add_parser(
         "human", help="people rate what the judge rated", allow_abbrev=False,
@@ -98,16 +102,17 @@ def add_build(one: Parser) -> None:
 
 def judge(args: argparse.Namespace) -> None:
     """`audit judge`: suites to the judge, a verdict for each term, one page and one JSON."""
-    from got_r1.audit.canvases import other_canvases
     from got_r1.audit.judge import audit_judge
     from got_r1.audit.limits import Limits
+    from got_r1.audit.variants import other_canvases
     from got_r1.files.atomic import write_text
     from got_r1.judges import load_judge
     from got_r1.recipes.recipe_file import load_section
     from got_r1.report.audit_pages import write_judge_page
 
     limits = load_section(args.limits, Limits, "limits file") if args.limits else Limits()
-    audited = load_judge(args.judge)  # without a cache: asking again must ask again
+    # Without a cache: asking again must ask again.
+    audited = load_judge(args.judge, terms=args.terms)
     draws, canvases = other_canvases(args.judge, args.canvas)
     result = audit_judge(
         audited,
@@ -136,6 +141,18 @@ def verdict_text(audit: dict[str, Any]) -> str:
         lines.append(f"{term:6} {'fit' if one['fit'] else 'not fit'} to train on{shown}")
         lines += [f"       - {finding['text']}" for finding in one["why"]]
     return "\n".join(lines)
+
+
+# -- audit grounding -------------------------------------------------------------------------------
+
+
+def grounding(args: argparse.Namespace) -> None:
+    """`audit grounding`: which coordinates a judge's replies fit, as a table."""
+    from got_r1.audit.coordinates import audit_coordinates, coordinates_text
+    from got_r1.audit.variants import judges_by_coordinates
+
+    result = audit_coordinates(judges_by_coordinates(args.judge), args.scenes, args.seed)
+    show(args, {"judge": args.judge, **result}, coordinates_text(result))
 
 
 # -- audit human -----------------------------------------------------------------------------------

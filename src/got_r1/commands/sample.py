@@ -111,7 +111,7 @@ def sample(args: argparse.Namespace) -> None:
         from got_r1.judges import load_judge
         from got_r1.rewards import plan_scorer
 
-        score = plan_scorer(load_judge(args.judge))
+        score = plan_scorer(load_judge(args.judge, terms=("r_sem", "r_spa")))
     drawer = make_drawer(args, prompts, chain_text)
     arguments = {
         **drawer.about,

@@ -36,7 +36,8 @@ def score(args: argparse.Namespace) -> None:
     prompt = Prompt(check_prompt(args.prompt))
     chain, image = parse_chain(read_chain_text(args.chain)), read_image(args.image)
     config = RewardSection()
-    (reward,) = rewards.score(load_judge(args.judge), [prompt], [chain], [image], config)
+    judge = load_judge(args.judge, terms=rewards.active_terms(config))
+    (reward,) = rewards.score(judge, [prompt], [chain], [image], config)
     show(args, asdict(reward), "" if args.json else reward_table(reward, config.formula))
     failed = [v.reason for v in reward.verdicts.values() if not isinstance(v, Verdict)]
     if failed:

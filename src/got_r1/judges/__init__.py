@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cache as remembered
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,25 +26,32 @@ FORMS = (
 )
 
 
-def load_judge(judge: str | JudgeSection, cache: Path | str | None = None) -> Judge:
+def load_judge(
+    judge: str | JudgeSection,
+    cache: Path | str | None = None,
+    terms: Collection[str] = TERMS,
+) -> Judge:
     """The judge that a spec (option `--judge`) or a recipe's section `judge` names.
 
     A spec is 'oracle' (the icon world's own), openai:MODEL@URL[,URL...], transformers:MODEL,
     'experts', or the path of a YAML file with all settings (`judge_file.JudgeFile`). A section may
     name another judge for a term. Judges that are models are asked once for identical queries, in a
-    batch or, with the folder `cache`, ever.
+    batch or, with the folder `cache`, ever. `terms` are those that it will be asked for.
 
     Servers that are gone are waited for as long as a section's `patience` says; a spec, of a
     command that somebody waits for, has none.
 
     Raises:
-        BadInput: the spec or the file cannot be used, an extra is not installed, a key is missing.
+        BadInput: the spec or the file cannot be used, an extra is not installed, a key is missing,
+            or the judge is to find boxes and its coordinates are not known.
     """
     section = JudgeSection(spec=judge, patience=0) if isinstance(judge, str) else judge
+    grounds = "r_ri" in terms
 
     @remembered  # terms that name the same judge share it
     def load(spec: str) -> Judge:
-        return _load(spec, None, cache, section.patience)
+        finds = grounds and spec == (section.r_ri or section.spec)
+        return _load(spec, None, cache, finds, section.patience)
 
     return _mix(section.spec, {term: getattr(section, term) for term in TERMS}, load)
 
@@ -59,8 +66,13 @@ def _mix(spec: str, others: Mapping[str, str], load: Callable[[str], Judge]) -> 
     return Mixture({term: load(other) for term, other in named.items()}, load(spec))
 
 
-def _load(spec: str, file: JudgeFile | None, cache: Path | str | None, patience: float) -> Judge:
-    """One judge; in a `file`, a kind's bare name means its section there."""
+def _load(
+    spec: str, file: JudgeFile | None, cache: Path | str | None, grounds: bool, patience: float
+) -> Judge:
+    """One judge; in a `file`, a kind's bare name means its section there.
+
+    `grounds`: it will be asked for boxes. `patience`: seconds that its servers are waited for.
+    """
     kind, colon, _ = spec.partition(":")
     match kind:
         case "oracle" if not colon:
@@ -68,18 +80,20 @@ def _load(spec: str, file: JudgeFile | None, cache: Path | str | None, patience:
 
             return OracleJudge()
         case "openai" if colon or file:
-            return _openai(spec, file, cache, patience)
+            return _openai(spec, file, cache, grounds, patience)
         case "transformers" if colon or file:
-            return _transformers(spec, file, cache)
+            return _transformers(spec, file, cache, grounds)
         case "experts" if not colon:
             return _experts(file, cache)
         case _ if spec.endswith((".yaml", ".yml")) and file is None:
-            return _from_file(spec, cache, patience)
+            return _from_file(spec, cache, grounds, patience)
         case _:
             raise BadInput(f"unknown judge {spec!r}: it must be {FORMS}")
 
 
-def _openai(spec: str, file: JudgeFile | None, cache: Path | str | None, patience: float) -> Judge:
+def _openai(
+    spec: str, file: JudgeFile | None, cache: Path | str | None, grounds: bool, patience: float
+) -> Judge:
     from got_r1.judges.settings import MLLMSettings
     from got_r1.judges.specs import openai_settings
 
@@ -99,13 +113,17 @@ def _openai(spec: str, file: JudgeFile | None, cache: Path | str | None, patienc
     from got_r1.judges.worker import WorkerJudge
 
     wording = wording.suited_to(settings.model)
+    if grounds:
+        wording.check_coordinates(settings.model)
     # A model is known by its name, wherever it is served and however patiently it is asked.
     shape = RequestShape.of(settings).identity()
     identity = ["openai", settings.model, shape, wording_version(wording)]
     return CachedJudge(WorkerJudge(settings, wording, patience), cache, json.dumps(identity))
 
 
-def _transformers(spec: str, file: JudgeFile | None, cache: Path | str | None) -> Judge:
+def _transformers(
+    spec: str, file: JudgeFile | None, cache: Path | str | None, grounds: bool
+) -> Judge:
     from got_r1.judges.settings import MLLMSettings
     from got_r1.judges.specs import transformers_settings
 
@@ -114,9 +132,12 @@ def _transformers(spec: str, file: JudgeFile | None, cache: Path | str | None) -
     from got_r1.judges.cache import CachedJudge
     from got_r1.judges.mixture import OneAtATime
     from got_r1.judges.mllm import wording_version
-    from got_r1.judges.transformers_local import TransformersJudge
+    from got_r1.judges.transformers_local import TransformersJudge, model_type
 
-    judge = TransformersJudge(settings, file.wording if file else MLLMSettings())
+    wording = file.wording if file else MLLMSettings()
+    if grounds:  # before the weights are loaded
+        wording.suited_to(model_type(settings.model)).check_coordinates(settings.model)
+    judge = TransformersJudge(settings, wording)
     # Not where it runs, nor how many questions at once.
     identity = [
         "transformers",
@@ -152,15 +173,16 @@ def _weights_known_by(model: str, cache: Path | str | None) -> str:
     return model if cache is None else digest_of_files(model)
 
 
-def _from_file(path: str, cache: Path | str | None, patience: float) -> Judge:
+def _from_file(path: str, cache: Path | str | None, grounds: bool, patience: float) -> Judge:
     """The judge of a YAML file."""
     from got_r1.judges.specs import read_judge_file
 
     file, spec = read_judge_file(path)
+    finder = file.r_ri or spec
 
     @remembered
     def load(spec: str) -> Judge:
-        return _load(spec, file, cache, patience)
+        return _load(spec, file, cache, grounds and spec == finder, patience)
 
     return _mix(spec, {term: getattr(file, term) for term in TERMS}, load)
 

@@ -36,21 +36,22 @@ _JSON_WORD = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?|N
 _PYTHON = {"true": "true", "false": "false", "null": "null", "none": "null", "nan": "NaN"}
 
 
-def json_values(text: str) -> tuple[list[Any], str | None]:
-    """The objects and lists in a text, and the prose around them; None where one is broken.
+def json_values(text: str) -> tuple[list[Any], list[str] | None]:
+    """The objects and lists in a text, and the prose before each and after the last.
 
-    What follows a broken one may be its inside, so nothing of it is read.
+    The prose is None where a value is broken: what follows may be its inside, so nothing is read.
     """
     values: list[Any] = []
-    prose, end = "", 0
+    prose: list[str] = []
+    end = 0
     while opening := _OPENING.search(text, end):
-        prose += text[end : opening.start()]
+        prose.append(text[end : opening.start()])
         try:
             value, end = _value(text, opening.start())
         except (ValueError, RecursionError):
             return values, None
         values.append(value)
-    return values, prose + text[end:]
+    return values, [*prose, text[end:]]
 
 
 def _value(text: str, start: int) -> tuple[Any, int]:
@@ -94,7 +95,7 @@ def _as_strict(text: str, start: int) -> tuple[str, int]:
                 tokens.pop()
             tokens.append(mark)
             if open_marks == 0:
-                return "".join(tokens), end
+                return " ".join(tokens), end  # "1 0" is not 10
         elif (string := token["string"]) is not None:
             tokens.append(json.dumps(re.sub(r"\\(.)", _unescape, string[1:-1], flags=re.DOTALL)))
         else:

@@ -36,7 +36,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from got_r1.judges.replies import read_boxes, read_score
+from got_r1.judges.coordinates import CONVENTIONS
+from got_r1.judges.replies import Order, read_boxes, read_score
 from got_r1.judges.schemas import boxes_schema, score_schema
 from got_r1.judges.settings import MLLMSettings
 from got_r1.plan.chain import strip_boxes
@@ -70,8 +71,8 @@ __all__ = [
 LONGEST_SIDE_RATIO = 16
 """Images longer than this many times their width are not judged: no size fits them."""
 
-_READING = 2
-"""Counted up when the code here or in `replies` and `loose_json` changes what a given reply is read
+_READING = 3
+"""Counted up when the code here or in `replies` and its parts changes what a given reply is read
 as, or what is sent: cached answers of before are then asked anew."""
 
 _LONGEST_NAME = 200  # characters of a planned name that a judge is asked for
@@ -221,22 +222,24 @@ _SPELLED_BOX = re.compile(r"[0-9]+(?:[^0-9]{1,5}[0-9]+){3,}")
 def _grounding(name: str, image: np.ndarray, settings: MLLMSettings) -> Question:
     asked_for = _SPELLED_BOX.sub("…", as_data(name))[:_LONGEST_NAME]
     height, width = image.shape[:2]
-    if settings.coordinates == "pixels":
-        frame = (width, height)
-        words = f"in pixels of this picture, which is {width} wide and {height} high"
-    else:
-        frame = (1000, 1000)
-        words = (
-            "on a scale from 0 to 1000 over the picture's width and from 0 to 1000 over its height"
-        )
+    asked = CONVENTIONS[settings.coordinates]
     system, user = _rubric("r_ri")
-    text = user.substitute(name=asked_for, coordinates=words)
-    read = partial(_read_boxes, name=name, asked_for=asked_for, frame=frame)
-    return Question(system, text, (image,), read, "r_ri", boxes_schema(_LONGEST_NAME))
+    text = user.substitute(
+        name=asked_for,
+        coordinates=asked.words(width, height),
+        key=asked.key,
+        corners=asked.corners,
+    )
+    frame = asked.frame(width, height)
+    read = partial(_read_boxes, name=name, asked_for=asked_for, frame=frame, order=asked.order)
+    return Question(system, text, (image,), read, "r_ri", boxes_schema(_LONGEST_NAME, asked.key))
 
 
-def _read_boxes(reply: str, name: str, asked_for: str, frame: tuple[int, int]) -> Verdict:
-    boxes: list[Box] = [to_thousandths(box, *frame) for box in read_boxes(reply, asked_for, frame)]
+def _read_boxes(
+    reply: str, name: str, asked_for: str, frame: tuple[int, int], order: Order
+) -> Verdict:
+    found = read_boxes(reply, asked_for, frame, order)
+    boxes: list[Box] = [to_thousandths(box, *frame) for box in found]
     return Verdict(None, tuple(FoundObject(name, box) for box in boxes), reply=reply)
 
 

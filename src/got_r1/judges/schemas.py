@@ -41,13 +41,13 @@ def score_schema(texts: Sequence[str], max_tokens: int) -> Schema:
     return _object(fields | {"score": {"type": "integer", "minimum": 0, "maximum": 10}})
 
 
-def boxes_schema(longest_name: int) -> Schema:
-    """A name, and a list of boxes: whose they are is said once and for all of them."""
+def boxes_schema(longest_name: int, key: str) -> Schema:
+    """A name, and under `key` a list of boxes: whose they are is said once and for all of them."""
     corner = {"type": "integer", "minimum": 0, "maximum": _FARTHEST}
     box = {"type": "array", "items": corner, "minItems": 4, "maxItems": 4}
     # One more than are read: who repeats boxes without end must still be found out.
     boxes = {"type": "array", "items": box, "maxItems": MOST_BOXES + 1}
-    return _object({"label": {"type": "string", "maxLength": longest_name}, "bbox_2d": boxes})
+    return _object({"label": {"type": "string", "maxLength": longest_name}, key: boxes})
 
 
 def without_bounds(schema: Any) -> Any:

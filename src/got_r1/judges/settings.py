@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from got_r1.errors import BadInput
+from got_r1.judges.coordinates import CONVENTIONS, Coordinates, family_of
 from got_r1.recipes.resuming import HARMLESS, ROUNDING
 from got_r1.recipes.sections import Section
 from got_r1.vision.settings import DetectorSettings, QualitySettings, SimilaritySettings
@@ -33,10 +34,12 @@ PLACEHOLDER = "none"  # a key for servers that need none
 class MLLMSettings(Section):
     """How queries are put to a multimodal language model, and its replies read."""
 
-    coordinates: Literal["pixels", "thousand"] = Field(
+    coordinates: Coordinates = Field(
         "pixels",
-        description="how the model gives boxes: pixels of the image as sent (Qwen2.5-VL) or 0 to "
-        "1000 across either side (Qwen3-VL); left out, it goes by the model's name",
+        description="how the model gives boxes: pixels of the image as sent (Qwen2.5-VL), thousand "
+        "(0 to 1000 across either side: Qwen3-VL, InternVL ...) or thousand_yx (the same, y first: "
+        "Gemini); left out, it goes by the model's name, which must then be a known one where R_RI "
+        "is asked for",
     )
     patch: int = Field(
         28,
@@ -91,14 +94,28 @@ class MLLMSettings(Section):
     def suited_to(self, model: str) -> MLLMSettings:
         """These settings with what they leave open filled in for a model, by its name or type.
 
-        Of the families known here only Qwen3-VL ("Qwen/Qwen3-VL-8B-Instruct", "qwen3_vl_moe")
-        differs from the defaults.
+        `coordinates` of a model that is not known stay open.
         """
-        if "qwen3-vl" not in model.lower().replace("_", "-"):
+        family = family_of(model)
+        if family is None:
             return self
-        known = {"coordinates": "thousand", "patch": 32}
-        unset = {key: known[key] for key in known if key not in self.model_fields_set}
+        known = {"coordinates": family.coordinates, "patch": family.patch}
+        unset = {
+            key: value
+            for key, value in known.items()
+            if value is not None and key not in self.model_fields_set
+        }
         return self.model_validate({**self.model_dump(exclude_unset=True), **unset})
+
+    def check_coordinates(self, model: str) -> None:
+        """Raises BadInput where it is not known in which coordinates `model` gives boxes."""
+        if "coordinates" not in self.model_fields_set:
+            raise BadInput(
+                f"it is not known in which coordinates the judge {model!r} gives boxes, which R_RI "
+                f"reads: set wording.coordinates in a judge file to {' or '.join(CONVENTIONS)} "
+                "(got-r1 audit grounding --judge SPEC measures which), or give the term to another "
+                "judge (judge.r_ri), or switch it off (reward.r_ri=0)"
+            )
 
     def temperature_at(self, attempt: int) -> float:
         """The temperature of the first reply (attempt 0) and of those after it."""

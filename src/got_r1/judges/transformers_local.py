@@ -43,7 +43,7 @@ from got_r1.judges.settings import MLLMSettings, TransformersSettings
 from got_r1.records import JudgeFailure, Query, Verdict
 from got_r1.vision.pretrained import load_model, load_tokenizer
 
-__all__ = ["TransformersJudge"]
+__all__ = ["TransformersJudge", "model_type"]
 
 _QWEN = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe")
 _WHAT = "judge's model"
@@ -59,12 +59,14 @@ class TransformersJudge:
 
     def __init__(self, settings: TransformersSettings, wording: MLLMSettings) -> None:
         folder = str(local_folder(settings.model))
-        model_type = _model_type(folder)
+        kind = model_type(folder)
+        own_patch = "patch" in wording.model_fields_set
+        wording = wording.suited_to(kind)
         self.settings = settings
         self.inputs: _Inputs
-        if model_type in _QWEN:
+        if kind in _QWEN:
             self.inputs = _QwenInputs(folder)
-            wording = _fit_patch(wording.suited_to(model_type), self.inputs.patch, folder)
+            wording = _fit_patch(wording, self.inputs.patch, folder, own_patch)
         else:
             self.inputs = _ProcessorInputs(folder)
         self.wording = wording
@@ -72,7 +74,7 @@ class TransformersJudge:
             AutoModelForImageTextToText,
             folder,
             what=_WHAT,
-            model_type=model_type,
+            model_type=kind,
             device=settings.device,
             dtype=settings.dtype,
         )
@@ -147,22 +149,27 @@ class TransformersJudge:
         return text, end is not None, len(tokens) if end is None else end + 1
 
 
-def _model_type(folder: str) -> str:
-    """What kind of model a folder holds. Raises `BadInput` where it is none that sees and reads."""
+def model_type(model: str) -> str:
+    """What kind of model a folder, or a name on the hub, holds, by its config.json.
+
+    Raises `BadInput` where it is none that sees and reads.
+    """
+    folder = str(local_folder(model, weights=False))
     config = read_json(Path(folder) / "config.json", "config of the judge's model")
-    model_type = str(config.get("model_type"))
-    if model_type not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
+    kind = str(config.get("model_type"))
+    if kind not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
         raise BadInput(
-            f"the model in {folder} cannot judge: transformers knows {model_type!r} as no model "
+            f"the model in {folder} cannot judge: transformers knows {kind!r} as no model "
             "that takes images and texts; give a folder such as Qwen2.5-VL's"
         )
-    return model_type
+    return kind
 
 
-def _fit_patch(wording: MLLMSettings, patch: int, folder: str) -> MLLMSettings:
+def _fit_patch(wording: MLLMSettings, patch: int, folder: str, own: bool) -> MLLMSettings:
+    """The wording with the processor's patch, unless the user set another (`own`)."""
     if patch == wording.patch:
         return wording
-    if "patch" in wording.model_fields_set:
+    if own:
         raise BadInput(
             f"wording.patch is {wording.patch}, but the model in {folder} has patches of {patch} "
             "pixels: leave it out"

@@ -48,7 +48,8 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
     section = recipe.rl
     with processes(recipe.scale) as ranks:
         check_division(section.prompts, ranks)
-        judge = load_judge(recipe.judge, cache_folder(recipe))
+        terms = rewards.active_terms(recipe.reward)
+        judge = load_judge(recipe.judge, cache_folder(recipe), terms)
         rewards.check_judge(judge, recipe.reward)
         prompts = load_prompts(recipe.data, quiet or not ranks.main)
         policy = load_share(recipe.model, recipe.scale, ranks)
