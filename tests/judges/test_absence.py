@@ -115,6 +115,9 @@ ABSENT = [
     "There's no red heart in the image.",
     "I carefully examined the picture. It shows a blue star. There is no red heart.",
     "There are no hearts in this image, only a star.",
+    "There doesn't seem to be a red heart here.",
+    "I couldn't spot it anywhere.",
+    "Object absent",
     "red heart: none",
     "Answer: not found",
     "The red heart is not among the objects in the image.",
@@ -205,6 +208,7 @@ NO_ANSWER = [
     "There is no blue star in the image.",
     "The image does not contain a blue star.",
     "There is no blue heart.",
+    "There is no blue star, only a red heart.",
     "I cannot find a blue star. The red heart is in the corner.",
     # nothing is said
     "If it is not in the picture, give an empty list.",

@@ -168,6 +168,12 @@ NOBODY_KNOWS = {
     f'[{{"label": "heart", "bbox": {R}}}, {{"label": "star", "bbox": {B}}}]',
     f'[{{"label": "红心", "bbox": {R}}}, {{"label": "蓝星", "bbox": {B}}}]',
     f'[{{"label": "red heart"}}, {{"bbox": {R}}}, {{"label": "blue star"}}, {{"bbox": {B}}}]',
+    f"red heart, blue star: {R}, {B}",
+    f"1. red heart\n2. blue star\n{R}\n{B}",
+    f"{R}, {B}\n(red heart, blue star)",
+    f"The red heart and the blue star are here: {R}, {B}",
+    f"Boxes: {R}, {B} for the red heart and the blue star.",
+    f"I see a red heart and a blue star.\n{R}\n{B}",
     f"The blue star is at {B}.",
     f"<ref>blue star</ref><box>[{B}]</box>",
 }
@@ -183,6 +189,7 @@ def test_a_box_of_nobody_knows_what_is_unreadable(reply):
     "reply",
     [
         f"I found two red hearts: {R} and {B}.",
+        f"Sure, here you go:\n[{R}, {B}]\nLet me know if you need more.",
         f"Left heart: {R}\nRight heart: {B}",
         f"Red heart 1: {R}\nRed heart 2: {B}",
         f"First instance: {R}\nSecond instance: {B}",
@@ -240,6 +247,13 @@ def test_our_thing_is_absent_whatever_else_is_there(reply):
 )
 def test_names_are_compared_by_their_words(label, asked, match):
     assert compare(label, asked) is match
+
+
+@pytest.mark.parametrize("name", ["red heart", "blue star"])
+def test_of_two_names_in_a_row_neither_gets_a_box(name):
+    for reply in (f"red heart, blue star: {R}, {B}", f"red heart, blue star: [{R}, {B}]"):
+        with pytest.raises(Unreadable):
+            boxes(reply, name)
 
 
 @given(st.text(), st.text(), st.lists(st.text(), max_size=2))

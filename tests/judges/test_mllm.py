@@ -35,6 +35,7 @@ from got_r1.records import (
     SpatialQuery,
     Verdict,
 )
+from got_r1.rewards import mean_iou
 
 PROMPT = Prompt("a red heart on the left of a blue star")
 CHAIN = parse(
@@ -365,3 +366,16 @@ def test_the_version_changes_with_whatever_changes_an_answer():
     ]
     assert len(set(versions)) == len(versions)
     assert wording_version(MLLMSettings()) == versions[0]
+
+
+@pytest.mark.parametrize("key", ["label", "object_name", "foo"])
+def test_exchanged_objects_are_no_grounded_ones(key):
+    """A judge that reports everything it sees, whatever it is asked for."""
+    reply = (
+        f'[{{"{key}": "blue star", "bbox_2d": [20, 118, 157, 274]}}, '
+        f'{{"{key}": "red heart", "bbox_2d": [235, 118, 372, 274]}}]'
+    )
+    query = GroundingQuery(CHAIN, IMAGE)
+    said = verdict(query, [asked.read(reply) for asked in question(query, QWEN2_5)])
+    assert isinstance(said, Verdict)
+    assert mean_iou(CHAIN, said.found) == 0

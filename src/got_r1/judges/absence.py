@@ -96,7 +96,9 @@ _SEEN = (
     r"|recogni[sz](?:e|ed)|discern(?:ed)?|notice(?:d)?|present|visible|appear(?:s|ing)?|exist(?:s)?"
     r"|occur(?:s)?|among|there|any|part|here)"
 )
-_NOT_SEEN = re.compile(rf"\b(?:not|never){_BETWEEN} {_SEEN}\b")
+_NOT_SEEN = re.compile(
+    rf"\b(?:not|never){_BETWEEN} {_SEEN}\b|\bthere \w+ not (?:seem|appear) to be\b"
+)
 _NO_THING = re.compile(
     r"\b(?:no|zero|0|without(?: any)?|devoid of|free of|lack(?:s|ing)?|none of|not (?:an?|the|any))"
     r"(?: single)?(?: (?P<thing>.*)|$)"
@@ -106,8 +108,8 @@ _NOTHING = re.compile(
     r".*\b(?:match\w*|found|detect\w*|visible|there|see\w*|fit\w*|here|present|correspond\w*)\b"
 )
 _GONE = re.compile(
-    r"^(?P<thing>.*?) ?\b(?:is|are|was|were|seems?(?: to be)?|appears?(?: to be)?)"
-    r"(?: \w+ly| both)? (?:missing|absent|invisible|lacking)\b"
+    r"^(?P<thing>.*?) ?\b(?:(?:is|are|was|were|seems?(?: to be)?|appears?(?: to be)?)"
+    r"(?: \w+ly| both)? (?:missing|absent|invisible|lacking)\b|(?:missing|absent)$)"
 )
 _DOUBLED = re.compile(
     r"\bnot (?:only|just|merely|simply|solely)\b"
@@ -115,7 +117,7 @@ _DOUBLED = re.compile(
     r"|difficult|question|problem|longer|fewer|less|more|mistak\w+)\b"
 )
 _UNSURE = re.compile(r"\b(?:might|may|perhaps|maybe|possibly)\b|\bno (?:one|body|reason|way)\b")
-_PREDICATE = re.compile(r" (?:is|are|was|were|can|could|has|have|that|which|who) ")
+_PREDICATE = re.compile(r" (?:is|are|was|were|can|could|has|have|that|which|who|only|just) ")
 _ONE_MORE = re.compile(r"\b(?:other|second|third|another|additional|further|more|extra)s?\b")
 _PRESENT = re.compile(
     r"\b(?:is|are|was|were|can be|sits?|lies?|stands?|appears?) (?:\w+ly )?(?:at|in|on|near|to"
@@ -128,7 +130,8 @@ _THERE_IS = re.compile(
 # Words of such sentences that name nothing.
 _TALK = re.compile(
     rf"\b(?:{_SEEN}|match\w*|you|asked|looking|unfortunately|sorry|apolog\w+|afraid|however"
-    r"|after|careful\w*|look\w*|examin\w+|inspect\w+|review\w+|anything|something|seems?"
+    r"|anywhere|at all|either|after|careful\w*|look\w*|examin\w+|inspect\w+|review\w+"
+    r"|anything|something|seems?"
     r"|appears?|currently|instances?|kind|sort|like|such|mentioned|question|description"
     r"|describ\w+|search\w*|exact\w*|thorough\w*|contents?|be|been|being|able|detail|elements?"
     r"|shapes?|figures?|symbols?|things?|candidates?|results?|detections?)\b"

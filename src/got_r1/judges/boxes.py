@@ -13,7 +13,7 @@ from got_r1.judges.absence import denies, refuses, says_absent
 from got_r1.judges.json_boxes import OVERHANG, BoxWalk, Item, Label, Order, RawBox
 from got_r1.judges.labels import Match, compare, content
 from got_r1.judges.loose_json import fields_in, json_values
-from got_r1.judges.reply_marks import prose_labels, without_marks
+from got_r1.judges.reply_marks import prose_labels, short_clauses, without_marks
 from got_r1.judges.reply_text import Unreadable, answer_in, shortened
 from got_r1.vision.base import PixelBox
 
@@ -99,6 +99,19 @@ def read_raw(reply: str, name: str) -> list[RawBox]:
         compare(label.text, name) is Match.OTHER for label in reading.unboxed if not label.weak
     ):
         raise Unreadable("it has names without a box, and boxes without a name")
+    # "red heart, blue star: [...], [...]": which is which?
+    used = {"", *(label.text for label in labels)}
+    loose = [
+        item
+        for item in reading.items
+        if item.label.text in used and compare(item.label.text, name) is not Match.OTHER
+    ]
+    if len(loose) > 1 and any(
+        compare(clause, name) is Match.OTHER
+        for clause in short_clauses(prose, name)
+        if clause not in used
+    ):
+        raise Unreadable("it has several boxes for several names, and does not say which is whose")
     boxes = _of_name(reading.items, name, denied=any(denies(one, name) for one in said))
     if not boxes and any(map(refuses, said)):
         raise Unreadable("there is no box in it: it refuses to answer")

@@ -70,7 +70,8 @@ _NAMELESS = _words("""
     located detect identify identified spotted shows shown show appears visible placed positioned
     situated lies sits tight tightly approximately about roughly but however so while sure certainly
     okay ok please provided provide requested based looking look analysis inspection careful
-    carefully note as follows format not any such hope helps help
+    carefully note as follows format not any such hope helps help go
+    know need more thanks thank welcome enjoy
 """)
 _ALL_NAMELESS = _NAMELESS | _ARTICLES | _JOINTS | _PREPOSITIONS
 

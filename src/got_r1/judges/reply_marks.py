@@ -21,7 +21,7 @@ from typing import Literal
 
 from got_r1.judges.labels import content
 
-__all__ = ["FOUR", "LOC", "NUMBER", "ProseLabel", "prose_labels", "without_marks"]
+__all__ = ["FOUR", "LOC", "NUMBER", "ProseLabel", "prose_labels", "short_clauses", "without_marks"]
 
 NUMBER = r"-?[0-9]+(?:\.[0-9]*)?"
 FOUR = re.compile(
@@ -75,6 +75,9 @@ def _located(key: str, found: re.Match[str]) -> str:
     return f'{{"{key}": [{numbers}]}} '
 
 
+_EDGES = " \t*#:`-–="
+_LONGEST_NAME = 5  # words, with a number or a bullet
+
 # -- words around boxes ----------------------------------------------------------------------------
 
 
@@ -115,6 +118,16 @@ def prose_labels(prose: Sequence[str], asked: str) -> list[ProseLabel]:
     return labels
 
 
+def short_clauses(prose: Sequence[str], asked: str) -> list[str]:
+    """Clauses that may be names: short, with a word that names something."""
+    clauses = re.split(r"[\n,;:.!?()。，；]", " \n".join(prose))
+    return [
+        clause.strip(_EDGES)
+        for clause in clauses
+        if content(clause, asked) and len(clause.split()) <= _LONGEST_NAME
+    ]
+
+
 def _last_clause(text: str, asked: str) -> ProseLabel | None:
     """The last clause with a word that names something."""
     clauses = re.split(
@@ -124,5 +137,5 @@ def _last_clause(text: str, asked: str) -> ProseLabel | None:
         clause = clauses[place]
         if content(clause, asked):
             ended = any(re.search(r"[.!?。！？]|^\s+$", mark) for mark in clauses[place + 1 :: 2])
-            return ProseLabel(clause.strip(" \t*#:`-–="), ended)
+            return ProseLabel(clause.strip(_EDGES), ended)
     return None
