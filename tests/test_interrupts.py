@@ -61,7 +61,7 @@ def recipe(folder: Path, url: str, **judge: str) -> tuple[str, Path]:
             {
                 "run": {"dir": str(run)},
                 "model": {"path": "icons"},
-                "judge": {"spec": f"openai:m@{url}", "cache": "off", **judge},
+                "judge": {"spec": f"openai:Qwen2.5-VL@{url}", "cache": "off", **judge},
                 "rollout": {"chain_limit": 60, "guidance": 1.0},
                 "rl": {"steps": 3, "prompts": 1, "group": 4, "save_every": 1, "sample_every": 9},
                 "eval": {"prompts": 0},

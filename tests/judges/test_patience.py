@@ -206,9 +206,9 @@ def test_a_recipes_patience_reaches_the_worker_and_a_commands_judge_has_none(
         start(self, settings, wording, patience)
 
     monkeypatch.setattr(WorkerJudge, "__init__", spied)
-    spec = "openai:m@http://127.0.0.1:9/v1"
+    spec = "openai:Qwen2.5-VL@http://127.0.0.1:9/v1"
     file = tmp_path / "judge.yaml"
-    file.write_text("openai: {model: m, urls: http://127.0.0.1:9/v1}")
+    file.write_text("openai: {model: Qwen2.5-VL, urls: http://127.0.0.1:9/v1}")
     for judge in (
         JudgeSection(spec=spec),
         JudgeSection(spec=str(file), patience=7),

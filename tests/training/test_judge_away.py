@@ -26,7 +26,7 @@ def judged(request: Request) -> Action:
 
 def small(make_recipe: MakeRecipe, folder: Path, url: str, **judge: Any) -> Recipe:
     file = folder / "judge.yaml"
-    file.write_text(f"openai: {{model: m, urls: {url}, retries: 2, first_wait: 0.01}}")
+    file.write_text(f"openai: {{model: Qwen2.5-VL, urls: {url}, retries: 2, first_wait: 0.01}}")
     return make_recipe(
         "run",
         model={"path": "icons"},
