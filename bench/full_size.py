@@ -3,6 +3,8 @@
     python bench/full_size.py --size 7b               LoRA; 8 prompts x 16 samples
     python bench/full_size.py --size 1b --full        all weights
     python bench/full_size.py --size tiny             the embedded size, on any CPU
+    python bench/full_size.py --profile --prompts 1 --samples 8 --chain-limit 32
+                                                      the ten operations that take most of a step
 
 Weights are random in Janus-Pro's shapes: neither time nor memory asks what they know. Among
 102,400 words random weights hardly ever choose the one that ends a chain, so chains run to the
@@ -20,11 +22,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
+import json
 import tempfile
 import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -85,33 +89,62 @@ def step_and_resume(
     ) as run:
         steps = run.steps()
         seed = seed_step(recipe.run.seed, next(steps))
-        prompts, settings = prompt_list("train", recipe.rl.prompts, 0), recipe.rollout
         meter.watch(policy, optimizer)
-        with meter.phase("chains"):
-            sampler = Sampler(policy, at_once=recipe.scale.rollout_batch)
-            written = sampler.write_chains(
-                prompts, recipe.rl.group, seed=seed, limit=settings.chain_limit
-            )
-        with meter.phase("images"):
-            rollout = sampler.draw_images(written, guidance=settings.guidance)
-        with meter.phase("pixels"):
-            images = policy.decode_images(rollout.image_ids)
-        del sampler
-        random = np.random.default_rng(0)
-        rewards = [Reward(float(value), {}, {}) for value in random.random(len(images))]
-        parsed = [chains.parse(text) for text in written.texts]
-        samples = Samples(rollout, parsed, images, rewards, recipe.rl.group, {})
-        with meter.phase("update"):
-            metrics = improve(policy, optimizer, samples, recipe, 1)
+        profiler = torch.profiler.profile() if args.profile else contextlib.nullcontext()
+        with profiler:
+            samples, metrics = one_step(policy, optimizer, recipe, seed, meter)
         run.log(1, metrics)
-        with meter.phase("checkpoint"):
-            next(steps)  # the first step's is saved before the second begins
+        if not args.profile:
+            with meter.phase("checkpoint"):
+                next(steps)  # the first step's is saved before the second begins
         steps.close()
-    trained = {name: p.detach().cpu().clone() for name, p in policy.trainable().items()}
-    lengths = [len(ids) for ids in written.token_ids]
-    del policy, optimizer, samples, rollout
-    meter.forget()
+    lengths = [len(ids) for ids in samples.rollout.chains.token_ids]
+    found: dict[str, Any] = {
+        "chain tokens": [min(lengths), max(lengths)],
+        "loss": metrics["loss"],
+        "ratio_gap": metrics["ratio_gap"],
+    }
+    if args.profile:
+        found["operations"] = dearest(profiler, meter.gpu)
+    else:
+        trained = {name: p.detach().cpu().clone() for name, p in policy.trainable().items()}
+        del policy, optimizer
+        meter.forget()
+        found["resumed with the same weights"] = resumes(recipe, trained, meter, args)
+    found |= meter.report(expected, len(lengths))
+    print(*(f"{name}: {value}" for name, value in found.items() if name != "phases"), sep="\n")
+    if args.json:
+        args.json.write_text(json.dumps(found, indent=1))
 
+
+def one_step(
+    policy: Policy, optimizer: torch.optim.Optimizer, recipe: Recipe, seed: int, meter: Meter
+) -> tuple[Samples, dict[str, float]]:
+    """A rollout with random rewards, and the update on it."""
+    prompts, settings = prompt_list("train", recipe.rl.prompts, 0), recipe.rollout
+    with meter.phase("chains"):
+        sampler = Sampler(policy, at_once=recipe.scale.rollout_batch)
+        written = sampler.write_chains(
+            prompts, recipe.rl.group, seed=seed, limit=settings.chain_limit
+        )
+    with meter.phase("images"):
+        rollout = sampler.draw_images(written, guidance=settings.guidance)
+    with meter.phase("pixels"):
+        images = policy.decode_images(rollout.image_ids)
+    del sampler
+    random = np.random.default_rng(0)
+    rewards = [Reward(float(value), {}, {}) for value in random.random(len(images))]
+    parsed = [chains.parse(text) for text in written.texts]
+    samples = Samples(rollout, parsed, images, rewards, recipe.rl.group, {})
+    with meter.phase("update"):
+        metrics = improve(policy, optimizer, samples, recipe, 1)
+    return samples, metrics
+
+
+def resumes(
+    recipe: Recipe, trained: dict[str, torch.Tensor], meter: Meter, args: argparse.Namespace
+) -> bool:
+    """Whether another start goes on at step 2 with the weights that were trained."""
     with meter.phase("load again"):
         again = random_policy(args.size, args.dtype, meter.gpu)
         optimizer = prepare(again, recipe)
@@ -123,10 +156,27 @@ def step_and_resume(
         ) as resumed,
     ):
         assert next(resumed.steps()) == 2
-    same = all(torch.equal(p.detach().cpu(), trained[n]) for n, p in again.trainable().items())
-    meter.report(expected, len(images))
-    print(f"chains of {min(lengths)} to {max(lengths)} tokens; loss {metrics['loss']:.4f}")
-    print(f"resumed at step 2 with {'the very same' if same else 'OTHER'} weights")
+    return all(torch.equal(p.detach().cpu(), trained[n]) for n, p in again.trainable().items())
+
+
+def dearest(profiler: torch.profiler.profile, gpu: bool) -> list[dict[str, Any]]:
+    """The ten operations (on a GPU: kernels) that took most seconds themselves, printed too."""
+    time_of = "self_device_time_total" if gpu else "self_cpu_time_total"
+    events = profiler.key_averages()
+    total = sum(getattr(event, time_of) for event in events)
+    events = sorted(events, key=lambda event: -getattr(event, time_of))[:10]
+    rows = [
+        {
+            "name": event.key[:80],
+            "calls": event.count,
+            "seconds": getattr(event, time_of) / 1e6,
+            "share": getattr(event, time_of) / max(total, 1),
+        }
+        for event in events
+    ]
+    for row in rows:
+        print(f"{row['share']:>6.1%}{row['seconds']:>9.3f} s{row['calls']:>9,} x  {row['name']}")
+    return rows
 
 
 class Meter:
@@ -168,10 +218,14 @@ class Meter:
         self.seconds[name] = time.perf_counter() - start
         self.peaks[name] = torch.cuda.max_memory_allocated() if self.gpu else self._live.peak
 
-    def report(self, expected: RunEstimate, images: int) -> None:
-        """The table."""
+    def report(self, expected: RunEstimate, images: int) -> dict[str, Any]:
+        """The table, printed, and as data: bytes and seconds by phase, images per second."""
         estimates = {phase.name: phase.total for phase in expected.phases}
         estimates["update"] = max(estimates["update"], estimates["optimizer"])
+        phases = {
+            name: {"seconds": seconds, "peak": self.peaks[name], "estimate": estimates.get(name)}
+            for name, seconds in self.seconds.items()
+        }
         print(f"\n{'phase':<12}{'seconds':>10}{'peak':>14}{'estimate':>14}{'ratio':>9}")
         for name, seconds in self.seconds.items():
             line = f"{name:<12}{seconds:>10.1f}{size(self.peaks[name]):>14}"
@@ -179,7 +233,7 @@ class Meter:
                 line += f"{size(estimates[name]):>14}{self.peaks[name] / estimates[name]:>9.2f}"
             print(line)
         sampling = sum(self.seconds[name] for name in ("chains", "images", "pixels"))
-        print(f"\nrollout: {images / sampling:.2f} images/s")
+        return {"phases": phases, "images per second": images / sampling}
 
 
 # -- what is measured ------------------------------------------------------------------------------
@@ -274,6 +328,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--samples", type=int, default=16, metavar="N", help="a prompt")
     parser.add_argument("--chain-limit", type=int, metavar="TOKENS", help="600; tiny: 120")
     parser.add_argument("--micro-batch", type=int, metavar="B", help="8; 7b: 2; tiny: 16")
+    parser.add_argument("--profile", action="store_true", help="what a step's seconds go into")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found here too")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value")
     args = parser.parse_args()
     args.size = args.size or ("tiny" if tiny else "1b")

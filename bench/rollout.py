@@ -28,11 +28,13 @@ import argparse
 import ctypes
 import functools
 import gc
+import json
 import re
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from full_size import random_policy
@@ -111,7 +113,15 @@ def main() -> None:
                 f"ours has {statistics.median(ratios):.2f} x the {what} of {name} "
                 f"({min(ratios):.2f} .. {max(ratios):.2f} in {args.rounds} rounds)"
             )
-    report_bound(policy, rows, settings, args.rounds, clock)
+    found = {
+        "greedy tokens compared": len(check),
+        "parted at ties": ties,
+        "images per second": rates,
+        "peak bytes": peaks,
+        "bound": report_bound(policy, rows, settings, args.rounds, clock),
+    }
+    if args.json:
+        args.json.write_text(json.dumps(found, indent=1))
 
 
 def arguments() -> argparse.Namespace:
@@ -135,6 +145,7 @@ def arguments() -> argparse.Namespace:
         choices=["wall", "cpu"],
         help="cpu: this process's own seconds, for a processor that others use as well (1 thread)",
     )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found here too")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: torch's default")
     return parser.parse_args()
 
@@ -196,7 +207,7 @@ def report_bound(
     settings: dict[str, float],
     rounds: int,
     clock: Callable[[], float],
-) -> None:
+) -> dict[str, Any]:
     """What memory bandwidth allows, stage by stage, and the share of it that was reached."""
     bandwidth = statistics.median(copy_bandwidth(policy.device, clock) for _ in range(rounds))
     seconds: dict[str, list[float]] = {"chains": [], "images": []}
@@ -212,6 +223,7 @@ def report_bound(
         sampler.draw_images(written, guidance=settings["guidance"], temperature=0)
         seconds["chains"].append(middle - start)
         seconds["images"].append(clock() - middle)
+    found: dict[str, Any] = {"bytes per second": bandwidth}
     print(f"\nbound by memory bandwidth, copies at {bandwidth / 1e9:.1f} GB/s:")
     for stage, needed in least_bytes(policy, written, settings["guidance"]).items():
         took, bound = statistics.median(seconds[stage]), needed / bandwidth
@@ -219,6 +231,8 @@ def report_bound(
             f"{stage:>10}: {needed / 1e9:.2f} GB, {bound:.3f} s; "
             f"took {took:.3f} s, {bound / took:.0%} of the bound"
         )
+        found[stage] = {"bytes": needed, "bound": bound, "seconds": took}
+    return found
 
 
 def least_bytes(policy: Policy, written: WrittenChains, guidance: float) -> dict[str, float]:

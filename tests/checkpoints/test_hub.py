@@ -186,7 +186,7 @@ def test_judges_and_vision_models_by_their_names(hub: HubServer, tmp_path: Path)
     hub.add("someone/clip", build("clip", tmp_path / "clip"))
     load_similarity(SimilaritySettings(model="someone/clip"))
     commit = hub.add("someone/llava", make_llava(tmp_path / "llava"), "main", "v2")
-    judge = load_judge("transformers:someone/llava@v2", tmp_path / "cache")
+    judge = load_judge("transformers:someone/llava@v2", tmp_path / "cache", terms=("r_pi",))
     assert commit in judge.identity
     with pytest.raises(BadInput, match="neither a folder here nor a model on the hub"):
         load_judge("transformers:someone/none")
