@@ -89,7 +89,8 @@ def step_and_resume(
     ) as run:
         steps = run.steps()
         seed = seed_step(recipe.run.seed, next(steps))
-        meter.watch(policy, optimizer)
+        if not args.profile:  # tensors are not counted then: it would be most of what is profiled
+            meter.watch(policy, optimizer)
         profiler = torch.profiler.profile() if args.profile else contextlib.nullcontext()
         with profiler:
             samples, metrics = one_step(policy, optimizer, recipe, seed, meter)
@@ -112,7 +113,8 @@ def step_and_resume(
         meter.forget()
         found["resumed with the same weights"] = resumes(recipe, trained, meter, args)
     found |= meter.report(expected, len(lengths))
-    print(*(f"{name}: {value}" for name, value in found.items() if name != "phases"), sep="\n")
+    shown = {name: value for name, value in found.items() if name not in ("phases", "operations")}
+    print(*(f"{name}: {value}" for name, value in shown.items()), sep="\n")
     if args.json:
         args.json.write_text(json.dumps(found, indent=1))
 
@@ -186,7 +188,7 @@ class Meter:
         self.gpu = gpu
         self.seconds: dict[str, float] = {}
         self.peaks: dict[str, int] = {}
-        self._live = LiveBytes()
+        self._live: LiveBytes | None = None
 
     def watch(self, policy: Policy, optimizer: torch.optim.Optimizer) -> None:
         """On a CPU: tensors that were made before anything was counted."""
@@ -209,14 +211,20 @@ class Meter:
         if self.gpu:
             torch.cuda.synchronize()
             torch.cuda.reset_peak_memory_stats()
-        self._live.reset_peak()
+        if self._live is not None:
+            self._live.reset_peak()
         start = time.perf_counter()
-        with contextlib.nullcontext() if self.gpu else self._live:
+        with self._live or contextlib.nullcontext():
             yield
             if self.gpu:
                 torch.cuda.synchronize()
         self.seconds[name] = time.perf_counter() - start
-        self.peaks[name] = torch.cuda.max_memory_allocated() if self.gpu else self._live.peak
+        self.peaks[name] = self._peak()
+
+    def _peak(self) -> int:
+        if self.gpu:
+            return torch.cuda.max_memory_allocated()
+        return self._live.peak if self._live is not None else 0
 
     def report(self, expected: RunEstimate, images: int) -> dict[str, Any]:
         """The table, printed, and as data: bytes and seconds by phase, images per second."""

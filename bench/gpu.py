@@ -6,8 +6,9 @@
 
 The parts, in order, each a process of its own with a budget of seconds:
 
-    tests        tests/gpu: recorded steps against eager ones, fused attention against its parts,
-                 sampler against replay in float32 and bfloat16, a step of RL, a resumed run
+    tests        tests/gpu/test_device.py: recorded steps against eager ones, fused attention
+                 against its parts, sampler against replay in float32 and bfloat16, a step of RL,
+                 a resumed run
     full_size    a rollout of 8 x 16, an update, a checkpoint, a resume: seconds, and peak memory
                  against the dry run
     rollout      the sampler against two other ways, and against what memory bandwidth allows
@@ -101,7 +102,8 @@ def parts(args: argparse.Namespace, out: Path) -> list[Part]:
 
     # The project's pytest options need plugins that a bare machine may lack.
     bare = ["-o", "addopts=", "-o", "filterwarnings=", "-p", "no:cacheprovider"]
-    pytest = [python, "-m", "pytest", "-q", *bare, "--import-mode=importlib", "tests/gpu"]
+    pytest = [python, "-m", "pytest", "-q", *bare, "--import-mode=importlib"]
+    pytest.append("tests/gpu/test_device.py")
     rollout = [python, str(BENCH / "rollout.py"), *rollout, "--json", str(out / "rollout.json")]
     found = [
         Part("tests", pytest, 150, 30, writes_json=False),

@@ -119,8 +119,8 @@ def test_a_step_of_rl_learns(
         "run",
         model={"path": "icons", **model},
         rollout={"chain_limit": 120},
-        rl={"steps": 1, "prompts": 4, "group": 8, "autocast": bool(model)},
-        eval={"prompts": 2},
+        rl={"steps": 1, "prompts": 1, "group": 8, "autocast": bool(model)},
+        eval={"prompts": 0},
     )
     summary = rl.train(recipe, quiet=True)
     (line,) = (Path(recipe.run.dir) / "metrics.jsonl").read_text().splitlines()
