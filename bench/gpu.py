@@ -112,7 +112,16 @@ def parts(args: argparse.Namespace, out: Path) -> list[Part]:
         Part("profile", full_size("profile", "--size", size, "--profile", *small), 90, 30),
     ]
     if not args.cpu:
-        found.append(Part("full_size_7b", full_size("full_size_7b", "--size", "7b"), 240, 100))
+        found.append(
+            Part(
+                "full_size_7b",
+                full_size(
+                    "full_size_7b", "--size", "7b", "--prompts", "2", "scale.rollout_batch=32"
+                ),
+                240,
+                100,
+            )
+        )
     return found
 
 
