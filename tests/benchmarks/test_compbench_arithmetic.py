@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from got_r1.benchmarks.compbench import complex as complex_prompts
 from got_r1.benchmarks.compbench import depth, numeracy, spatial, vqa
 from got_r1.benchmarks.compbench.frames import FrameBox, FramedObject, frame_size, to_frame
-from got_r1.benchmarks.compbench.quirks import MENDED, OFFICIAL, Quirks
+from got_r1.benchmarks.compbench.quirks import CORRECTED, OFFICIAL, Quirks
 from got_r1.benchmarks.compbench.tagger import Token
 from got_r1.errors import BadInput
 from got_r1.vision.boxes import overlap as iou
@@ -126,22 +126,22 @@ def test_opposite_directions_mirror_each_other(one: FrameBox, other: FrameBox) -
 @given(boxes, boxes)
 def test_nearness_needs_no_order_and_mending_it_never_gains(one: FrameBox, other: FrameBox) -> None:
     official = spatial.position_score(one, other, "near")
-    mended = spatial.position_score(one, other, "near", Quirks(near_along_one_axis=False))
+    corrected = spatial.position_score(one, other, "near", Quirks(near_along_one_axis=False))
     assert official == spatial.position_score(other, one, "near")
-    assert 0 < mended <= official <= 1
+    assert 0 < corrected <= official <= 1
 
 
 def words(text: str, *nouns: str) -> list[Token]:
     return [Token(word, "NOUN" if word in nouns else "X") for word in text.split()]
 
 
-def test_what_each_mended_fault_changes_in_2d() -> None:
+def test_what_each_corrected_fault_changes_in_2d() -> None:
     cat, dog = FramedObject("cat", 0.8, HIGH), FramedObject("dog", 0.8, LOW)
     on_top = "a cat on top of a dog"
     tagged = words(on_top, "cat", "dog")
     assert spatial.score(on_top, tagged, [cat, dog]).score == 0
-    mended = spatial.score(on_top, tagged, [cat, dog], quirks=Quirks(on_top_of_hole=False))
-    assert mended.score == pytest.approx(0.4 + 0.5)
+    corrected = spatial.score(on_top, tagged, [cat, dog], quirks=Quirks(on_top_of_hole=False))
+    assert corrected.score == pytest.approx(0.4 + 0.5)
 
     assert spatial.position_score(LEFT, RIGHT, "near") == 1  # 300 pixels apart in a row
     apart = spatial.position_score(LEFT, RIGHT, "near", Quirks(near_along_one_axis=False))
@@ -154,15 +154,15 @@ def test_what_each_mended_fault_changes_in_2d() -> None:
     beside = "The cat is on the side of the dog ."
     missed = spatial.score(beside, words(beside, "cat", "dog"), [], complex_prompt=True)
     assert (missed.obj1, missed.locality) == (None, None)
-    mended = spatial.score(
+    corrected = spatial.score(
         beside,
         words(beside, "cat", "dog"),
         [cat, dog],
         complex_prompt=True,
         quirks=Quirks(phrases_missed=False),
     )
-    assert (mended.obj1, mended.obj2, mended.locality) == ("cat", "dog", "on the side of")
-    assert mended.score > 0.5
+    assert (corrected.obj1, corrected.obj2, corrected.locality) == ("cat", "dog", "on the side of")
+    assert corrected.score > 0.5
 
 
 def test_a_prompt_without_a_noun_is_told() -> None:
@@ -187,7 +187,7 @@ def test_3d_reproduces_the_official_code(reference_data: Path) -> None:
         image = painted(case)
         result = depth.score(case["prompt"], tokens(case), detections(case), image)
         expected = dict(case["expected"])
-        mended = expected.pop("position_score_if_axes_were_row_col", None)
+        corrected = expected.pop("position_score_if_axes_were_row_col", None)
         names = {"position_score": "position"}
         for name, value in expected.items():
             ours = getattr(result, names.get(name, name))
@@ -195,7 +195,7 @@ def test_3d_reproduces_the_official_code(reference_data: Path) -> None:
                 assert ours == pytest.approx(value, abs=CLOSE), (case["id"], name)
             else:
                 assert ours == value, (case["id"], name)
-        if mended is not None:
+        if corrected is not None:
             upright = depth.score(
                 case["prompt"],
                 tokens(case),
@@ -203,7 +203,7 @@ def test_3d_reproduces_the_official_code(reference_data: Path) -> None:
                 image,
                 quirks=Quirks(depth_axes_swapped=False),
             )
-            assert upright.position == pytest.approx(mended, abs=CLOSE)
+            assert upright.position == pytest.approx(corrected, abs=CLOSE)
             changed += upright.position != result.position
     assert changed > 10  # the switch does something on the very same cases
 
@@ -234,13 +234,13 @@ def test_a_flat_depth_is_no_number_of_its_own() -> None:
     assert not flat.any()
 
 
-def test_substrings_are_mended_to_whole_words() -> None:
+def test_substrings_are_corrected_to_whole_words() -> None:
     image = np.zeros((479, 479), np.float32)
     carrot = [FramedObject("carrot", 0.8, LEFT), FramedObject("race car", 0.4, RIGHT)]
     prompt = "a car behind a horse"
     tagged = words(prompt, "car", "horse")
     assert depth.score(prompt, tagged, carrot, image).obj1_index == 0
-    assert depth.score(prompt, tagged, carrot, image, quirks=MENDED).obj1_index == 1
+    assert depth.score(prompt, tagged, carrot, image, quirks=CORRECTED).obj1_index == 1
 
 
 # -- numeracy --------------------------------------------------------------------------------------
@@ -298,7 +298,7 @@ def test_numeracy_with_whole_words() -> None:
     found = [FramedObject("carrot", 1, LEFT), FramedObject("race car", 1, RIGHT)]
     asked = [numeracy.Count("car", 1)]
     assert numeracy.score(asked, found).score == 0.5
-    assert numeracy.score(asked, found, quirks=MENDED).score == 1
+    assert numeracy.score(asked, found, quirks=CORRECTED).score == 1
 
 
 # -- attributes ------------------------------------------------------------------------------------
@@ -375,10 +375,10 @@ def test_the_documented_calls_are_true() -> None:
 # -- quirks ----------------------------------------------------------------------------------------
 
 
-def test_official_mends_nothing_and_mended_all() -> None:
-    assert OFFICIAL.mended() == ()
-    assert len(MENDED.mended()) == 6
-    assert Quirks(on_top_of_hole=False).mended() == ("on_top_of_hole",)
+def test_official_mends_nothing_and_corrected_all() -> None:
+    assert OFFICIAL.corrected() == ()
+    assert len(CORRECTED.corrected()) == 6
+    assert Quirks(on_top_of_hole=False).corrected() == ("on_top_of_hole",)
 
 
 @given(boxes, boxes, st.floats(0, 1), st.floats(0, 1))

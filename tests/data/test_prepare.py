@@ -373,7 +373,7 @@ def test_tokens_of_another_vq_or_tokenizer_are_refused(
         Tokens.open(tmp_path / "t", other)
 
 
-def test_damaged_tokens_are_refused_and_can_be_mended(
+def test_damaged_tokens_are_refused_and_can_be_repaired(
     encoder: Policy, make_recipe: MakeRecipe, tmp_path: Path
 ) -> None:
     with pytest.raises(BadInput, match="no tokens in"):

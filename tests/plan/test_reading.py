@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from got_r1.benchmarks.compbench import spatial as compbench
-from got_r1.benchmarks.compbench.quirks import MENDED
+from got_r1.benchmarks.compbench.quirks import CORRECTED
 from got_r1.benchmarks.geneval import rules as geneval
 from got_r1.icons import prompts as icons
 from got_r1.icons.world import Meaning
@@ -104,7 +104,7 @@ def test_the_official_2d_scorer_measures_its_phrases_as_we_read_them(words):
     nearness = CONVERSES[relation] == relation  # its limits are the script's own
     assert (words in compbench.BESIDE) == nearness
     for box in () if nearness else SIDES.values():
-        score = compbench.position_score(astuple(box), astuple(CENTRE), words, MENDED)
+        score = compbench.position_score(astuple(box), astuple(CENTRE), words, CORRECTED)
         assert (score == 1) == relation_holds(relation, box, CENTRE)
 
 

@@ -1,4 +1,4 @@
-"""Mended layouts: what must always hold, and the least movement against a search by hand."""
+"""Repaired layouts: what must always hold, and the least movement against a search by hand."""
 
 import math
 from itertools import combinations, product

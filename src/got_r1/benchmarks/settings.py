@@ -31,5 +31,5 @@ class BenchmarkSettings:
     depth: str = ""
     device: str = ""
     tagger: Literal["auto", "spacy", "fallback"] = "auto"
-    mended: bool = False
+    corrected: bool = False
     options: tuple[str, ...] = ()

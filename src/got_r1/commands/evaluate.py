@@ -128,7 +128,8 @@ def add_scoring(parser: Parser) -> None:
         help="what reads T2I-CompBench's prompts (spaCy where its English model is installed)",
     )
     parser.add_argument(
-        "--mended",
+        "--corrected",
+        "--mended",  # its name in earlier versions
         action="store_true",
         help="T2I-CompBench without the plain faults of its code; not comparable",
     )

@@ -3,7 +3,7 @@
 The endpoint with the fewest open requests is asked. What then goes wrong is one of three things:
 
 - *The request was refused* (400, 401, 403, 404 ...): it would be refused again, so it is not sent
-  again. The error says which setting to mend.
+  again. The error says which setting to change.
 - *The endpoint is not there or is busy* (connection lost, 429, 502, 503, a Retry-After): it
   rests twice as long each time it wakes in vain, and at least as long as its Retry-After says: a
   server that says "0", or a date gone by, is not asked again at once. Whoever has an open query

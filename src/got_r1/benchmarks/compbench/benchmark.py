@@ -20,7 +20,7 @@ from got_r1.benchmarks.compbench import complex as complex_prompts
 from got_r1.benchmarks.compbench import depth, numeracy, spatial, vqa
 from got_r1.benchmarks.compbench.detections import Detections
 from got_r1.benchmarks.compbench.frames import frame_size
-from got_r1.benchmarks.compbench.quirks import MENDED, OFFICIAL
+from got_r1.benchmarks.compbench.quirks import CORRECTED, OFFICIAL
 from got_r1.benchmarks.compbench.words import load_tagger, without_adjectives
 from got_r1.benchmarks.experts import Experts, named_like
 from got_r1.benchmarks.settings import BenchmarkSettings
@@ -83,7 +83,7 @@ class CompBench:
                 f"T2I-CompBench has no category {unknown[0]!r}: use {', '.join(CATEGORIES)}."
             )
         self.settings = settings
-        self.quirks = MENDED if settings.mended else OFFICIAL
+        self.quirks = CORRECTED if settings.corrected else OFFICIAL
         self.experts = Experts(settings, clip="openai/clip-vit-base-patch32")
         self.detections = Detections(settings, self.experts)
 
@@ -295,10 +295,10 @@ class CompBench:
     # -- what made them ----------------------------------------------------------------------------
 
     def scorers(self) -> dict[str, str]:
-        """Models and tagger that were asked, and what is mended."""
+        """Models and tagger that were asked, and what is corrected."""
         made = {"arithmetic": "official"}
-        if self.quirks.mended():
-            made["arithmetic"] = f"mended: {', '.join(self.quirks.mended())}"
+        if self.quirks.corrected():
+            made["arithmetic"] = f"corrected: {', '.join(self.quirks.corrected())}"
         if "tagger" in vars(self):
             made["words"] = self.tagger.version
         return made | self.experts.loaded() | self.detections.named()
@@ -319,8 +319,8 @@ class CompBench:
                     reasons.append(f"{part} {name}, not {OFFICIAL_MODELS[part]}")
             if "vqa" in PARTS[category] and self.settings.vqa_size != BLIP_SIDE:
                 reasons.append(f"vqa at {self.settings.vqa_size} pixels, not {BLIP_SIDE}")
-            if category in QUIRKY and self.quirks.mended():
-                reasons.append("mended arithmetic")
+            if category in QUIRKY and self.quirks.corrected():
+                reasons.append("corrected arithmetic")
             prompts, images = metric["overall"]["n"], made.get("images_per_prompt", 1)
             if (prompts, images) != (self.size, self.images_per_prompt):
                 reasons.append(

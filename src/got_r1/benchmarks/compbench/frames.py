@@ -70,7 +70,7 @@ def to_frame(label: str, score: float, box: Sequence[float], size: tuple[int, in
 
 
 def names(label: str, word: str, quirks: Quirks) -> bool:
-    """Whether a label names a word: anywhere inside it, or mended as whole words of it."""
+    """Whether a label names a word: anywhere inside it, or corrected, as whole words of it."""
     if quirks.labels_by_substring:
         return word in label
     return re.search(rf"\b{re.escape(word)}\b", label) is not None

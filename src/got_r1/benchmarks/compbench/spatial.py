@@ -39,7 +39,7 @@ LOCALITIES = (
     "on the top of",
     "on top of",
 )
-SIDE = "on the side of"  # looked for only where `phrases_missed` is mended
+SIDE = "on the side of"  # looked for only where `phrases_missed` is corrected
 BESIDE = {"near", "next to", "on side of", SIDE}
 # Where the second object lies from the first: the sign of the offset, and its axis (0 is x).
 DIRECTIONS = {
