@@ -117,7 +117,8 @@ def test_every_phrase_of_the_official_scripts_is_known():
 
 def test_geneval_measures_its_relations_as_we_read_them():
     for side, box in SIDES.items():
-        seen = geneval.relations(geneval.Seen(astuple(box), 1), geneval.Seen(astuple(CENTRE), 1))
+        one, centre = (geneval.Detected(astuple(where), 1) for where in (box, CENTRE))
+        seen = geneval.relations(one, centre)
         assert {RELATION_OF_WORDS[words] for words in seen} == {side}
 
 
