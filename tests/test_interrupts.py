@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 # Whoever runs the tests in the background has Ctrl-C ignored, and children inherit that.
 LISTEN = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
 RUN = f"{LISTEN}from got_r1.cli import run; run()"
-PATIENCE = 120.0
+PATIENCE = 500.0  # seconds; a busy machine is not a wrong program
 
 
 def answer(request: Request) -> Action:
@@ -113,9 +113,12 @@ def test_a_run_whose_judge_hangs_ends_when_told_and_can_be_resumed(
 STUBBORN = (
     LISTEN + "import sys, time; from got_r1 import cli; cli.GRACE = float(sys.argv[1])\n"
     "cli.end_on_signals()\n"
-    "print('ready', flush=True)\n"
+    "ready = 'ready'\n"
     "while True:\n"
     "    try:\n"
+    "        if ready:  # said inside: the signal comes at once\n"
+    "            print(ready, flush=True)\n"
+    "            ready = ''\n"
     "        time.sleep(1000)\n"
     "    except KeyboardInterrupt as error:\n"
     "        print(type(error).__name__, flush=True)\n"
