@@ -88,7 +88,7 @@ def parts(args: argparse.Namespace, out: Path) -> list[Part]:
     size = args.size or ("tiny" if args.cpu else "1b")
     scale = ["--size", size]
     if args.cpu:
-        scale += ["--prompts", "1", "--samples", "2"] if size != "tiny" else ["--samples", "4"]
+        scale += ["--prompts", "1" if size == "1b" else "2", "--samples", "2"]
     small = ["--prompts", "1", "--samples", "2" if args.cpu else "8", "--chain-limit", "32"]
     rollout = ["--prompts", "8", "--group", "16", "--limit", "600", "--check", "8", "--alone", "2"]
     if args.cpu:

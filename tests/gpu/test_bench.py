@@ -11,6 +11,7 @@ BENCH = Path(__file__).parents[2] / "bench" / "gpu.py"
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_every_part_runs_at_the_embedded_size(tmp_path: Path) -> None:
     # More minutes than it takes: what a slow machine loses is not what is tested.
     command = [sys.executable, str(BENCH), "--cpu", "--patience", "4", "--out", str(tmp_path)]
