@@ -9,7 +9,8 @@ import pytest
 from hypothesis import settings
 
 # Set before anything imports torch, and inherited by the processes that tests start.
-os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
+# One thread: processes that share the suite would wait, busily, for each other's threads.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test may depend on a hub
