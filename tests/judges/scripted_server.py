@@ -190,6 +190,7 @@ class ScriptedServer:
         asyncio.run_coroutine_threadsafe(self._hang_up(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        self._loop.run_until_complete(self._end_tasks())  # accepted while the server was closing
         self._loop.close()
 
     @property
@@ -209,12 +210,15 @@ class ScriptedServer:
 
     async def _hang_up(self) -> None:
         self._server.close()
+        await self._end_tasks()
+        await self._server.wait_closed()
+
+    async def _end_tasks(self) -> None:
         await asyncio.sleep(0)  # what was accepted just now begins, so that it can end
         while others := asyncio.all_tasks() - {asyncio.current_task()}:
             for task in others:
                 task.cancel()
             await asyncio.gather(*others, return_exceptions=True)
-        await self._server.wait_closed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -15,7 +15,12 @@ from judges.scripted_server import Action, Mortal, Reply, Request, score
 
 MakeRecipe = Callable[..., Recipe]
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    # The server that is killed is the test's own: what it leaves behind says nothing of the run.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"),
+]
 
 
 def judged(request: Request) -> Action:
