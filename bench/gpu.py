@@ -49,7 +49,6 @@ class Part:
     command: list[str]
     most: int
     least: int
-    writes_json: bool = True
 
 
 def main() -> int:
@@ -106,7 +105,7 @@ def parts(args: argparse.Namespace, out: Path) -> list[Part]:
     pytest.append("tests/gpu/test_device.py")
     rollout = [python, str(BENCH / "rollout.py"), *rollout, "--json", str(out / "rollout.json")]
     found = [
-        Part("tests", pytest, 150, 30, writes_json=False),
+        Part("tests", pytest, 150, 30),
         Part("full_size", full_size("full_size", *scale), 150, 60),
         Part("rollout", rollout, 150, 60),
         Part("profile", full_size("profile", "--size", size, "--profile", *small), 90, 30),
@@ -132,7 +131,9 @@ def run(part: Part, out: Path, left: float, args: argparse.Namespace) -> dict[st
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": path_of(ROOT / "src")}
     if args.cpu:
         environment |= {"GOT_R1_DEVICE_TESTS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
-    log, start = out / f"{part.name}.txt", time.monotonic()
+    log, file = out / f"{part.name}.txt", out / f"{part.name}.json"
+    file.unlink(missing_ok=True)  # what an earlier run found there is not this one's
+    start = time.monotonic()
     try:
         with log.open("w", encoding="utf-8") as written:
             code = subprocess.run(
@@ -148,13 +149,12 @@ def run(part: Part, out: Path, left: float, args: argparse.Namespace) -> dict[st
     except subprocess.TimeoutExpired as error:
         status = f"failed: not done within {error.timeout:.0f} s"
     text = log.read_text(encoding="utf-8", errors="replace")
-    file = out / f"{part.name}.json"
     return {
         "status": status,
         "seconds": time.monotonic() - start,
         "command": part.command[1:],
         "output": text[-4000:],
-        "found": json.loads(file.read_text()) if part.writes_json and file.is_file() else None,
+        "found": json.loads(file.read_text()) if file.is_file() else None,
     }
 
 

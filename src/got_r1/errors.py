@@ -6,7 +6,7 @@ fix it), `RunFailed` with 1 (the run broke; what was written stays usable).
 
 from collections.abc import Sequence
 
-__all__ = ["BadInput", "GotR1Error", "RunFailed", "listed"]
+__all__ = ["BadInput", "GotR1Error", "RunFailed", "first_line", "listed"]
 
 
 class GotR1Error(Exception):
@@ -25,6 +25,12 @@ class RunFailed(GotR1Error):
     """A run could not go on: full disk, too many judge failures, a lost process."""
 
     exit_code = 1
+
+
+def first_line(error: BaseException) -> str:
+    """What a library's error says first, to stand in a sentence of ours (without its full stop);
+    its type where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def listed(names: Sequence[str], most: int = 5, separator: str = ", ") -> str:

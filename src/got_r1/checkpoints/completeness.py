@@ -15,7 +15,7 @@ from typing import Any
 
 from got_r1.checkpoints.shards import Source
 from got_r1.checkpoints.weight_files import SINGLE
-from got_r1.errors import BadInput
+from got_r1.errors import BadInput, listed
 
 __all__ = ["check_complete", "load_complete"]
 
@@ -55,10 +55,9 @@ def check_complete(folder: Path, missing: Iterable[str]) -> None:
     """Raises BadInput where any name is given."""
     names = sorted(missing)
     if names:
-        more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
         raise BadInput(
-            f"the model in {folder} is incomplete: its files lack {', '.join(names[:LISTED])}{more}"
-            ", which would be random numbers; download it or convert it again."
+            f"the model in {folder} is incomplete: its files lack {listed(names, LISTED)}, which "
+            "would be random numbers; download it or convert it again."
         )
 
 

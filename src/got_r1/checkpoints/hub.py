@@ -12,10 +12,9 @@ from functools import cache
 from pathlib import Path
 
 from got_r1.checkpoints.weight_files import weight_sets
-from got_r1.errors import BadInput, RunFailed
+from got_r1.errors import BadInput, RunFailed, first_line
 
 __all__ = [
-    "first_line",
     "is_hub_name",
     "is_refusal",
     "local_folder",
@@ -143,8 +142,3 @@ def not_shown(repository: str) -> BadInput:
 def is_refusal(error: Exception) -> bool:
     """Whether the hub answered that this user may not do what was asked."""
     return getattr(getattr(error, "response", None), "status_code", None) in (401, 403)
-
-
-def first_line(error: Exception) -> str:
-    """What an error says first."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -12,10 +12,10 @@ from got_r1.checkpoints.convert_checks import (
     model_shapes,
     no_janus,
 )
-from got_r1.checkpoints.hub import first_line, is_refusal
+from got_r1.checkpoints.hub import is_refusal
 from got_r1.checkpoints.model_card import CardFacts, model_card
 from got_r1.checkpoints.shards import Source
-from got_r1.errors import BadInput, RunFailed
+from got_r1.errors import BadInput, RunFailed, first_line
 from got_r1.files.inputs import read_json
 
 __all__ = ["check_trained", "upload"]

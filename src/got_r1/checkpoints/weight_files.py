@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from got_r1.errors import BadInput
+from got_r1.errors import BadInput, first_line, listed
 from got_r1.files.inputs import read_json
 
 __all__ = [
@@ -114,8 +114,7 @@ def check_pointer(file: Path) -> None:
 
 def damaged(file: Path, error: Exception) -> BadInput:
     """The error for a file that a library could not read."""
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return BadInput(f"{file} is truncated or damaged ({reason}); fetch that file again.")
+    return BadInput(f"{file} is truncated or damaged ({first_line(error)}); fetch that file again.")
 
 
 def unpickle(file: Path) -> Any:
@@ -154,8 +153,7 @@ def incomplete(folder: Path, problems: Sequence[str]) -> BadInput:
         told = "; ".join(problem.rstrip(".") for problem in problems)
         return BadInput(f"{folder} holds no complete set of weights: {told}.")
     names = file_names(folder)
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    there = f"it has {', '.join(names[:LISTED])}{more}" if names else "it is empty"
+    there = f"it has {listed(names, LISTED)}" if names else "it is empty"
     return BadInput(
         f"{folder} holds no weights: neither {SINGLE[0]} nor {SINGLE[1]}, whole or in shards "
         f"({there})."

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from got_r1.checkpoints.models import SHIPPED, model_folder
-from got_r1.errors import BadInput
+from got_r1.errors import BadInput, first_line
 
 if TYPE_CHECKING:
     import torch
@@ -110,5 +110,4 @@ def unit_codebook(vq: JanusVQVAE) -> None:
 
 def cannot_load(folder: Path, error: Exception) -> str:
     """The sentence for a folder that a library refused."""
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return f"model folder {folder} cannot be loaded: {reason}"
+    return f"model folder {folder} cannot be loaded: {first_line(error)}"

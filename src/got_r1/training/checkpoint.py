@@ -22,7 +22,7 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.tensor import DTensor
 
-from got_r1.errors import BadInput, RunFailed
+from got_r1.errors import BadInput, RunFailed, first_line
 from got_r1.files.atomic import replace_folder
 from got_r1.files.step_folders import step_folders
 from got_r1.policy.janus import Policy
@@ -166,7 +166,7 @@ def first_failure(read: Path | None = None) -> Iterator[None]:
 
 def unreadable(checkpoint: Path, error: BaseException) -> RunFailed:
     """The error for a checkpoint that cannot be read."""
-    reason = (str(error) or type(error).__name__).strip().splitlines()[0]
     return RunFailed(
-        f"{checkpoint} cannot be read ({reason}): move it away to resume from the one before"
+        f"{checkpoint} cannot be read ({first_line(error)}): move it away to resume from the one "
+        "before"
     )

@@ -32,7 +32,7 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from got_r1.errors import BadInput, GotR1Error, RunFailed
+from got_r1.errors import BadInput, GotR1Error, RunFailed, first_line
 from got_r1.policy import load_encoder, load_policy
 from got_r1.policy.janus import Policy, Replay, TokenBatch
 from got_r1.policy.parameters import acting_parts
@@ -162,7 +162,7 @@ def processes(scale: ScaleSection) -> Iterator[Ranks]:
     except RuntimeError as error:
         if not speaks_of_others(error):
             raise
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise RunFailed(
             f"process {ranks.rank} of {ranks.size} lost contact with the others ({reason}): {LOST}"
         ) from error

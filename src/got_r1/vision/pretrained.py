@@ -12,7 +12,7 @@ from transformers.utils import logging as transformers_logging
 
 from got_r1.checkpoints.completeness import load_complete
 from got_r1.checkpoints.hub import local_folder
-from got_r1.errors import BadInput, RunFailed
+from got_r1.errors import BadInput, RunFailed, first_line
 from got_r1.vision.settings import VisionSettings
 
 __all__ = [
@@ -37,7 +37,7 @@ def pick_device(device: str) -> torch.device:
         chosen = torch.device(device)
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise BadInput(f"there is no device {device!r} here ({reason}); use cpu or cuda.") from None
     return chosen
 
@@ -166,6 +166,5 @@ def short_name(model: str) -> str:
 
 def _not_found(what: str, model: str, error: Exception) -> BadInput:
     if Path(model).exists():
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        return BadInput(f"the {what} in {model} cannot be loaded ({lines[0].rstrip('.')}).")
+        return BadInput(f"the {what} in {model} cannot be loaded ({first_line(error)}).")
     return BadInput(f"there is no {what} at {model}; give its folder, or its id on the hub.")

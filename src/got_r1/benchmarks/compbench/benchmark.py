@@ -77,11 +77,8 @@ class CompBench:
     averages: Mapping[str, Sequence[str]] = {}
 
     def __init__(self, settings: BenchmarkSettings) -> None:
-        unknown = [name for name in settings.categories if name not in CATEGORIES]
-        if unknown:
-            raise BadInput(
-                f"T2I-CompBench has no category {unknown[0]!r}: use {', '.join(CATEGORIES)}."
-            )
+        for category in settings.categories:
+            check_category(category)
         self.settings = settings
         self.quirks = CORRECTED if settings.corrected else OFFICIAL
         self.experts = Experts(settings, clip="openai/clip-vit-base-patch32")
@@ -109,10 +106,7 @@ class CompBench:
         """A folder a category, each as the official scripts expect one."""
         layouts = []
         for category, some in groupby(prompts, lambda prompt: prompt.category):
-            if category not in CATEGORIES:  # it becomes a folder's name, and may be a stranger's
-                raise BadInput(
-                    f"T2I-CompBench has no category {category!r}: use {', '.join(CATEGORIES)}."
-                )
+            check_category(category)  # it becomes a folder's name, and may be a stranger's
             files = SampleFiles(folder / category, "compbench")
             mine = tuple(some)
             files.check_prompts(mine)
@@ -332,6 +326,12 @@ class CompBench:
             if reasons:
                 found[category] = reasons
         return found
+
+
+def check_category(name: str) -> None:
+    """Raises BadInput for a category that the benchmark does not have."""
+    if name not in CATEGORIES:
+        raise BadInput(f"T2I-CompBench has no category {name!r}: use {', '.join(CATEGORIES)}.")
 
 
 def batches(samples: Sequence[Sample]) -> Iterator[list[Sample]]:
