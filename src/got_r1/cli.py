@@ -91,7 +91,9 @@ def end_on_signals() -> None:
     stays ignored. Under torchrun, `training.distributed` answers SIGTERM.
     """
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, terminate)
+        signal.signal(signal.SIGTERM, end_main_thread)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, end_main_thread)
     heard, sent = os.pipe()
     os.set_blocking(sent, False)
     signal.set_wakeup_fd(sent, warn_on_full_buffer=False)
@@ -111,9 +113,16 @@ def end_on_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def terminate(number: int, frame: object) -> NoReturn:
-    """The handler of SIGTERM."""
-    raise Terminated
+def end_main_thread(number: int, frame: object) -> NoReturn:
+    """The handler of the first Ctrl-C or SIGTERM.
+
+    Later signals do not raise again, which would break into what the first one ends and into the
+    sentence about it: the thread of `end_on_signals` answers them.
+    """
+    for each in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(each) is end_main_thread:
+            signal.signal(each, lambda number, frame: None)
+    raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
 
 def speaks_of_memory(error: Exception) -> bool:
