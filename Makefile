@@ -6,7 +6,7 @@ export PYTHONDONTWRITEBYTECODE :=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 
-.PHONY: install install-dev demo test gpu lint format
+.PHONY: install install-dev demo test test-vllm gpu lint format
 .DELETE_ON_ERROR:
 
 install: .venv/.installed
@@ -42,6 +42,18 @@ gpu: install-dev
 # A file's tests stay in one process, where they share what is built once.
 test: install-dev
 	@$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+# A judge behind a real vLLM, on the CPU: 3 GB in an environment of its own, some ten minutes.
+test-vllm: install-dev .venv-vllm/.installed
+	@GOT_R1_VLLM_PYTHON=$(CURDIR)/.venv-vllm/bin/python $(BIN)/pytest tests/vllm
+
+.venv-vllm/.installed: requirements/vllm.txt tests/vllm/repair_environment.py
+	@test -x .venv-vllm/bin/python || $(PYTHON) -m venv .venv-vllm
+	@.venv-vllm/bin/python -m pip --quiet install --no-compile --requirement requirements/vllm.txt
+	@.venv-vllm/bin/python -m pip --quiet install --no-compile --no-deps dashscope==2.0.2
+	@.venv-vllm/bin/python -m pip --quiet uninstall --yes torchaudio torchcodec
+	@.venv-vllm/bin/python tests/vllm/repair_environment.py
+	@touch $@
 
 lint: install-dev
 	@$(BIN)/ruff format --check .

@@ -211,6 +211,15 @@ REFUSALS: list[tuple[Action, str]] = [
         Status(400, "'max_tokens' is too large: 768. Maximum context length is 700 tokens."),
         r"lower wording\.max_tokens",
     ),
+    (
+        Status(
+            400,
+            "max_tokens=9000 cannot be greater than max_model_len=8192. Please request fewer "
+            "output tokens. (parameter=max_tokens, value=9000)",
+            param="max_tokens",
+        ),
+        r"lower wording\.max_tokens",
+    ),
     (Status(400, "top_k must be positive"), r"openai\.extra_body: \{top_k: null\}"),
     (Status(400, "System role not supported"), r"openai\.system: folded"),
     (Status(500, "jinja2.TemplateError: System role not supported"), r"openai\.system: folded"),

@@ -125,7 +125,11 @@ _NO_SCHEMA = re.compile(
     r"response_format|json_schema|json schema|\bschema\b|structured.outputs?|guided|grammar",
     re.IGNORECASE,
 )
-_TOO_LONG = re.compile(r"context (?:length|window)|too (?:large|long|many)|at most", re.IGNORECASE)
+_TOO_LONG = re.compile(
+    r"context (?:length|window)|too (?:large|long|many)|at most|greater than|fewer (?:\w+ )?tokens"
+    r"|exceed|max_model_len",
+    re.IGNORECASE,
+)
 _SETTINGS = {
     "max_tokens": "openai.rename: {{max_tokens: max_completion_tokens}} sends it under the newer "
     "name, openai.extra_body: {{max_tokens: null}} leaves it out",

@@ -12,7 +12,8 @@ documentation knows no maxLength, and older versions of xgrammar no maxItems
 White space between the tokens of JSON cannot be bounded by a request: vLLM ignores
 `disable_any_whitespace` there (vllm-project/vllm#48765) and `whitespace_pattern` too (#26362). A
 guided reply that was cut off is therefore put again without a schema (`openai_api`). As an option
-of the server it works: `--structured-outputs-config '{"disable_any_whitespace": true}'`.
+of the server it works, together with a backend (vLLM 0.32 refuses it beside "auto"):
+`--structured-outputs-config '{"backend": "xgrammar", "disable_any_whitespace": true}'`.
 """
 
 from __future__ import annotations
