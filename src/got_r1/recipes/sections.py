@@ -121,8 +121,8 @@ class DataSection(Section):
     )
     source: str = Field(
         "",
-        description="SFT triples: a .jsonl or .parquet file, a pattern or a folder of them, or a "
-        "folder that `datasets` saved; empty: the icon world",
+        description="SFT triples: a .jsonl, .json or .parquet file, a pattern or a folder of them, "
+        "or a folder that `datasets` saved; empty: the icon world",
     )
     split: str = Field("train", description="which split of a saved DatasetDict")
     prompt_column: str = Field("prompt", min_length=1, description="where the prompt stands")
