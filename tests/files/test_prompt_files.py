@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from got_r1.errors import BadInput
@@ -173,6 +173,7 @@ TEXTS = st.lists(
 
 
 @pytest.mark.parametrize("name", FORMATS)
+@settings(max_examples=25)  # of each format
 @given(texts=TEXTS)
 @example(texts=['a sign, "STOP"; red', "a red star"])
 def test_every_format_gives_the_same_prompts(name: str, texts: list[str]) -> None:
@@ -270,6 +271,9 @@ GOOD = '{"prompt": "a"}'
         ("a.txt", "id,caption\n1,a star", "begins with the header of a table"),
         ("a.txt", "1\ta star\n2\ta dog", "holds tabs in every line"),
         ("a.parquet", GOOD, "a.parquet is no Parquet file"),
+        ("a.txt", "{'prompt': 'a'}\n{'prompt': 'b'}", "begins as JSON and is none"),
+        ("a.jsonl", "version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer"),
+        ("a.txt", "\n<!DOCTYPE html>\n<html>", "is a web page"),
         ("a.yaml", "- a red star", r"is a \.yaml file"),
         ("a.txt.gz", gzip.compress(b"a red star"), "is compressed with gzip"),
         ("a.parquet", parquet(["a"])[:-30], "cannot be read as Parquet"),

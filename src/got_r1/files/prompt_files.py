@@ -27,17 +27,21 @@ _COMPBENCH_FILE = re.compile(
     r"(color|shape|texture|spatial|3d_spatial|numeracy|non_spatial|complex)_(train|val)(_.+)?"
 )
 _PARQUET = b"PAR1"
-_PACKED = {
-    b"\x1f\x8b": "compressed with gzip",
-    b"BZh": "compressed with bzip2",
-    b"\xfd7zXZ\0": "compressed with xz",
-    b"\x28\xb5\x2f\xfd": "compressed with zstd",
-    b"PK\x03\x04": "a zip archive or a spreadsheet",
+_OTHER_STARTS = {
+    b"\x1f\x8b": "compressed with gzip (unpack it)",
+    b"BZh": "compressed with bzip2 (unpack it)",
+    b"\xfd7zXZ\0": "compressed with xz (unpack it)",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd (unpack it)",
+    b"PK\x03\x04": "a zip archive or a spreadsheet (unpack it, or save the sheet as CSV)",
     b"ARROW1": "an Arrow file",
+    b"version https://git-lfs": "a Git LFS pointer (fetch the file with git lfs pull)",
+    b"<!doctype": "a web page (download the file itself)",
+    b"<html": "a web page (download the file itself)",
 }
 # Formats of records that are text as well, or are so in part: never lines of prompts.
 _OTHER_SUFFIXES = re.compile(r"\.(ya?ml|toml|xml|html?|xls|ods|arrow|feather|pkl|npy|pt|db)")
-_BEGINS_AS_JSON = re.compile(r'[\[{]\s*(["{\n]|\Z)')
+# Or as Python's repr of it.
+_BEGINS_AS_JSON = re.compile(r"""[\[{]\s*(["'{\n]|\Z)""")
 _USUAL_COLUMNS = frozenset({"prompt", "caption", "text"})
 
 
@@ -72,9 +76,10 @@ def read_records(
     """
     path = Path(path)
     data = read_bytes(path, what)
-    for mark, kind in _PACKED.items():
-        if data.startswith(mark) and (mark != b"BZh" or data[4:10] == b"1AY&SY"):
-            raise BadInput(f"the {what} {path} is {kind}; unpack it, or save it as {FORMATS}.")
+    for mark, kind in _OTHER_STARTS.items():
+        begins = data.startswith(mark) or data[:99].lstrip().lower().startswith(mark)
+        if begins and (mark != b"BZh" or data[4:10] == b"1AY&SY"):
+            raise BadInput(f"the {what} {path} is {kind}; prompts are read from {FORMATS}.")
     suffix = path.suffix.lower()
     if data.startswith(_PARQUET):
         return _filled(_parquet_rows(data, path, column), path, what)
