@@ -237,6 +237,12 @@ def test_sample_overwrites_nothing(refused, tmp_path):
     assert (tmp_path / "000.png").read_bytes() == b"precious"
 
 
+@pytest.mark.parametrize("argv", [["sample", "--prompt", "a star"], ["eval", "plans"]])
+def test_a_column_without_its_file_is_refused(refused, argv, tmp_path):
+    argv = [*argv, "--column", "text", "--model", "icons", "--out", tmp_path / "out"]
+    assert "give it with --prompts" in refused(argv)
+
+
 @pytest.mark.parametrize(
     "argv", [["sample", "--prompt", "a star"], ["eval", "generate", "--prompts", "3"]]
 )
@@ -288,10 +294,21 @@ def test_sample_draws_a_given_chain(model, printed, tmp_path):
 
 
 def test_sample_draws_a_file_of_prompts(model, printed, tmp_path):
-    prompts = tmp_path / "prompts.jsonl"
-    prompts.write_text('{"prompt": "a red star", "category": "color"}\n{"prompt": "two towers"}\n')
+    prompts = tmp_path / "prompts.csv"
+    prompts.write_text("category,caption\ncolor,a red star\n,two towers\n")
     argv = ["sample", "--model", model, "--prompts", prompts, "--out", tmp_path / "out"]
-    settings = ["--images-per-chain", 2, "--temperature", 0.5, "--chain-limit", 9, "--batch", 2]
+    settings = [
+        "--column",
+        "caption",
+        "--images-per-chain",
+        2,
+        "--temperature",
+        0.5,
+        "--chain-limit",
+        9,
+        "--batch",
+        2,
+    ]
     result = json.loads(printed([*argv, *settings, "--json"]))
     assert [Path(name).name for name in result["files"]] == [f"00{i}.png" for i in range(4)]
     assert result["drawn"] == 4

@@ -172,6 +172,21 @@ def test_files_that_are_no_sheets(study, content):
         import_sheet(study, study.parent / "bad.csv", "ann")
 
 
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ("01,r,a cup, red,7,7,7,", r"line 2 of .*bad.csv has 8 cells where the header has 7"),
+        ("01,r,a cup,7,7,7,fine,", r"line 2 of .*bad.csv has 8 cells"),
+        ('01,r,"a cup"s,7,7,7,fine', r"line 2 of .*bad.csv is no CSV"),
+    ],
+)
+def test_rows_that_do_not_fit_the_header_are_refused(study, row, told):
+    path = study.parent / "bad.csv"
+    path.write_text(f"id,rater,prompt,semantic,spatial,quality,comment\n{row}\n")
+    with pytest.raises(BadInput, match=told):
+        import_sheet(study, path)
+
+
 @given(st.text(max_size=6) | st.integers(-3, 13).map(str))
 def test_any_cell_is_a_whole_number_of_the_scale_or_a_fault(text):
     faults = _Faults()

@@ -411,6 +411,34 @@ def test_geneval_is_right_by_construction(
     assert lines[2]["evidence"] == "expected heart>=1, found 0"
 
 
+def test_geneval_records_that_repeat_a_prompt_are_scored_each_by_its_own(
+    tmp_path: Path, data: Path, models: dict[str, Path], ask: Callable[[Argv], Any]
+) -> None:
+    """One prompt, three records: one or two hearts are wanted, or one red heart."""
+    include = [{"class": "heart", "count": 1}]
+    prompt = "a photo of hearts"
+    scenes = [
+        {"tag": "counting", "prompt": prompt, "include": include},
+        {"tag": "counting", "prompt": prompt, "include": [{"class": "heart", "count": 2}]},
+        {"tag": "single_object", "prompt": prompt, "include": include},
+    ]
+    (data / "evaluation_metadata.jsonl").unlink()
+    file = data / "metadata.json"
+    file.write_text(json.dumps(scenes))
+    folder = tmp_path / "images"
+    argv = ["eval", "score", folder, "--benchmark", "geneval", "--data", file, "--images", 1]
+    argv += ["--detector", "icons", "--clip", models["clip"]]
+    draw_geneval(folder, [HEART_LEFT, HEART_LEFT, BLANK])
+    ask(argv)
+    lines = [json.loads(line) for line in (folder / "scores.jsonl").read_text().splitlines()]
+    assert [(line.get("counting"), line.get("single_object")) for line in lines] == [
+        (1, None),
+        (0, None),
+        (None, 0),
+    ]
+    assert lines[1]["evidence"] == "expected heart>=2, found 1"
+
+
 def test_geneval_is_drawn_in_its_official_layout_and_scored(
     tmp_path: Path,
     data: Path,

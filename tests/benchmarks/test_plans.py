@@ -20,7 +20,7 @@ from got_r1.benchmarks.plans.summary import SeenCase, outcome, summarise_plans, 
 from got_r1.commands import plans as command
 from got_r1.commands.arguments import Parser
 from got_r1.errors import BadInput, RunFailed
-from got_r1.files.inputs import read_prompts
+from got_r1.files.prompt_files import read_prompts
 from got_r1.icons.data import triples
 from got_r1.icons.prompts import parse
 from got_r1.icons.render import render
@@ -450,9 +450,10 @@ def test_a_run_of_the_shipped_model_and_its_page(tmp_path, capsys):
 
 
 def test_a_users_prompts_need_a_judge_and_failures_are_counted(tmp_path, capsys, monkeypatch):
-    prompts = tmp_path / "mine.txt"
-    prompts.write_text("a heart left of a star\na tree and a moon\n")
+    prompts = tmp_path / "mine.csv"
+    prompts.write_text("text\na heart left of a star\na tree and a moon\n")
     argv = ["--model", "icons", "--prompts", prompts, "--out", tmp_path / "out"]
+    argv += ["--column", "text"]
     with pytest.raises(BadInput, match="say with --judge who finds them"):
         call(*argv)
 
@@ -476,7 +477,7 @@ def test_a_users_prompts_need_a_judge_and_failures_are_counted(tmp_path, capsys,
     assert result["metrics"]["plan_relation"]["overall"]["n"] == 5
     assert result["samples"][0]["unseen"] == "out to lunch"
     assert "swap" not in result
-    assert result["split"] == "mine.txt"
+    assert result["split"] == "mine.csv"
     page = (tmp_path / "out" / "plans.html").read_text()
     assert "1 samples could not be seen and count nowhere (out to lunch)" in page
     capsys.readouterr()

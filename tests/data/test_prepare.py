@@ -218,6 +218,41 @@ def test_a_prompt_that_spells_control_tokens_is_plain_text(
     assert not set(prompt[1:]) & encoder.words.control.keys()
 
 
+def test_chains_of_related_notations_become_the_same_tokens(
+    encoder: Policy,
+    rows: list[Row],
+    write_jsonl: WriteJsonl,
+    make_recipe: MakeRecipe,
+    tmp_path: Path,
+) -> None:
+    star = "A red star (100,100),(400,400)."
+    named = "<ref>star</ref><box>(100,100),(400,400)</box>"
+    chains = [STAR, named, f"{named}<box>(500,100),(900,1000)</box>", star, named + "<box>"]
+    made = [rows[0] | {"got": chain} for chain in chains]
+    recipe = make_recipe(write_jsonl(made), shard_records=3)
+    tokens = prepared(encoder, recipe, tmp_path / "t")
+    batch = tokens[torch.tensor([0, 1, 2])]
+    assert batch.text_ids[0].equal(batch.text_ids[1])
+    chain = batch.text_ids[2, batch.prompt_lengths[2] : batch.text_lengths[2]]
+    assert encoder.decode_chain(chain) == (
+        f"{STAR} {STAR.replace('(100,100),(400,400)', '(500,100),(900,999)')}"
+    )
+    assert tokens.manifest["converted"] == {
+        "tags <ref>": 2,
+        "tags <box>": 2,
+        "1000 as a coordinate, now 999": 1,
+        "several boxes behind one name, which is repeated": 1,
+    }
+    assert tokens.manifest["skipped"] == {
+        "no planned object": 1,
+        "box without an object right before it": 1,
+    }
+    assert (
+        tokens.manifest["examples"]["no planned object"]
+        == "train.jsonl line 4: no planned object; box without an object right before it"
+    )
+
+
 def test_malformed_chains_may_be_kept(
     encoder: Policy,
     rows: list[Row],
@@ -407,7 +442,9 @@ def test_the_command_tells_what_was_made(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    recipe = make_recipe(write_jsonl([*rows[:4], rows[4] | {"image": b"no image"}]))
+    other = f"A {STAR.replace('400)', '1000)')}."
+    made = [*rows[:3], rows[3] | {"got": other}, rows[4] | {"image": b"no image"}]
+    recipe = make_recipe(write_jsonl(made))
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump()))
     argv = ["prepare", str(tmp_path / "recipe.yaml"), str(tmp_path / "t"), "data.shard_records=8"]
     assert main([*argv, "--json"]) == 0
@@ -417,10 +454,12 @@ def test_the_command_tells_what_was_made(
         "kept": 4,
         "skipped": {"corrupt image": 1},
         "shards": 1,
+        "converted": {"1000 as a coordinate, now 999": 1},
     }
     assert main(argv) == 0
     out = capsys.readouterr().out
     assert "4 of 5 triples in 1 shards" in out
-    assert "skipped 1: corrupt image" in out
+    assert "converted 1: 1000 as a coordinate, now 999" in out
+    assert "skipped 1: corrupt image (such as train.jsonl line 5: " in out
     assert main([*argv[:-1], "data.source=nowhere.jsonl"]) == 2
     assert "no triples at nowhere.jsonl" in capsys.readouterr().err

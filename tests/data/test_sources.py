@@ -49,6 +49,38 @@ def jsonl(rows: list[Row], folder: Path, write: WriteJsonl) -> Path:
     return write(rows)
 
 
+def array(rows: list[Row], folder: Path, write: WriteJsonl) -> Path:
+    path = write(rows, "train.json")
+    path.write_text(f"[{','.join(path.read_text().splitlines())}]")
+    return path
+
+
+def indented_array(rows: list[Row], folder: Path, write: WriteJsonl) -> Path:
+    path = array(rows, folder, write)
+    path.write_text(
+        "\ufeff" + json.dumps({"version": 1, "data": json.loads(path.read_text())}, indent=1)
+    )
+    return path
+
+
+def several_arrays(rows: list[Row], folder: Path, write: WriteJsonl) -> Path:
+    every = json.loads(array(rows, folder, write).read_text())
+    (folder / "train.json").unlink()
+    (folder / "0.json").write_text(json.dumps(every[:5]))
+    (folder / "5.json").write_text(json.dumps(every[5:]))
+    return folder
+
+
+def lines_of_another_name(rows: list[Row], folder: Path, write: WriteJsonl) -> Path:
+    return write(rows, "train.json")
+
+
+def lines_beside_a_description(rows: list[Row], folder: Path, write: WriteJsonl) -> Path:
+    write(rows)
+    (folder / "dataset_infos.json").write_text("{}")
+    return folder
+
+
 def parquet(rows: list[Row], folder: Path, write: WriteJsonl) -> Path:
     pq.write_table(table_of(rows), folder / "train.parquet", row_group_size=5)
     return folder / "train.parquet"
@@ -92,7 +124,8 @@ def saved_splits(rows: list[Row], folder: Path, write: WriteJsonl) -> Path:
     return folder / "saved"
 
 
-KINDS = [jsonl, parquet, parquet_folder, pattern, saved, saved_splits]
+KINDS = [jsonl, array, indented_array, several_arrays, lines_of_another_name]
+KINDS += [lines_beside_a_description, parquet, parquet_folder, pattern, saved, saved_splits]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -232,6 +265,51 @@ def test_empty_and_damaged_files_are_refused(
     (tmp_path / "holed.parquet").write_bytes(middle)
     with pytest.raises(BadInput, match=r"holed\.parquet cannot be read"):
         list(open_source(make_recipe(tmp_path / "holed.parquet")).records())
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ('[{"prompt": "a"', "a.json is not valid JSON"),
+        ("[]", "a.json has no records"),
+        ("[" * 100_000, "a.json is not valid JSON"),
+        ('{\n"train": [{}], "val": [{}]\n}', "holds 2 arrays of records instead of one"),
+        ('[{"prompt": "a", "chain": "b"}]', "no column 'got'; set data.chain_column"),
+    ],
+)
+def test_arrays_that_cannot_be_read_are_refused(
+    content: str, told: str, tmp_path: Path, make_recipe: MakeRecipe
+) -> None:
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(BadInput, match=told):
+        open_source(make_recipe(tmp_path / "a.json"))
+
+
+def test_arrays_and_lines_are_not_mixed(
+    rows: list[Row], tmp_path: Path, write_jsonl: WriteJsonl, make_recipe: MakeRecipe
+) -> None:
+    write_jsonl(rows[:2], "b.json")
+    array(rows[:2], tmp_path, write_jsonl)
+    with pytest.raises(BadInput, match=r"arrays .*train\.json. and JSON lines .*b\.json"):
+        open_source(make_recipe(tmp_path))
+
+
+def test_one_record_with_a_list_of_its_own_is_a_record(
+    rows: list[Row], write_jsonl: WriteJsonl, make_recipe: MakeRecipe
+) -> None:
+    path = write_jsonl([rows[0] | {"objects": [{"name": "star"}]}], "one.json")
+    (record,) = open_source(make_recipe(path)).records()
+    assert (record.name, isinstance(record, Record)) == ("one.json line 1", True)
+
+
+def test_items_that_are_no_objects_are_faults(
+    rows: list[Row], tmp_path: Path, write_jsonl: WriteJsonl, make_recipe: MakeRecipe
+) -> None:
+    path = array(rows[:2], tmp_path, write_jsonl)
+    path.write_text(path.read_text().replace("[", '["a star",', 1))
+    found = list(open_source(make_recipe(path)).records())
+    assert found[0] == Fault("train.json item 1", "the item is no JSON object")
+    assert [isinstance(record, Record) for record in found] == [False, True, True]
 
 
 def test_a_saved_dataset_lacking_a_split_or_file_is_refused(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from got_r1.errors import BadInput
-from got_r1.files.inputs import read_prompts
+from got_r1.files.prompt_files import read_prompts
 from got_r1.files.sample_files import SampleFiles
 from got_r1.records import Prompt
 

@@ -11,7 +11,7 @@ from tokenizers import AddedToken, Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from got_r1.errors import BadInput
-from got_r1.files.inputs import read_prompts
+from got_r1.files.prompt_files import read_prompts
 from got_r1.icons.data import triples
 from got_r1.plan.chain import BOX_END, BOX_START, OBJ_END, OBJ_START, TAGS
 from got_r1.policy.janus import Policy

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from got_r1.errors import BadInput
@@ -117,6 +119,72 @@ def test_held_out_prompts_are_never_trained_on(
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("val.txt", "A red bus.\n"),
+        ("val.txt", '{"text": "A red bus."}\n'),
+        ("val.jsonl", '{"text": "A red bus."}\n'),
+        ("val.json", '["A red bus."]'),
+        ("val.json", '{"prompts": [{"text": "A red bus."}]}'),
+        ("val.csv", 'id,text\n1,"A red\nbus."\n'),
+        ("val.tsv", "id\ttext\n1\tA red bus.\n"),
+        ("val.parquet", ""),
+    ],
+)
+def test_files_of_every_format_hold_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: str
+) -> None:
+    if content:
+        (tmp_path / name).write_text(content)
+    else:
+        pq.write_table(pa.table({"text": ["A red bus."]}), tmp_path / name)
+    prompts = write(tmp_path / "a.txt", "a red bus", "a cat")
+    held_out = [{"path": str(tmp_path / f"{name[:3]}*"), "column": "text"}]
+    mix = load_prompts(DataSection.model_validate({"prompts": prompts, "held_out": held_out}))
+    assert (mix.sources, mix.held_out) == (((Prompt("a cat"),),), 1)
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_a_held_out_file_without_effect_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "a_val.txt", "a cat")
+    write(tmp_path / "b_val.txt", "a dog", "a hen")
+    prompts = write(tmp_path / "a.txt", "a red bus", "a cat")
+    data = DataSection.model_validate({"prompts": prompts, "held_out": f"{tmp_path}/*_val.txt"})
+    load_prompts(data)
+    told = capsys.readouterr().err
+    assert f"warning: none of the held-out prompts in {tmp_path}/b_val.txt (2) is among" in told
+    load_prompts(data, quiet=True)
+    assert capsys.readouterr().err == ""
+
+
+def test_metadata_that_repeats_prompts_gives_each_once_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(
+        tmp_path / "metadata.jsonl",
+        '{"tag": "counting", "include": [{"class": "cup", "count": 2}], "prompt": "two cups"}',
+        '{"tag": "counting", "include": [{"class": "cup", "count": 3}], "prompt": "two cups"}',
+        '{"tag": "single_object", "include": [], "prompt": "a cup"}',
+    )
+    mix = load_prompts(DataSection.model_validate({"prompts": path}))
+    assert mix.sources == ((Prompt("two cups", "counting"), Prompt("a cup", "single_object")),)
+    assert "2 (100%); 1 repeated prompts left out" in capsys.readouterr().err
+
+
+def test_held_out_files_are_settings_with_columns(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("data: {held_out: [a.txt, {path: b.csv, column: text}]}")
+    settings = ["data.held_out.0=c.txt", "data.held_out.1.column=caption"]
+    held_out = load_recipe(recipe, settings).data.held_out
+    assert [(one.path, one.column) for one in held_out] == [
+        ("c.txt", "prompt"),
+        ("b.csv", "caption"),
+    ]
+
+
 def test_the_benchmarks_val_prompts_stay_out_of_its_train_prompts(reference_data: Path) -> None:
     folder = reference_data / "prompts"
     trained, val = str(folder / "*_train.txt"), str(folder / "*_val.txt")
@@ -163,7 +231,7 @@ def test_a_bad_source_is_explained(
         ("{prompts: [{weight: 1}]}", "data.prompts.0.path is missing"),
         ("{prompts: [{path: a, weigth: 1}]}", "nearest is 'data.prompts.N.weight'"),
         ("{prompts: 3}", "data.prompts must be text or a list, not 3"),
-        ("{held_out: [3]}", "data.held_out.0 must be text, not 3"),
+        ("{held_out: [3]}", "data.held_out.0 must be a section of settings or text, not 3"),
     ],
 )
 def test_bad_settings_of_a_source_are_explained(tmp_path: Path, settings: str, told: str) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 
 from got_r1.errors import BadInput, listed
 from got_r1.files.atomic import write_text
+from got_r1.files.csv_rows import read_csv
 from got_r1.files.inputs import read_json, read_text
 
 __all__ = [
@@ -223,17 +224,10 @@ def import_sheet(
 def _read_rows(sheet: Path) -> list[tuple[int, dict[str, str]]]:
     """(line number, row) of a CSV; spreadsheets of some countries write semicolons."""
     text = read_text(sheet, "sheet")
-    first = text.partition("\n")[0]
-    delimiter = max(",;\t", key=first.count)
-    reader = csv.DictReader(io.StringIO(text), delimiter=delimiter, restval="")
-    try:
-        rows = [(reader.line_num, {k: _unescape(v) for k, v in row.items()}) for row in reader]
-    except csv.Error as error:
-        raise BadInput(f"{sheet} is no CSV file ({error}).") from None
-    lost = [name for name in ("id", *QUESTIONS) if name not in (reader.fieldnames or ())]
-    if lost:
-        raise BadInput(f"{sheet} has no column {lost[0]!r}; keep the header of the sheet.")
-    rows = [(n, row) for n, row in rows if any((v or "") for k, v in row.items() if k is not None)]
+    table = read_csv(
+        text, sheet, ("id", *QUESTIONS), "keep the header of the sheet", short_rows=True
+    )
+    rows = [(n, {k: _unescape(v) for k, v in row.items()}) for n, row in table if any(row.values())]
     if not rows:
         raise BadInput(f"{sheet} has no rows below its header.")
     return rows

@@ -16,6 +16,7 @@ __all__ = [
     "MODEL_HELP",
     "Parser",
     "add",
+    "add_column",
     "add_drawing",
     "add_name",
     "add_overrides",
@@ -70,6 +71,15 @@ def recipe_reference() -> str:
     from got_r1.recipes.recipe_file import explain
 
     return f"\nsettings of a recipe:\n\n{explain()}\n"
+
+
+def add_column(parser: Parser) -> None:
+    """What goes with `--prompts FILE`."""
+    parser.add_argument(
+        "--column",
+        metavar="NAME",
+        help="where a record of the file has its prompt, in all formats but text (prompt)",
+    )
 
 
 def add_drawing(parser: Parser, *, batch: int) -> None:

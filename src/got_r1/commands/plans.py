@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from got_r1.commands.arguments import (
     add,
+    add_column,
     add_drawing,
     add_name,
     add_split,
@@ -35,6 +36,7 @@ def register(evals: Any) -> None:
         metavar="FILE",
         help="your own, such as T2I-CompBench's spatial_val.txt (else the icon world's)",
     )
+    add_column(one)
     one.add_argument(
         "--meanings",
         type=at_least(1),
@@ -86,8 +88,10 @@ def questions(args: argparse.Namespace) -> tuple[list[Case], Observer]:
     """What is asked, and who looks at the answers."""
     from got_r1.benchmarks.plans.cases import file_cases, icon_cases
     from got_r1.benchmarks.plans.sight import IconObserver, JudgeObserver
-    from got_r1.files.inputs import read_prompts
+    from got_r1.files.prompt_files import read_prompts
 
+    if args.column and args.prompts is None:
+        raise BadInput("--column is of a file of prompts: give it with --prompts, or leave it out.")
     if args.prompts is not None and not args.judge:
         raise BadInput(
             "--prompts are of any things: say with --judge who finds them in the images."
@@ -95,7 +99,7 @@ def questions(args: argparse.Namespace) -> tuple[list[Case], Observer]:
     if args.prompts is not None:
         from got_r1.benchmarks.base import sample_prompts_evenly
 
-        prompts = read_prompts(args.prompts)
+        prompts = read_prompts(args.prompts, args.column or "prompt")
         cases = file_cases(
             sample_prompts_evenly(prompts, args.meanings) if args.meanings else prompts
         )

@@ -10,7 +10,7 @@ from math import isqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from got_r1.commands.arguments import add, add_drawing, at_least, positive, show
+from got_r1.commands.arguments import add, add_column, add_drawing, at_least, positive, show
 from got_r1.commands.models import make_drawer
 from got_r1.errors import BadInput
 from got_r1.files.sample_files import LAYOUTS
@@ -29,9 +29,10 @@ def register(subparsers: Any) -> None:
     what.add_argument(
         "--prompts",
         metavar="FILE",
-        help="UTF-8 text, a prompt a line, or .jsonl with a column 'prompt'; a prompt that stands "
-        "twice gets the same images twice",
+        help="UTF-8 text, a prompt a line, or .jsonl, .json, .csv, .tsv, .parquet; a prompt that "
+        "stands twice gets the same images twice",
     )
+    add_column(one)
     one.add_argument(
         "--n", type=at_least(1), default=1, metavar="N", help="chains for each prompt (1)"
     )
@@ -85,16 +86,19 @@ def register(subparsers: Any) -> None:
 
 def sample(args: argparse.Namespace) -> None:
     """`sample`: chains and images for one prompt or a file of them, in a folder."""
-    from got_r1.files.inputs import check_prompt, read_plan, read_prompts
+    from got_r1.files.inputs import check_prompt, read_plan
+    from got_r1.files.prompt_files import read_prompts
     from got_r1.files.sample_files import SampleFiles
     from got_r1.records import Prompt
 
+    if args.column and args.prompts is None:
+        raise BadInput("--column is of a file of prompts: give it with --prompts, or leave it out.")
     if args.prompts is None:
         prompts = [Prompt(check_prompt(args.prompt))]
     elif args.chain:
         raise BadInput("--chain is the plan of one prompt: give it with --prompt, not --prompts.")
     else:
-        prompts = read_prompts(args.prompts)
+        prompts = read_prompts(args.prompts, args.column or "prompt")
     if args.chain and args.plans:
         raise BadInput(
             "--plans chooses among written chains, and --chain gives one: leave out one."

@@ -73,12 +73,19 @@ def prepare(args: argparse.Namespace) -> None:
     out = Path(args.out)
     made = prepare(policy, source, out, recipe.data, quiet=args.json).manifest
     lines = [f"{made['kept']:,} of {made['records']:,} triples in {made['shards']} shards: {out}"]
-    lines += [f"skipped {count:,}: {problem}" for problem, count in made["skipped"].items()]
+    converted, examples = made.get("converted", {}), made.get("examples", {})
+    lines += [f"converted {count:,}: {change}" for change, count in converted.items()]
+    lines += [
+        f"skipped {count:,}: {problem} (such as {examples[problem]})"
+        if problem in examples
+        else f"skipped {count:,}: {problem}"
+        for problem, count in made["skipped"].items()
+    ]
     if made["skipped"]:
         lines.append(f"their names: {out / SKIPPED}")
     lines.append(f"train on them with: got-r1 train sft RECIPE data.shards={out}")
     counts = {key: made[key] for key in ("records", "kept", "skipped", "shards")}
-    show(args, {"folder": str(out), **counts}, "\n".join(lines))
+    show(args, {"folder": str(out), **counts, "converted": converted}, "\n".join(lines))
 
 
 def train(args: argparse.Namespace) -> None:

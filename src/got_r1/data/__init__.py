@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["open_data", "open_source"]
 
-SUFFIXES = (".jsonl", ".parquet")
+SUFFIXES = (".jsonl", ".parquet", ".json")
 
 
 def open_data(policy: Policy, recipe: Recipe) -> Tokens | Source:
@@ -48,10 +48,16 @@ def open_source(recipe: Recipe) -> Source:
         data.prompt_column, data.chain_column, data.image_column, Path(data.image_root or home)
     )
     match files[0].suffix:
-        case ".jsonl":
-            from got_r1.data.jsonl import JsonlSource
+        case ".jsonl" | ".json":
+            from got_r1.data.jsonl import JsonlSource, JsonSource, is_array
 
-            return JsonlSource(files, columns)
+            arrays = [is_array(file, columns) for file in files]
+            if len(set(arrays)) > 1:
+                raise BadInput(
+                    f"data.source={data.source} holds arrays ({files[arrays.index(True)]}) and "
+                    f"JSON lines ({files[arrays.index(False)]}); give files of one kind."
+                )
+            return JsonSource(files, columns) if arrays[0] else JsonlSource(files, columns)
         case ".parquet":
             from got_r1.data.tables import ParquetSource
 
@@ -68,6 +74,8 @@ def source_files(name: str, split: str) -> list[Path]:
         if saved := saved_dataset(Path(name), split):
             return saved
         found = [p for s in SUFFIXES for p in Path(name).rglob(f"*{s}")]
+        if any(path.suffix != ".json" for path in found):  # then those describe the data set
+            found = [path for path in found if path.suffix != ".json"]
     elif glob.has_magic(name) and not Path(name).exists():
         found = [Path(one) for one in glob.glob(name, recursive=True)]  # noqa: PTH207
     else:
@@ -78,8 +86,8 @@ def source_files(name: str, split: str) -> list[Path]:
     kinds = {path.suffix for path in files}
     if len(kinds) > 1 or not kinds <= set(SUFFIXES):
         raise BadInput(
-            f"data.source={name} holds {' and '.join(sorted(kinds))} files: give .jsonl or "
-            ".parquet files of one kind, or a folder that datasets.save_to_disk wrote."
+            f"data.source={name} holds {' and '.join(sorted(kinds))} files: give .jsonl, "
+            ".json or .parquet files of one kind, or a folder that datasets.save_to_disk wrote."
         )
     return files
 

@@ -1,4 +1,5 @@
-"""Triples from JSON lines: one object a line; the image is a path, or {"path": ...}."""
+"""Triples from JSON: one object a line, or an array of objects; the image is a path, or
+{"path": ...}."""
 
 from __future__ import annotations
 
@@ -11,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from got_r1.data.base import Columns, Fault, Record, file_identity
-from got_r1.errors import BadInput
+from got_r1.errors import BadInput, first_line
+from got_r1.files.inputs import read_text
 
-__all__ = ["JsonlSource"]
+__all__ = ["JsonSource", "JsonlSource", "is_array"]
 
 
 class JsonlSource:
@@ -52,6 +54,89 @@ class JsonlSource:
                 row = parse(line)
                 yield Fault(name, row) if isinstance(row, str) else self.columns.read(row, name)
             start = max(0, start - len(lines))
+
+
+class JsonSource:
+    """The arrays of one file or several, each the whole of its file or the only list in an object.
+
+    They stay in memory, texts and all; JSON lines do not.
+    """
+
+    def __init__(self, files: Sequence[Path], columns: Columns) -> None:
+        """Reads the files. Raises BadInput where one has no such array, or its first object lacks a
+        column."""
+        self.files = files
+        self.columns = columns
+        self.arrays = [read_array(file) for file in files]
+        if not len(self):
+            raise BadInput(f"{files[0]} has no records; check data.source.")
+        for file, array in zip(self.files, self.arrays, strict=True):
+            if array and isinstance(array[0], dict):
+                columns.check(list(array[0]), file)
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """The files and the columns."""
+        files = [file_identity(file) for file in self.files]
+        return {"kind": "json", "files": files, "columns": self.columns.names}
+
+    def __len__(self) -> int:
+        return sum(map(len, self.arrays))
+
+    def records(self, start: int = 0) -> Iterator[Record | Fault]:
+        """The records from number `start` on; names tell the item, counted from 1."""
+        for file, array in zip(self.files, self.arrays, strict=True):
+            for number, row in enumerate(array[start:], start=start + 1):
+                name = f"{file.name} item {number}"
+                if isinstance(row, dict):
+                    yield self.columns.read(row, name)
+                else:
+                    yield Fault(name, "the item is no JSON object")
+            start = max(0, start - len(array))
+
+
+def is_array(file: Path, columns: Columns) -> bool:
+    """Whether a file holds its records in an array, not one a line. Raises BadInput where it cannot
+    be read."""
+    try:
+        with file.open("rb") as opened:
+            first = next((line for line in opened if not line.isspace()), b"")
+            more = any(not line.isspace() for line in opened)
+    except OSError as error:
+        raise BadInput(f"the data file {file} cannot be read ({error.strerror}).") from None
+    try:
+        content = json.loads(first.decode("utf-8-sig"))
+    except (ValueError, RecursionError):  # a line of a larger whole, or a broken one
+        return first.lstrip(b"\xef\xbb\xbf \t")[:1] == b"[" or (file.suffix == ".json" and more)
+    if more or isinstance(content, list):
+        return not more
+    # One object: a record, or what an array is in.
+    return not set(columns.names) & set(content) and len(arrays_in(content)) == 1
+
+
+def read_array(file: Path) -> list[Any]:
+    """The array in a JSON file."""
+    try:
+        content = json.loads(read_text(file, "data file"))
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"the data file {file} is not valid JSON ({first_line(error)}).") from None
+    found = [content] if isinstance(content, list) else arrays_in(content)
+    if len(found) != 1:
+        raise BadInput(
+            f"the data file {file} holds {len(found)} arrays of records instead of one; save it as "
+            "one array, or as JSON lines."
+        )
+    return found[0]
+
+
+def arrays_in(content: Any) -> list[list[Any]]:
+    """The arrays of objects in an object."""
+    values = content.values() if isinstance(content, dict) else ()
+    return [
+        value
+        for value in values
+        if isinstance(value, list) and value and isinstance(value[0], dict)
+    ]
 
 
 def find_lines(file: Path) -> NDArray[np.int64]:

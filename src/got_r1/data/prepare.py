@@ -30,18 +30,19 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from got_r1.data.base import Fault, Record, Source
+from got_r1.data.conversion import convert
 from got_r1.data.tokens import (
     MANIFEST,
     Tokens,
     encoder_identity,
-    read_skipped,
+    read_counts,
     shard_path,
     write_shard,
 )
 from got_r1.errors import BadInput
 from got_r1.files.atomic import write_text
 from got_r1.files.inputs import read_json
-from got_r1.plan.chain import parse, without_end
+from got_r1.plan.chain import without_end
 from got_r1.policy.janus import Policy
 from got_r1.progress import TrainingProgress
 from got_r1.recipes.sections import DataSection
@@ -58,10 +59,11 @@ def prepare(
 ) -> Tokens:
     """Encodes a source into `folder`, or what is missing of it there; returns the tokens.
 
-    Records that cannot be used are counted in `manifest.json` by what is wrong with them and named
-    in `skipped.jsonl`. Raises BadInput where the folder holds something else, where too little
-    disk is left, or where nothing of a whole shard can be used; RunFailed where the disk fills up.
-    What was encoded before stays in any case.
+    Chains in related notations are converted (`conversion.convert`), and counted in `manifest.json`
+    by what was changed. Records that cannot be used are counted there by what is wrong with them,
+    each kind with an example, and named in `skipped.jsonl`. Raises BadInput where the folder holds
+    something else, where too little disk is left, or where nothing of a whole shard can be used;
+    RunFailed where the disk fills up. What was encoded before stays in any case.
     """
     manifest = begin(policy, source, folder, settings)
     size = settings.shard_records
@@ -126,21 +128,31 @@ def begin(policy: Policy, source: Source, folder: Path, settings: DataSection) -
 def finish(folder: Path, manifest: Mapping[str, Any], shards: int) -> None:
     """Writes `skipped.jsonl` and the completed manifest."""
     kept, skipped = 0, []
+    converted: Counter[str] = Counter()
     for number in range(shards):
-        rows, left_out = read_skipped(shard_path(folder, number))
+        rows, left_out, changes = read_counts(shard_path(folder, number))
         kept += rows
         skipped += left_out
+        converted.update(changes)
     lines = [json.dumps(entry, ensure_ascii=False) + "\n" for entry in skipped]
     write_text(folder / SKIPPED, "".join(lines))
     counts = {
         "shards": shards,
         "kept": kept,
         "skipped": dict(Counter(entry["problem"] for entry in skipped).most_common()),
+        "examples": {entry["problem"]: example(entry) for entry in reversed(skipped)},
+        "converted": dict(converted.most_common()),
     }
     write_text(
         folder / MANIFEST,
         json.dumps({**manifest, "complete": True, **counts}, indent=1, ensure_ascii=False),
     )
+
+
+def example(entry: Mapping[str, str]) -> str:
+    """A skipped record for people: where it stands, and what exactly is wrong."""
+    detail = entry["detail"] if entry["detail"] != entry["problem"] else ""
+    return f"{entry['name']}: {detail}" if detail else entry["name"]
 
 
 def check_disk(policy: Policy, records: int, folder: Path) -> None:
@@ -170,6 +182,7 @@ class Text:
     record: Record
     prompt: Tensor
     chain: Tensor
+    changes: tuple[str, ...]  # kinds of them that the chain was converted by
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +192,7 @@ class Example:
     prompt: Tensor
     chain: Tensor
     pixels: NDArray[np.uint8]
+    changes: tuple[str, ...]
 
 
 class Reader:
@@ -207,8 +221,8 @@ class Reader:
         """Prompt and chain as token ids; a fault stays one."""
         if isinstance(record, Fault):
             return record
-        text = without_end(record.chain)
-        problems = parse(text).problems
+        read = convert(without_end(record.chain))
+        text, problems = read.text, read.problems
         if problems and (not text or not self.keep_malformed):
             return Fault(record.name, problems[0], "; ".join(problems))
         if token := self.policy.words.control_token_in(text):  # two chains in one, most likely
@@ -220,7 +234,7 @@ class Reader:
             return Fault(record.name, "a control token in the text", str(error))
         if len(prompt) + len(chain) > self.longest:
             return Fault(record.name, "text too long", f"{len(prompt)} + {len(chain)} tokens")
-        return Text(record, prompt, chain)
+        return Text(record, prompt, chain, read.changes)
 
     def add_image(self, text: Text | Fault) -> Example | Fault:
         """The example that the text and its record's image make; a fault stays one."""
@@ -235,7 +249,7 @@ class Reader:
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             shown = str(image) if isinstance(image, Path) else type(error).__name__
             return Fault(name, "corrupt image", f"{shown}: {error}")
-        return Example(text.prompt, text.chain, pixels)
+        return Example(text.prompt, text.chain, pixels, text.changes)
 
 
 def read_pixels(image: Path | bytes | NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
@@ -279,6 +293,7 @@ def encode_shard(
     chains: list[Tensor] = []
     images: list[Tensor] = []
     faults: list[Fault] = []
+    changes: Counter[str] = Counter()
     waiting: list[NDArray[np.uint8]] = []
     began, first = time.perf_counter(), progress.step
 
@@ -295,6 +310,7 @@ def encode_shard(
             continue
         prompts.append(example.prompt)
         chains.append(example.chain)
+        changes.update(example.changes)
         waiting.append(example.pixels)
         if len(waiting) == batch:
             encode_waiting()
@@ -303,15 +319,15 @@ def encode_shard(
         raise BadInput(nothing_usable(faults))
     none = torch.zeros(0, policy.image_tokens, dtype=token_type(policy))
     image_ids = torch.cat([none, *images])
-    write_shard(path, prompts, chains, image_ids, [asdict(fault) for fault in faults])
+    write_shard(path, prompts, chains, image_ids, [asdict(fault) for fault in faults], changes)
 
 
 def nothing_usable(faults: Sequence[Fault]) -> str:
     """The sentence for a shard's worth of faults."""
     problem, count = Counter(fault.problem for fault in faults).most_common(1)[0]
-    example = next(fault for fault in faults if fault.problem == problem)
-    shown = f"{example.name}: {example.detail}" if example.detail else example.name
+    first = next(fault for fault in faults if fault.problem == problem)
     return (
         f"none of {len(faults)} records in a row can be used, {count} of them for '{problem}' "
-        f"({shown}); fix the source or the data settings, then go on with the same command."
+        f"({example(asdict(first))}); fix the source or the data settings, then go on with the "
+        "same command."
     )

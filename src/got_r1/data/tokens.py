@@ -7,8 +7,9 @@
       skipped.jsonl              the records that could not be used, and why
 
 A shard holds `text_ids` int32 [all text tokens], `text_ends` int64 [rows] and `prompt_lengths`
-int32 [rows] to cut them by, and `image_ids` int16 or int32 [rows, image tokens]; its skipped
-records stand in its header. The manifest says `complete` once every shard is there.
+int32 [rows] to cut them by, and `image_ids` int16 or int32 [rows, image tokens]; in its header are
+its skipped records, and how many chains were converted, by the kind of change. The manifest says
+`complete` once every shard is there.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ __all__ = [
     "MANIFEST",
     "Tokens",
     "encoder_identity",
-    "read_skipped",
+    "read_counts",
     "shard_path",
     "write_shard",
 ]
@@ -119,6 +120,7 @@ def write_shard(
     chains: Sequence[Tensor],
     image_ids: Tensor,
     skipped: Sequence[Mapping[str, Any]],
+    converted: Mapping[str, int],
 ) -> None:
     """Writes a shard, wholly or not at all; the same content makes the same bytes.
 
@@ -132,18 +134,23 @@ def write_shard(
         "prompt_lengths": torch.tensor([len(p) for p in prompts], dtype=torch.int32),
         "image_ids": image_ids,
     }
-    write_bytes(path, save(tensors, {"skipped": json.dumps(list(skipped), ensure_ascii=False)}))
+    # One entry, since the order of several in a header is not certain; a plain list where nothing
+    # was converted.
+    entry = {"records": list(skipped), "converted": converted} if converted else list(skipped)
+    write_bytes(path, save(tensors, {"skipped": json.dumps(entry, ensure_ascii=False)}))
 
 
-def read_skipped(path: Path) -> tuple[int, list[dict[str, Any]]]:
-    """How many rows a shard has, and the records that were skipped in making it.
+def read_counts(path: Path) -> tuple[int, list[dict[str, Any]], dict[str, int]]:
+    """How many rows a shard has, the records that were skipped in making it, and how many chains
+    were converted, by the kind of change.
 
     Raises BadInput where the file is damaged.
     """
 
     with _readable(path), safe_open(path, "pt") as shard:
         rows = shard.get_slice("text_ends").get_shape()[0]
-        return rows, json.loads(shard.metadata()["skipped"])
+        entry = json.loads(shard.metadata()["skipped"])
+    return (rows, entry, {}) if isinstance(entry, list) else (rows, *entry.values())
 
 
 @contextmanager

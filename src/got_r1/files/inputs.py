@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +11,46 @@ from PIL import Image
 
 from got_r1.errors import BadInput, listed
 from got_r1.plan.chain import find_problems, without_end
-from got_r1.records import Prompt
 
 __all__ = [
     "check_prompt",
+    "decode",
     "path_inside",
+    "read_bytes",
     "read_chain_text",
     "read_image",
     "read_json",
     "read_plan",
-    "read_prompts",
     "read_text",
 ]
+
+
+def read_bytes(path: Path | str, what: str) -> bytes:
+    """A file's content; `what` names it in errors. Raises BadInput where it cannot be read."""
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        raise BadInput(f"there is no {what} at {path}; check the path.") from None
+    except OSError as error:
+        raise BadInput(f"the {what} {path} cannot be read ({error.strerror}).") from None
+
+
+def decode(data: bytes, path: Path | str, what: str) -> str:
+    """The text of a UTF-8 file's content, its line ends as line feeds.
+
+    Raises BadInput for other bytes.
+    """
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise BadInput(
+            f"the {what} {path} is not UTF-8 text (byte {error.start}, line {line}); "
+            "save it as UTF-8."
+        ) from None
+    if "\0" in text:  # UTF-16 without its mark is valid UTF-8 with every other byte zero
+        raise BadInput(f"the {what} {path} holds zero bytes, as UTF-16 does; save it as UTF-8.")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def read_text(path: Path | str, what: str) -> str:
@@ -31,21 +58,7 @@ def read_text(path: Path | str, what: str) -> str:
 
     Raises BadInput where the file is missing, unreadable or not UTF-8.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise BadInput(f"there is no {what} at {path}; check the path.") from None
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise BadInput(
-            f"the {what} {path} is not UTF-8 text (byte {error.start}, line {line}); "
-            "save it as UTF-8."
-        ) from None
-    except OSError as error:
-        raise BadInput(f"the {what} {path} cannot be read ({error.strerror}).") from None
-    if "\0" in text:  # UTF-16 without its mark is valid UTF-8 with every other byte zero
-        raise BadInput(f"the {what} {path} holds zero bytes, as UTF-16 does; save it as UTF-8.")
-    return text
+    return decode(read_bytes(path, what), path, what)
 
 
 def path_inside(folder: Path | str, name: str, what: str) -> Path:
@@ -120,57 +133,3 @@ def check_prompt(text: str) -> str:
     if not text.strip():
         raise BadInput("the prompt is empty; say what to draw.")
     return text.strip()
-
-
-# T2I-CompBench's prompt files: color_val.txt, complex_train_spatial.txt ...
-_COMPBENCH_FILE = re.compile(
-    r"(color|shape|texture|spatial|3d_spatial|numeracy|non_spatial|complex)_(train|val)(_.+)?"
-)
-
-
-def read_prompts(path: Path | str, column: str = "prompt") -> list[Prompt]:
-    """Prompts of a UTF-8 file: one a line, or JSON records in a `.jsonl`, the text in `column`.
-
-    The category is the record's `category` (or `tag`, GenEval's word for it), else that of a
-    T2I-CompBench file by its name (`color_val.txt`), else "other".
-
-    Raises BadInput where the file cannot be read, has no line, or has a blank line between
-    prompts (numbered files would silently shift against it), and for a record without a prompt;
-    blank lines at the end are ignored.
-    """
-    path = Path(path)
-    named = _COMPBENCH_FILE.fullmatch(path.stem)
-    category = named[1] if named else "other"
-    content = read_text(path, "prompt file").rstrip()
-    if not content:
-        raise BadInput(f"the prompt file {path} is empty; write one prompt a line.")
-    prompts = []
-    # Not splitlines(), which also ends lines where a JSON string or a caption may go on (U+2028).
-    for number, line in enumerate(content.split("\n"), start=1):
-        if not line.strip():
-            raise BadInput(f"line {number} of the prompt file {path} is empty; remove it.")
-        if path.suffix.lower() == ".jsonl":
-            prompts.append(_prompt_of_record(line, column, category, f"line {number} of {path}"))
-        else:
-            prompts.append(Prompt(line.strip(), category))
-    return prompts
-
-
-def _prompt_of_record(line: str, column: str, category: str, where: str) -> Prompt:
-    """The prompt in one line of a `.jsonl`; `category` where the record has none of its own."""
-    try:
-        record = json.loads(line)
-    except ValueError as error:
-        raise BadInput(f"{where} is not valid JSON ({error}).") from None
-    if not isinstance(record, dict):
-        raise BadInput(f"{where} must hold a JSON object with a prompt.")
-    text = record.get(column)
-    if not isinstance(text, str) or not text.strip():
-        columns = ", ".join(map(repr, record)) or "nothing"
-        raise BadInput(
-            f"{where} has no text under {column!r} (it has {columns}); "
-            "name the column that holds the prompt."
-        )
-    own = record.get("category", record.get("tag"))
-    # Captions from the web hold line breaks, which the prompt's template uses for itself.
-    return Prompt(" ".join(text.split()), own if isinstance(own, str) and own else category)

@@ -329,8 +329,9 @@ def _sentence(
         return f"{name} is missing {origin}; it must be {_expected(field)}."
     if _section_of(field) is not None and isinstance(error["input"], Mapping | Section):
         return f"{name} {origin}: {error['msg']}."
-    if _section_of(field) is not None:
-        return f"{name} must be a section of settings, not {_shown(error['input'])} ({origin})."
+    if (section := _section_of(field)) is not None:
+        expected = "a section of settings" + " or text" * bool(section.shorthand)
+        return f"{name} must be {expected}, not {_shown(error['input'])} ({origin})."
     return f"{name} must be {_expected(field)}, not {_shown(error['input'])} ({origin})."
 
 

@@ -16,6 +16,7 @@ from got_r1.recipes.section import Section
 __all__ = [
     "DataSection",
     "EvalSection",
+    "HeldOutFile",
     "JudgeSection",
     "LoraSection",
     "ModelSection",
@@ -78,13 +79,24 @@ class PromptSource(Section):
     path: str = Field(
         ...,
         min_length=1,
-        description="UTF-8 text (a prompt a line) or .jsonl, or a pattern such as "
-        "data/*_train.txt; 'icons' is the icon world's train list",
+        description="UTF-8 text (a prompt a line), .jsonl, .json, .csv, .tsv or .parquet, or a "
+        "pattern such as data/*_train.txt; 'icons' is the icon world's train list",
     )
     weight: float = Field(
         1.0, gt=0, description="share of the drawn prompts, relative to the other sources"
     )
-    column: str = Field("prompt", min_length=1, description="where a .jsonl record has its prompt")
+    column: str = Field("prompt", min_length=1, description="where a record has its prompt")
+
+
+class HeldOutFile(Section):
+    """Prompts that are never trained on, the Nth of the list; plain text stands for its path."""
+
+    shorthand: ClassVar[str | None] = "path"
+
+    path: str = Field(
+        ..., min_length=1, description="as of a source of prompts, or a pattern: data/*_val.txt"
+    )
+    column: str = Field("prompt", min_length=1, description="where a record has its prompt")
 
 
 class DataSection(Section):
@@ -94,9 +106,8 @@ class DataSection(Section):
         [],
         description="RL: sources of prompts, or one file as text; empty: the icon world's list",
     )
-    held_out: list[str] = Field(
-        [],
-        description="prompt files, or patterns such as data/*_val.txt, that are never trained on",
+    held_out: list[HeldOutFile] = Field(
+        [], description="files of prompts that are never trained on, or one file as text"
     )
     size: int = Field(80000, ge=1, description="number of SFT triples of the icon world")
     relation_noise: float = Field(
@@ -110,8 +121,8 @@ class DataSection(Section):
     )
     source: str = Field(
         "",
-        description="SFT triples: a .jsonl or .parquet file, a pattern or a folder of them, or a "
-        "folder that `datasets` saved; empty: the icon world",
+        description="SFT triples: a .jsonl, .json or .parquet file, a pattern or a folder of them, "
+        "or a folder that `datasets` saved; empty: the icon world",
     )
     split: str = Field("train", description="which split of a saved DatasetDict")
     prompt_column: str = Field("prompt", min_length=1, description="where the prompt stands")

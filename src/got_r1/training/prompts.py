@@ -5,14 +5,15 @@ from __future__ import annotations
 import glob
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 
-from got_r1.errors import BadInput
-from got_r1.files.inputs import read_prompts
+from got_r1.errors import BadInput, listed
+from got_r1.files.prompt_files import read_prompts
 from got_r1.icons.prompts import prompt_list
 from got_r1.recipes.sections import DataSection, PromptSource
 from got_r1.records import Prompt
@@ -31,6 +32,8 @@ class PromptMix:
     shares: tuple[float, ...]
     held_out: int = 0
     """How many prompts were removed because they are held out."""
+    repeated: int = 0
+    """How many prompts were left out because they stand in their source before."""
 
     def draw(self, count: int, seed: int) -> list[Prompt]:
         """`count` prompts, a function of `seed` alone, so that a resumed run draws the same.
@@ -56,29 +59,35 @@ class PromptMix:
             f"{len(source):,} ({share:.0%})"
             for source, share in zip(self.sources, self.shares, strict=True)
         )
+        repeated = f"; {self.repeated:,} repeated prompts left out" if self.repeated else ""
         removed = f"; {self.held_out:,} held-out prompts removed" if self.held_out else ""
-        return f"prompts by source: {sizes}{removed}"
+        return f"prompts by source: {sizes}{repeated}{removed}"
 
 
 def load_prompts(data: DataSection, quiet: bool = False) -> PromptMix:
     """The training prompts of a recipe; without a source, the icon world's train list.
 
     A prompt counts once in its source. What `data.held_out` holds is removed wherever it says the
-    same, whatever its case, spaces and punctuation; how much that was is told on stderr, unless
-    `quiet`. Raises BadInput where a file is missing, unreadable or without a prompt, and where a
-    source has nothing left.
+    same, whatever its case, spaces and punctuation. How much either was, and which files hold out
+    nothing, is told on stderr, unless `quiet`. Raises BadInput where a file is missing, unreadable
+    or without a prompt, and where a source has nothing left.
     """
-    held_out = {
-        normalise(prompt.text)
-        for pattern in data.held_out
-        for path in matching_files(pattern)
-        for prompt in read_prompts(path)
-    }
+    files = [
+        (path, {normalise(prompt.text) for prompt in read_prompts(path, entry.column)})
+        for entry in data.held_out
+        for path in matching_files(entry.path)
+    ]
+    held_out = {text for _, texts in files for text in texts}
     settings = data.prompts or [PromptSource(path=ICONS)]
-    sources, removed = [], 0
+    sources, removed, repeated = [], 0, 0
+    matched: set[str] = set()
     for source in settings:
-        prompts = read_source(source)
-        kept = tuple(prompt for prompt in prompts if normalise(prompt.text) not in held_out)
+        prompts, repeats = read_source(source)
+        texts = [normalise(prompt.text) for prompt in prompts]
+        matched |= held_out.intersection(texts)
+        kept = tuple(
+            prompt for prompt, text in zip(prompts, texts, strict=True) if text not in held_out
+        )
         if not kept:
             raise BadInput(
                 f"all {len(prompts)} prompts of the source {source.path} are held out by "
@@ -86,23 +95,44 @@ def load_prompts(data: DataSection, quiet: bool = False) -> PromptMix:
             )
         sources.append(kept)
         removed += len(prompts) - len(kept)
+        repeated += repeats
     weights = np.array([source.weight for source in settings])
-    mix = PromptMix(tuple(sources), tuple((weights / weights.sum()).tolist()), removed)
-    if data.held_out and not quiet:
-        Console(stderr=True).print(mix.describe(), highlight=False, markup=False)
+    mix = PromptMix(tuple(sources), tuple((weights / weights.sum()).tolist()), removed, repeated)
+    if not quiet:
+        tell(mix, [f"{path} ({len(texts):,})" for path, texts in files if not texts & matched])
     return mix
 
 
-def read_source(source: PromptSource) -> list[Prompt]:
-    """All prompts of a source, each text once, in the order of its files."""
+def tell(mix: PromptMix, unmatched: Sequence[str]) -> None:
+    """Says on stderr what was left out, and which held-out files hold out nothing: as it should be
+    where they are about other things, but also what a file that is read wrongly looks like.
+
+    `unmatched`: such files, with their numbers of prompts.
+    """
+    if mix.held_out or mix.repeated or unmatched:
+        Console(stderr=True).print(mix.describe(), highlight=False, markup=False)
+    if unmatched:
+        Console(stderr=True).print(
+            f"warning: none of the held-out prompts in {listed(unmatched)} is among the training "
+            "prompts; check the files and their data.held_out.N.column if some should be.",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+def read_source(source: PromptSource) -> tuple[list[Prompt], int]:
+    """The prompts of a source in the order of its files, each text once; and how many repeats of
+    them were left out."""
     if source.path == ICONS:
-        return prompt_list("train", ICON_PROMPTS, seed=0)
-    prompts = (
+        return prompt_list("train", ICON_PROMPTS, seed=0), 0
+    prompts = [
         prompt
         for path in matching_files(source.path)
         for prompt in read_prompts(path, source.column)
-    )
-    return list({prompt.text: prompt for prompt in prompts}.values())
+    ]
+    once = {prompt.text: prompt for prompt in prompts}
+    return list(once.values()), len(prompts) - len(once)
 
 
 def matching_files(pattern: str) -> list[str]:

@@ -25,7 +25,8 @@ from got_r1.benchmarks.compbench.words import load_tagger, without_adjectives
 from got_r1.benchmarks.experts import Experts, named_like
 from got_r1.benchmarks.settings import BenchmarkSettings
 from got_r1.errors import BadInput
-from got_r1.files.inputs import read_prompts, read_text
+from got_r1.files.inputs import read_text
+from got_r1.files.prompt_files import read_prompts
 from got_r1.files.sample_files import SampleFiles
 from got_r1.records import Prompt
 

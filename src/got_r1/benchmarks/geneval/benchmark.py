@@ -6,7 +6,7 @@ Prompts are read from the user's copy of `evaluation_metadata.jsonl`; nothing of
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,7 +32,7 @@ from got_r1.benchmarks.geneval.rules import (
 )
 from got_r1.benchmarks.settings import BenchmarkSettings
 from got_r1.errors import BadInput
-from got_r1.files.inputs import read_text
+from got_r1.files.prompt_files import read_records
 from got_r1.files.sample_files import SampleFiles
 from got_r1.records import Prompt
 from got_r1.vision.base import Detection
@@ -91,8 +91,8 @@ class GenEval:
     # -- prompts and files -------------------------------------------------------------------------
 
     @cached_property
-    def _records(self) -> dict[str, dict[str, Any]]:
-        """The lines of the user's file by their prompts, in order."""
+    def _records(self) -> list[dict[str, Any]]:
+        """The records of the user's file, in order. Several may have the same prompt."""
         if self.settings.data is None:
             raise BadInput(
                 "GenEval's prompts are not part of got-r1: clone the benchmark and give --data "
@@ -100,23 +100,12 @@ class GenEval:
             )
         path = self.settings.data
         path = path / METADATA if path.is_dir() else path
-        records: dict[str, dict[str, Any]] = {}
-        for number, line in enumerate(read_text(path, "GenEval file").split("\n"), start=1):
-            if not line.strip():
-                continue
-            where = f"line {number} of {path}"
-            try:
-                record = json.loads(line)
-            except ValueError as error:
-                raise BadInput(f"{where} is not valid JSON ({error}).") from None
+        records: list[dict[str, Any]] = []
+        for where, record in read_records(path, what="GenEval file"):
             scene = parse_scene(record, where)
             if scene.tag not in TAGS:
                 raise BadInput(f"{where} has the tag {scene.tag!r}: use {', '.join(TAGS)}.")
-            if scene.prompt in records:
-                raise BadInput(f"{where} has the prompt {scene.prompt!r} a second time.")
-            records[scene.prompt] = record
-        if not records:
-            raise BadInput(f"{path} is empty; take the benchmark's own file.")
+            records.append(record)
         return records
 
     def prompts(self, split: str, n: int, seed: int = 0) -> list[Prompt]:
@@ -126,7 +115,7 @@ class GenEval:
         """
         if split != "val":
             raise BadInput(f"GenEval has no split {split!r}: use 'val'.")
-        records = sample_prompts_evenly(list(self._records.values()), n)
+        records = sample_prompts_evenly(self._records, n)
         return [Prompt(record["prompt"], record["tag"]) for record in records]
 
     def layouts(
@@ -134,21 +123,33 @@ class GenEval:
     ) -> list[ImageLayout]:
         """A folder a prompt, with its `metadata.jsonl`."""
         files = GenEvalFiles(folder, each=images_per_prompt)
+        record_of = self._assignment()
         beside = {
             files.of_prompt(index * images_per_prompt) / "metadata.jsonl": json.dumps(
-                self._record(prompt.text)
+                record_of(prompt)
             )
             for index, prompt in enumerate(prompts)
         }
         return [ImageLayout(files, tuple(prompts), beside=beside)]
 
-    def _record(self, prompt: str) -> dict[str, Any]:
-        if prompt not in self._records:
-            raise BadInput(
-                f"the prompt {prompt!r} is not in the GenEval file of --data; "
-                "give the file that the images were made for."
-            )
-        return self._records[prompt]
+    def _assignment(self) -> Callable[[Prompt], dict[str, Any]]:
+        """What gives each prompt of a folder, asked in order, its record: of several with the same
+        text and tag the next one every time. Raises BadInput for a prompt that is not in the file.
+        """
+        left: dict[Prompt, list[dict[str, Any]]] = {}
+        for record in self._records:
+            left.setdefault(Prompt(record["prompt"], record["tag"]), []).append(record)
+
+        def record_of(prompt: Prompt) -> dict[str, Any]:
+            some = left.get(prompt)
+            if some is None:
+                raise BadInput(
+                    f"the prompt {prompt.text!r} is not in the GenEval file of --data; "
+                    "give the file that the images were made for."
+                )
+            return some.pop(0) if len(some) > 1 else some[0]
+
+        return record_of
 
     # -- scores ------------------------------------------------------------------------------------
 
@@ -158,11 +159,16 @@ class GenEval:
         Raises BadInput for a prompt that is not in the file, and as the models do.
         """
         rows: list[Row] = []
+        record_of = self._assignment()
+        records: dict[tuple[Path, Prompt], dict[str, Any]] = {}  # by the folder of the images
         for first in range(0, len(samples), BATCH):
             batch = list(samples[first : first + BATCH])
-            scenes = [
-                parse_scene(self._record(one.prompt.text), "the GenEval file") for one in batch
-            ]
+            scenes = []
+            for one in batch:
+                place = (Path(one.name).parent, one.prompt)
+                if place not in records:
+                    records[place] = record_of(one.prompt)
+                scenes.append(parse_scene(records[place], "the GenEval file"))
             detector = self.experts.detector
             names = [class_names(scene) for scene in scenes]
             known = [

@@ -111,7 +111,7 @@ def parse_scene(record: Mapping[str, Any], where: str) -> Scene:
         include = tuple(clause(one) for one in record.get("include", ()))
         exclude = tuple(clause(one) for one in record.get("exclude", ()))
         prompt, tag = record["prompt"], record["tag"]
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         raise BadInput(f"{where} is no prompt of GenEval; take the benchmark's own file.") from None
     for place, one in enumerate(include):
         if one.position is not None and not 0 <= one.position[1] < place:
