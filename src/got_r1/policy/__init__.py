@@ -26,15 +26,17 @@ def load_policy(
 
     Weights come as `dtype` (float32 unless given) and in eval mode. With `verify` the files are
     compared with their digests, where the folder has any. Raises BadInput where the folder is
-    missing, holds another architecture, cannot be read, lacks a weight, or has a damaged file.
+    missing, holds another architecture, cannot be read, lacks a weight, or has a damaged file or
+    another model's tokenizer.
     """
     folder = verified_folder(path) if verify else model_folder(path)
     import torch
     from safetensors import SafetensorError
-    from transformers import JanusForConditionalGeneration, JanusProcessor
+    from transformers import JanusForConditionalGeneration
 
     from got_r1.checkpoints.completeness import load_complete
     from got_r1.policy.janus import Policy
+    from got_r1.policy.token_ids import load_processor
 
     try:
         model = load_complete(
@@ -43,9 +45,9 @@ def load_policy(
             dtype=dtype or torch.float32,
             attn_implementation=attention(),
         )
-        processor = JanusProcessor.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
         raise BadInput(cannot_load(folder, error)) from error
+    processor = load_processor(folder, model.config)
     unit_codebook(model.model.vqmodel)
     return Policy(model, processor)
 
@@ -62,11 +64,12 @@ def load_encoder(
     folder = verified_folder(path) if verify else model_folder(path)
 
     import torch
-    from transformers import JanusConfig, JanusForConditionalGeneration, JanusProcessor
+    from transformers import JanusConfig, JanusForConditionalGeneration
 
     from got_r1.checkpoints.completeness import check_complete
     from got_r1.checkpoints.shards import Source
     from got_r1.policy.janus import Policy
+    from got_r1.policy.token_ids import load_processor
 
     prefix, dtype = "model.vqmodel.", dtype or torch.float32
     try:
@@ -75,7 +78,6 @@ def load_encoder(
                 JanusConfig.from_pretrained(folder, local_files_only=True)
             )
         model.to(dtype).set_attn_implementation(attention())
-        processor = JanusProcessor.from_pretrained(folder, local_files_only=True)
         source = Source(folder)
         names = [prefix + name for name in model.model.vqmodel.state_dict()]
         check_complete(folder, set(names) - source.tensors.keys())
@@ -85,6 +87,7 @@ def load_encoder(
         model.model.vqmodel.load_state_dict(state, assign=True)
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         raise BadInput(cannot_load(folder, error)) from error
+    processor = load_processor(folder, model.config)
     unit_codebook(model.model.vqmodel)
     return Policy(model, processor)
 
