@@ -20,6 +20,7 @@ import torch
 import yaml
 
 from got_r1.files.atomic import replace_folder
+from got_r1.files.digests import write_digests
 from got_r1.policy import SHIPPED, load_policy
 from got_r1.recipes.recipe_file import load_recipe
 
@@ -49,6 +50,7 @@ def main(runs: list[Path], further: bool) -> None:
     with replace_folder(shipped) as folder:
         policy.save(folder, dtype=torch.float16)
         (folder / MADE_BY).write_text(json.dumps(made_by, indent=1), encoding="utf-8")
+        write_digests(folder)
     size = sum(file.stat().st_size for file in shipped.rglob("*"))
     print(f"{shipped}: {size / 1e6:.2f} MB")
     if size > LIMIT:

@@ -14,10 +14,12 @@ from safetensors.torch import load_file
 from transformers import JanusForConditionalGeneration, JanusProcessor
 
 from checkpoints.official_checkpoints import pickle_whole, split, weights, write_official_tokenizer
+from damage import flip_middle
 from got_r1.checkpoints.convert import from_official, to_official
 from got_r1.checkpoints.official_names import CODEBOOK
 from got_r1.cli import main
 from got_r1.errors import BadInput
+from got_r1.files.digests import DIGESTS, find_damage
 from got_r1.plan.chain import TAGS
 from got_r1.policy import SHIPPED, load_policy
 from got_r1.policy.tiny import SPECIAL_TOKENS
@@ -72,6 +74,21 @@ def test_a_chosen_dtype(small: Path, tmp_path: Path) -> None:
     assert found[CODEBOOK].dtype == torch.float32
     back = to_official(done.folder, tmp_path / "back", quiet=True)
     assert {t.dtype for t in weights(back.folder).values()} == {torch.bfloat16}
+
+
+def test_conversions_carry_digests_and_compare_those_of_their_source(
+    small: Path, tmp_path: Path
+) -> None:
+    out = from_official(small, tmp_path / "out", shard_size=50_000, quiet=True).folder
+    back = to_official(out, tmp_path / "back", quiet=True).folder
+    for folder, convert in ((out, to_official), (back, from_official)):
+        assert (folder / DIGESTS).is_file()
+        assert find_damage(folder) is None
+        weights = max(folder.glob("*.safetensors"))
+        flip_middle(weights)
+        with pytest.raises(BadInput, match=rf"{weights} is damaged"):
+            convert(folder, tmp_path / "again", quiet=True)
+        assert not (tmp_path / "again").exists()
 
 
 # -- words -----------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from got_r1.checkpoints.hub import fetch, is_hub_name, local_folder, named_commi
 from got_r1.checkpoints.models import model_folder as found_folder
 from got_r1.cli import main
 from got_r1.errors import BadInput, RunFailed
+from got_r1.files.digests import DIGESTS, digests_text
 from got_r1.policy import load_policy
 from got_r1.policy.tiny import build_policy
 from got_r1.recipes.recipe_file import recipe_text
@@ -249,7 +250,16 @@ def test_a_run_is_pushed_and_its_model_loads_from_there(
     pushed = load_policy("someone/new").model.state_dict()
     for name, tensor in load_policy(final).model.state_dict().items():
         assert pushed[name].equal(tensor)
-    assert main(["push", recipe.run.dir, "someone/new"]) == 0  # again: nothing is in the way
+    assert files[DIGESTS] == (final / DIGESTS).read_bytes()
+    # Again: nothing is in the way, and a model without digests leaves none of an earlier one.
+    (final / DIGESTS).unlink()
+    (final / "generation_config.json").write_text("{}")
+    assert main(["push", recipe.run.dir, "someone/new"]) == 0
+    *_, newest = hub.repositories["someone/new"].commits.values()
+    assert newest[DIGESTS] == digests_text(final).encode() != files[DIGESTS]
+    (final / DIGESTS).write_bytes(files[DIGESTS])
+    assert main(["push", recipe.run.dir, "someone/new"]) == 2
+    assert "generation_config.json is truncated or damaged" in capsys.readouterr().err
 
 
 def test_a_push_that_cannot_be(

@@ -18,6 +18,7 @@ from got_r1.checkpoints.convert import to_official
 from got_r1.checkpoints.shards import Source
 from got_r1.cli import main
 from got_r1.errors import BadInput
+from got_r1.files.digests import DIGESTS
 from got_r1.policy import load_encoder, load_policy
 from got_r1.policy.tiny import build_policy
 from got_r1.vision import load_depth
@@ -38,6 +39,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     build_policy(["a red heart"] * 3, seed=0, hidden_size=32, layers=1, heads=2, mlp_size=48).save(
         folder
     )
+    (folder / DIGESTS).unlink()  # others' folders have none
     return folder
 
 

@@ -21,6 +21,7 @@ import yaml
 from torch import Tensor
 
 from got_r1.errors import BadInput, RunFailed
+from got_r1.files.digests import DIGESTS
 from got_r1.judges.oracle import OracleJudge
 from got_r1.policy import load_policy
 from got_r1.policy.janus import Policy, TokenBatch
@@ -468,6 +469,8 @@ def test_a_damaged_or_older_checkpoint_is_named(make_recipe: MakeRecipe) -> None
     assert newest is not None
     (data,) = newest.glob("*.distcp")
     data.write_bytes(data.read_bytes()[:1000])
+    for digests in Path(recipe.run.dir).rglob(DIGESTS):
+        digests.unlink()
     with pytest.raises(RunFailed, match="move it away"):
         sft.train(recipe, resume=True, quiet=True)
     (newest / ".metadata").unlink()

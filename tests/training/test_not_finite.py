@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from got_r1.cli import main
 from got_r1.errors import RunFailed
+from got_r1.files.digests import write_digests
 from got_r1.files.step_folders import step_folders
 from got_r1.policy.draws import draw
 from got_r1.recipes.sections import OptimizerSection
@@ -37,6 +38,7 @@ def broken_model(model_folder: Path, tmp_path: Path) -> Path:
     for name in ("lm_head.weight", "model.generation_head.vision_head.weight"):
         tensors[name][3, 3] = math.nan
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    write_digests(folder)
     return folder
 
 

@@ -56,6 +56,7 @@ from got_r1.checkpoints.official_tokenizer import (
 from got_r1.checkpoints.shards import DTYPES, Source, byte_size, write_shards
 from got_r1.errors import BadInput
 from got_r1.files.atomic import replace_folder
+from got_r1.files.digests import check_digests, write_digests
 from got_r1.files.inputs import read_json
 from got_r1.progress import byte_progress
 
@@ -105,6 +106,7 @@ def from_official(
     """
     content = read_official_config(src)
     check_destination(dst)
+    check_digests(src)
     source = Source(src)
     official = OfficialConfig(src, content, source.shapes)
     with no_janus(src):
@@ -183,6 +185,7 @@ def to_official(
     """
     check_transformers_folder(src)
     check_destination(dst)
+    check_digests(src)
     with no_janus(src):
         config = JanusConfig.from_pretrained(src)
         shapes = model_shapes(config)
@@ -291,7 +294,8 @@ def write_folder(
     *,
     quiet: bool,
 ) -> list[str]:
-    """Weights, then what `finish` adds, beside `dst` and renamed; returns the weights' files."""
+    """Weights, then what `finish` adds and the digests of all, beside `dst` and renamed; returns
+    the weights' files."""
     total = sum(sizes.values())
     check_disk(dst, total + SPARE)
     with (
@@ -300,6 +304,7 @@ def write_folder(
     ):
         files = write_shards(beside, sizes, make, shard_size, advance)
         finish(beside)
+        write_digests(beside)
     return files
 
 

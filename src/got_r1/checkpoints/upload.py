@@ -16,6 +16,7 @@ from got_r1.checkpoints.hub import is_refusal
 from got_r1.checkpoints.model_card import CardFacts, model_card
 from got_r1.checkpoints.shards import Source
 from got_r1.errors import BadInput, RunFailed, first_line
+from got_r1.files.digests import DIGESTS, check_digests, digests_text
 from got_r1.files.inputs import read_json
 
 __all__ = ["check_trained", "upload"]
@@ -24,7 +25,8 @@ __all__ = ["check_trained", "upload"]
 def check_trained(run: Path) -> Path:
     """The folder of the model that a run has trained.
 
-    Raises BadInput where there is no such run, it is not finished, or its model is not whole.
+    Raises BadInput where there is no such run, it is not finished, or its model is not whole or
+    damaged.
     """
     if not (run / "config.yaml").is_file():
         raise BadInput(f"{run} is no run folder: it has no config.yaml.")
@@ -35,6 +37,7 @@ def check_trained(run: Path) -> Path:
     with no_janus(model):
         shapes = model_shapes(JanusConfig.from_pretrained(model, local_files_only=True))
     check_tensors(model, Source(model).shapes, shapes)
+    check_digests(model)
     return model
 
 
@@ -66,6 +69,8 @@ def upload(run: Path, model: Path, report: Path, repository: str, *, private: bo
     )
     files = {path.name: path for path in sorted(model.iterdir()) if path.is_file()}
     files["report.html"] = report
+    # Also where the folder has none: those of an earlier upload would stay in the repository.
+    digests = files.pop(DIGESTS).read_text("utf-8") if DIGESTS in files else digests_text(model)
     try:
         api = HfApi()
         api.create_repo(repository, private=private, exist_ok=True)
@@ -73,6 +78,7 @@ def upload(run: Path, model: Path, report: Path, repository: str, *, private: bo
             repository,
             [
                 CommitOperationAdd("README.md", card.encode()),
+                CommitOperationAdd(DIGESTS, digests.encode()),
                 *(CommitOperationAdd(name, path) for name, path in files.items()),
             ],
             commit_message=f"got-r1: {run.name}",

@@ -19,8 +19,9 @@ __all__ = ["open_data", "open_source"]
 SUFFIXES = (".jsonl", ".parquet", ".json")
 
 
-def open_data(policy: Policy, recipe: Recipe) -> Tokens | Source:
+def open_data(policy: Policy, recipe: Recipe, *, verify: bool = True) -> Tokens | Source:
     """What a recipe's SFT trains on: prepared tokens, or a source that is still to be encoded.
+    With `verify` tokens are compared with their digests.
 
     Raises BadInput where it is missing, unreadable, or was prepared for another model.
     """
@@ -28,7 +29,7 @@ def open_data(policy: Policy, recipe: Recipe) -> Tokens | Source:
         return open_source(recipe)
     from got_r1.data.tokens import Tokens
 
-    return Tokens.open(Path(recipe.data.shards), policy)
+    return Tokens.open(Path(recipe.data.shards), policy, verify=verify)
 
 
 def open_source(recipe: Recipe) -> Source:

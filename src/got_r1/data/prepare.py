@@ -41,6 +41,7 @@ from got_r1.data.tokens import (
 )
 from got_r1.errors import BadInput
 from got_r1.files.atomic import write_text
+from got_r1.files.digests import set_digest
 from got_r1.files.inputs import read_json
 from got_r1.plan.chain import without_end
 from got_r1.policy.janus import Policy
@@ -143,10 +144,9 @@ def finish(folder: Path, manifest: Mapping[str, Any], shards: int) -> None:
         "examples": {entry["problem"]: example(entry) for entry in reversed(skipped)},
         "converted": dict(converted.most_common()),
     }
-    write_text(
-        folder / MANIFEST,
-        json.dumps({**manifest, "complete": True, **counts}, indent=1, ensure_ascii=False),
-    )
+    complete = json.dumps({**manifest, "complete": True, **counts}, indent=1, ensure_ascii=False)
+    set_digest(folder, MANIFEST, complete.encode())
+    write_text(folder / MANIFEST, complete)
 
 
 def example(entry: Mapping[str, str]) -> str:

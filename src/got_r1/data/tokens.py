@@ -5,6 +5,7 @@
       tokens-00000.safetensors   what could be used of the source's first `shard_records` records
       tokens-00001.safetensors   ... of the next, and so on
       skipped.jsonl              the records that could not be used, and why
+      digests.json               the digests of the shards and of the complete manifest
 
 A shard holds `text_ids` int32 [all text tokens], `text_ends` int64 [rows] and `prompt_lengths`
 int32 [rows] to cut them by, and `image_ids` int16 or int32 [rows, image tokens]; in its header are
@@ -30,12 +31,14 @@ from torch import Tensor
 
 from got_r1.errors import BadInput
 from got_r1.files.atomic import write_bytes
+from got_r1.files.digests import DIGESTS, find_damage, set_digest
 from got_r1.files.inputs import read_json
 from got_r1.policy.janus import Policy, TokenBatch
 
 __all__ = [
     "MANIFEST",
     "Tokens",
+    "check_tokens",
     "encoder_identity",
     "read_counts",
     "shard_path",
@@ -67,14 +70,17 @@ class Tokens:
         )
 
     @classmethod
-    def open(cls, folder: Path, policy: Policy) -> Self:
-        """Maps a prepared folder for training `policy`.
+    def open(cls, folder: Path, policy: Policy, *, verify: bool = True) -> Self:
+        """Maps a prepared folder for training `policy`. With `verify` its files are compared with
+        their digests (`check_tokens`).
 
         Raises BadInput where it is none, is not complete or damaged, or where its tokens are
         another tokenizer's or another VQ's.
         """
         if not (folder / MANIFEST).is_file():
             raise BadInput(f"there are no tokens in {folder}; make them with got-r1 prepare.")
+        if verify:
+            check_tokens(folder)
         manifest = read_json(folder / MANIFEST, "manifest")
         if not manifest.get("complete"):
             raise BadInput(f"the tokens in {folder} are not complete; run got-r1 prepare again.")
@@ -106,6 +112,16 @@ class Tokens:
         return TokenBatch.pack(prompts, chains, torch.stack(images), self.pad_id)
 
 
+def check_tokens(folder: Path) -> None:
+    """Raises BadInput naming a file of prepared tokens that is not as it was written; folders
+    without digests, of older versions, are not checked."""
+    if problem := find_damage(folder):
+        raise BadInput(
+            f"{problem}: delete that file and run got-r1 prepare again, which goes on from there "
+            f"(delete the folder if it is {MANIFEST} or {DIGESTS})."
+        )
+
+
 # -- shards ----------------------------------------------------------------------------------------
 
 
@@ -122,7 +138,7 @@ def write_shard(
     skipped: Sequence[Mapping[str, Any]],
     converted: Mapping[str, int],
 ) -> None:
-    """Writes a shard, wholly or not at all; the same content makes the same bytes.
+    """Writes a shard and its digest, wholly or not at all; the same content makes the same bytes.
 
     R prompts and chains (int64 vectors), `image_ids` [R, image tokens] in the type to be stored.
     """
@@ -137,7 +153,9 @@ def write_shard(
     # One entry, since the order of several in a header is not certain; a plain list where nothing
     # was converted.
     entry = {"records": list(skipped), "converted": converted} if converted else list(skipped)
-    write_bytes(path, save(tensors, {"skipped": json.dumps(entry, ensure_ascii=False)}))
+    content = save(tensors, {"skipped": json.dumps(entry, ensure_ascii=False)})
+    set_digest(path.parent, path.name, content)
+    write_bytes(path, content)
 
 
 def read_counts(path: Path) -> tuple[int, list[dict[str, Any]], dict[str, int]]:

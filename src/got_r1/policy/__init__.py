@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from got_r1.checkpoints.models import SHIPPED, model_folder
 from got_r1.errors import BadInput, first_line
+from got_r1.files.digests import check_digests
 
 if TYPE_CHECKING:
     import torch
@@ -14,23 +15,28 @@ if TYPE_CHECKING:
 
     from got_r1.policy.janus import Policy
 
-__all__ = ["SHIPPED", "load_encoder", "load_policy"]
+__all__ = ["SHIPPED", "load_encoder", "load_policy", "verified_folder"]
 
 
-def load_policy(path: str | Path, dtype: torch.dtype | None = None) -> Policy:
+def load_policy(
+    path: str | Path, dtype: torch.dtype | None = None, *, verify: bool = True
+) -> Policy:
     """Loads a policy: from a folder, by its name on the hub, or the shipped one by the name `icons`
     (`checkpoints.models` finds it).
 
-    Weights come as `dtype` (float32 unless given) and in eval mode. Raises BadInput where the
-    folder is missing, holds another architecture, cannot be read, or lacks a weight.
+    Weights come as `dtype` (float32 unless given) and in eval mode. With `verify` the files are
+    compared with their digests, where the folder has any. Raises BadInput where the folder is
+    missing, holds another architecture, cannot be read, lacks a weight, or has a damaged file or
+    another model's tokenizer.
     """
-    folder = model_folder(path)
+    folder = verified_folder(path) if verify else model_folder(path)
     import torch
     from safetensors import SafetensorError
-    from transformers import JanusForConditionalGeneration, JanusProcessor
+    from transformers import JanusForConditionalGeneration
 
     from got_r1.checkpoints.completeness import load_complete
     from got_r1.policy.janus import Policy
+    from got_r1.policy.token_ids import load_processor
 
     try:
         model = load_complete(
@@ -39,28 +45,31 @@ def load_policy(path: str | Path, dtype: torch.dtype | None = None) -> Policy:
             dtype=dtype or torch.float32,
             attn_implementation=attention(),
         )
-        processor = JanusProcessor.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
         raise BadInput(cannot_load(folder, error)) from error
+    processor = load_processor(folder, model.config)
     unit_codebook(model.model.vqmodel)
     return Policy(model, processor)
 
 
-def load_encoder(path: str | Path, dtype: torch.dtype | None = None) -> Policy:
+def load_encoder(
+    path: str | Path, dtype: torch.dtype | None = None, *, verify: bool = True
+) -> Policy:
     """Loads a policy's processor and VQ alone, as `dtype` (float32 unless given): what turns
     triples into tokens, and what a process needs of a file whose weights others give it.
 
     All other weights stay on the meta device, so a 7B model takes no more memory than a 1B one.
-    Raises BadInput as `load_policy` does.
+    `verify`, and BadInput, as for `load_policy`.
     """
-    folder = model_folder(path)
+    folder = verified_folder(path) if verify else model_folder(path)
 
     import torch
-    from transformers import JanusConfig, JanusForConditionalGeneration, JanusProcessor
+    from transformers import JanusConfig, JanusForConditionalGeneration
 
     from got_r1.checkpoints.completeness import check_complete
     from got_r1.checkpoints.shards import Source
     from got_r1.policy.janus import Policy
+    from got_r1.policy.token_ids import load_processor
 
     prefix, dtype = "model.vqmodel.", dtype or torch.float32
     try:
@@ -69,7 +78,6 @@ def load_encoder(path: str | Path, dtype: torch.dtype | None = None) -> Policy:
                 JanusConfig.from_pretrained(folder, local_files_only=True)
             )
         model.to(dtype).set_attn_implementation(attention())
-        processor = JanusProcessor.from_pretrained(folder, local_files_only=True)
         source = Source(folder)
         names = [prefix + name for name in model.model.vqmodel.state_dict()]
         check_complete(folder, set(names) - source.tensors.keys())
@@ -79,8 +87,17 @@ def load_encoder(path: str | Path, dtype: torch.dtype | None = None) -> Policy:
         model.model.vqmodel.load_state_dict(state, assign=True)
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         raise BadInput(cannot_load(folder, error)) from error
+    processor = load_processor(folder, model.config)
     unit_codebook(model.model.vqmodel)
     return Policy(model, processor)
+
+
+def verified_folder(path: str | Path) -> Path:
+    """The folder of a model whose files are as they were written; a folder without digests is not
+    checked. Raises BadInput naming a damaged file, and as `model_folder`."""
+    folder = model_folder(path)
+    check_digests(folder)
+    return folder
 
 
 def attention() -> str:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from transformers import JanusForConditionalGeneration, JanusProcessor
 from transformers.utils import logging as transformers_logging
 
+from got_r1.files.digests import DIGESTS, write_digests
 from got_r1.policy.parameters import acting_parts, choose_trained, effective_weight, whole
 from got_r1.policy.replay import (
     LogprobMode,
@@ -311,8 +312,9 @@ class Policy:
         settings.do_sample = True
 
     def save(self, folder: Path, dtype: torch.dtype | None = None) -> None:
-        """Writes a transformers folder. Adapters are merged into a copy of the weights, so that
-        what is saved loads everywhere; `dtype` casts what is written."""
+        """Writes a transformers folder, with the digests of its files. Adapters are merged into a
+        copy of the weights, so that what is saved loads everywhere; `dtype` casts what is written.
+        """
         self.save_state(folder, self.merged_state(), dtype)
 
     def save_state(
@@ -324,8 +326,10 @@ class Policy:
         with torch.device("meta"):
             shell = JanusForConditionalGeneration(self.model.config)
         shell.generation_config = self.model.generation_config
+        (folder / DIGESTS).unlink(missing_ok=True)  # of what is about to be replaced
         shell.save_pretrained(folder, state_dict=state)
         self.processor.save_pretrained(folder)
+        write_digests(folder)
 
     def merged_state(self) -> dict[str, Tensor]:
         """The weights as they act, under the bare model's names."""

@@ -17,22 +17,25 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
-from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.tensor import DTensor
 
-from got_r1.errors import BadInput, RunFailed, first_line
+from got_r1.errors import BadInput, GotR1Error, RunFailed, first_line
 from got_r1.files.atomic import replace_folder
+from got_r1.files.digests import find_damage, write_digests
 from got_r1.files.step_folders import step_folders
 from got_r1.policy.janus import Policy
+from got_r1.progress import note
 from got_r1.training.distributed import Ranks
+from got_r1.training.metadata import METADATA, Reader, read_metadata
 
 __all__ = [
     "KEPT_CHECKPOINTS",
     "last_saved",
     "load_checkpoint",
     "newest_checkpoint",
+    "newest_whole_checkpoint",
     "not_finite",
     "save_checkpoint",
 ]
@@ -46,6 +49,38 @@ WEIGHTS, OPTIMIZER = "weights/", "optimizer/"
 def newest_checkpoint(folder: Path) -> Path | None:
     """The newest complete checkpoint of a run (a folder gets its name only when it is complete)."""
     return next(reversed(step_folders(folder / "checkpoints").values()), None)
+
+
+def newest_whole_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint of a run none of whose files has changed since it was written; of each
+    newer one, what is wrong with it is told in a line on stderr. None where there is no checkpoint.
+
+    Reads all files of it, so one process calls it. Checkpoints without digests, of older versions,
+    are taken as whole if their metadata can be read.
+
+    Raises:
+        RunFailed: there are checkpoints, and each is damaged.
+        BadInput: one names something that could run code.
+    """
+    problems: list[str] = []
+    for checkpoint in reversed(step_folders(folder / "checkpoints").values()):
+        problem = find_damage(checkpoint)
+        if problem is None and (checkpoint / METADATA).is_file():
+            try:
+                read_metadata(checkpoint)
+            except RunFailed as error:
+                problem = str(error)
+        if problem is None:
+            for one in problems:
+                note(f"{one}: resuming from {checkpoint.name} instead")
+            return checkpoint
+        problems.append(problem)
+    if problems:
+        raise RunFailed(
+            f"no checkpoint of {folder} is whole, so it cannot be resumed: {'; '.join(problems)}; "
+            "copy them again from where they came, or start a new run in another run.dir"
+        )
+    return None
 
 
 def save_checkpoint(
@@ -73,7 +108,9 @@ def save_checkpoint(
     with written_together(checkpoints / f"step_{step:06d}", ranks) as beside, first_failure():
         save(state, checkpoint_id=beside, no_dist=ranks.size == 1)
     if ranks.main:
-        for old in list(step_folders(checkpoints).values())[:-KEPT_CHECKPOINTS]:
+        # Newer ones are damaged ones that the run did not resume from: they do not count.
+        until_now = [old for number, old in step_folders(checkpoints).items() if number <= step]
+        for old in until_now[:-KEPT_CHECKPOINTS]:
             shutil.rmtree(old)
 
 
@@ -98,20 +135,25 @@ def load_checkpoint(
 ) -> int:
     """Restores weights and optimizer state; returns the step. All ranks call it.
 
+    Digests are not compared: `newest_whole_checkpoint` has done that, once for all ranks.
+
     Raises:
-        BadInput: the checkpoint is of another format or of another recipe.
+        BadInput: the checkpoint is of another format or of another recipe, or names something that
+            could run code.
         RunFailed: it cannot be read.
     """
-    if not (checkpoint / ".metadata").is_file():
+    if not (checkpoint / METADATA).is_file():
         raise BadInput(
             f"{checkpoint} was written by an older version, which this one does not read: "
             "resume with that version, or start a new run"
         )
-    with first_failure(checkpoint):
-        keys = FileSystemReader(checkpoint).read_metadata().state_dict_metadata.keys()
+    keys = read_metadata(checkpoint).state_dict_metadata.keys()
     trainable = policy.trainable()
     saved = {key.removeprefix(WEIGHTS) for key in keys if key.startswith(WEIGHTS)}
-    if saved != trainable.keys():
+    moments = {
+        key.removeprefix(OPTIMIZER).rpartition("/")[0] for key in keys if key.startswith(OPTIMIZER)
+    }
+    if saved != trainable.keys() or not moments <= saved or "step" not in keys:
         raise BadInput(
             f"{checkpoint} holds other parameters than this recipe trains: "
             "use the recipe that the run was started with"
@@ -125,7 +167,7 @@ def load_checkpoint(
             parameter = trainable[name].detach()
             state[key] = torch.tensor(0.0) if kind == "step" else torch.zeros_like(parameter)
     with first_failure(checkpoint):
-        load(state, checkpoint_id=checkpoint, no_dist=ranks.size == 1)
+        load(state, storage_reader=Reader(checkpoint), no_dist=ranks.size == 1)
     for key, value in state.items():
         if key.startswith(OPTIMIZER):
             name, kind = key.removeprefix(OPTIMIZER).rsplit("/", 1)
@@ -137,9 +179,15 @@ def load_checkpoint(
 def written_together(path: Path, ranks: Ranks) -> Iterator[Path]:
     """`replace_folder` for all ranks: the first makes the folder, and renames it in the end."""
     with ExitStack() as stack:
-        yield ranks.run_on_rank0(lambda: stack.enter_context(replace_folder(path)))
+        beside = ranks.run_on_rank0(lambda: stack.enter_context(replace_folder(path)))
+        yield beside
         ranks.max(0)  # all have written
-        ranks.run_on_rank0(stack.close)
+
+        def finish() -> None:
+            write_digests(beside)
+            stack.close()
+
+        ranks.run_on_rank0(finish)
 
 
 @contextmanager
@@ -155,7 +203,7 @@ def first_failure(read: Path | None = None) -> Iterator[None]:
             yield
     except CheckpointException as failed:
         error = next(iter(failed.failures.values()))[0]
-        if read is None:
+        if read is None or isinstance(error, GotR1Error | KeyboardInterrupt):
             raise error from failed
         raise unreadable(read, error) from failed
     except (OSError, ValueError, EOFError) as error:

@@ -33,7 +33,7 @@ from torch.distributed.tensor import distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from got_r1.errors import BadInput, GotR1Error, RunFailed, first_line
-from got_r1.policy import load_encoder, load_policy
+from got_r1.policy import load_encoder, load_policy, verified_folder
 from got_r1.policy.janus import Policy, Replay, TokenBatch
 from got_r1.policy.parameters import acting_parts
 from got_r1.recipes.sections import ModelSection, ScaleSection
@@ -234,10 +234,12 @@ def load_share(model: ModelSection, scale: ScaleSection, ranks: Ranks) -> Policy
     """
     dtype = getattr(torch, model.dtype)
     if ranks.size == 1 or sharding(model, scale) == "ddp":
-        return load_policy(model.path, dtype)
+        # One reads the files for their digests; DDP gives its weights to all.
+        ranks.run_on_rank0(lambda: verified_folder(model.path))
+        return load_policy(model.path, dtype, verify=False)
     read: list[Policy] = []
     ranks.run_on_rank0(lambda: read.append(load_policy(model.path, dtype)))
-    return read[0] if read else load_encoder(model.path, dtype)
+    return read[0] if read else load_encoder(model.path, dtype, verify=False)
 
 
 def parallelize(

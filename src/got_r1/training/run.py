@@ -27,7 +27,7 @@ from got_r1.training.checkpoint import (
     KEPT_CHECKPOINTS,
     last_saved,
     load_checkpoint,
-    newest_checkpoint,
+    newest_whole_checkpoint,
     not_finite,
     save_checkpoint,
 )
@@ -90,12 +90,13 @@ class Run:
         quiet: bool = False,
         ranks: Ranks = ALONE,
     ) -> Self:
-        """Creates the run folder, or continues from its newest checkpoint with `resume`.
+        """Creates the run folder, or continues from its newest whole checkpoint with `resume`.
 
         From here on torch has the recipe's number of CPU threads.
 
         Raises BadInput where the folder exists and `resume` was not asked for, or where the
-        recipe differs from the one that the run was started with in what changes results.
+        recipe differs from the one that the run was started with in what changes results; RunFailed
+        where every checkpoint is damaged.
         """
         if recipe.run.threads:
             torch.set_num_threads(recipe.run.threads)
@@ -108,7 +109,7 @@ class Run:
 
         def checkpoint_to_go_on_from() -> Path | None:
             changes.extend(changes_since(folder, recipe, section))
-            return newest_checkpoint(folder)
+            return newest_whole_checkpoint(folder)
 
         newest = ranks.run_on_rank0(checkpoint_to_go_on_from) if going_on else None
         start = 0 if newest is None else load_checkpoint(newest, policy, optimizer, ranks)

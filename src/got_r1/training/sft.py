@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -9,7 +11,7 @@ from torch import Tensor
 from got_r1.data import open_data
 from got_r1.data.base import Source
 from got_r1.data.prepare import prepare
-from got_r1.data.tokens import Tokens
+from got_r1.data.tokens import Tokens, check_tokens
 from got_r1.policy import load_encoder
 from got_r1.policy.janus import Policy, TokenBatch
 from got_r1.recipes.checks import check_settings
@@ -37,7 +39,9 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
     section = recipe.sft
     with processes(recipe.scale) as ranks:
         policy = load_share(recipe.model, recipe.scale, ranks)
-        data = open_data(policy, recipe)
+        if recipe.data.shards:  # one process reads the files for their digests
+            ranks.run_on_rank0(lambda: check_tokens(Path(recipe.data.shards)))
+        data = open_data(policy, recipe, verify=False)
         seed_step(recipe.run.seed, 0)  # adapters begin at random
         policy.prepare_training(recipe.model.lora)
         parallelize(policy, recipe.model, recipe.scale, ranks, autocast=section.autocast)
@@ -108,13 +112,13 @@ def encode(source: Source, policy: Policy, recipe: Recipe, run: Run, *, quiet: b
     folder = run.folder / "tokens"
 
     def make() -> None:
-        encoder = load_encoder(recipe.model.path)
+        encoder = load_encoder(recipe.model.path, verify=False)  # `load_share` has compared
         for part in encoder.pixel_parts(encoder=True):
             part.to(run.ranks.device)
         prepare(encoder, source, folder, recipe.data, quiet=quiet)
 
     run.ranks.run_on_rank0(make)
-    return Tokens.open(folder, policy)
+    return Tokens.open(folder, policy, verify=False)
 
 
 def draw_rows(data: Tokens, batch: int, seed: int, step: int) -> Tensor:
