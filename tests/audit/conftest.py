@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from got_r1.files.runlog import RunLog
+from got_r1.files.trackers.base import Tracking
 from got_r1.icons.data import chain_for
 from got_r1.icons.prompts import CATEGORIES, draw_prompt
 from got_r1.icons.render import render
@@ -25,7 +26,7 @@ def make_run(tmp_path: Path) -> MakeRun:
 
     def make(name: str, steps: int = 4, samples: int = 15, seed: int = 0) -> Path:
         rng = random.Random(f"{name} {seed}")
-        log = RunLog.create(tmp_path / name, "run: {}\n", tensorboard=False)
+        log = RunLog.create(tmp_path / name, "run: {}\n", tracking=Tracking(()))
         for step in range(1, steps + 1):
             for index in range(samples):
                 prompt, meaning = draw_prompt(rng, CATEGORIES[index % 5], "train")

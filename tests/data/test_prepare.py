@@ -48,9 +48,9 @@ def skipped(folder: Path) -> list[dict[str, str]]:
     return [json.loads(line) for line in (folder / "skipped.jsonl").read_text().splitlines()]
 
 
-def png(color: tuple[int, ...], mode: str = "RGB", **options: Any) -> bytes:
+def png(color: tuple[int, ...], mode: str = "RGB", side: int = 8, **options: Any) -> bytes:
     file = io.BytesIO()
-    Image.new(mode, (8, 8), color).save(file, "PNG", **options)
+    Image.new(mode, (side, side), color).save(file, "PNG", **options)
     return file.getvalue()
 
 
@@ -166,6 +166,7 @@ def test_a_codebook_that_is_not_normalised_gives_the_same_tokens(tmp_path: Path)
 # -- what cannot be used ---------------------------------------------------------------------------
 
 BOX = "<|box_start|>(100,100),(400,400)<|box_end|>"
+LARGE = png((0,), "1", 7072)  # more than 50 million pixels in 6 kilobytes
 STAR = f"<|obj_start|>star<|obj_end|> {BOX}"
 
 
@@ -182,6 +183,10 @@ STAR = f"<|obj_start|>star<|obj_end|> {BOX}"
         ({"image": b""}, "corrupt image", "1.png"),
         ({"image": png((1, 2, 3))[:-30]}, "corrupt image", "1.png"),
         ({"image": b"GIF89a" + bytes(50)}, "corrupt image", "1.png"),
+        ({"image": b"%!PS-Adobe-3.0 EPSF-3.0"}, "corrupt image", "in none of the formats"),
+        ({"image": b"II*\0\x08\0\0\0" + b"\xff" * 40}, "corrupt image", "1.png"),
+        ({"image": "FIFO"}, "not a regular file", "FIFO"),
+        ({"image": LARGE}, "too many pixels", "7072 x 7072"),
     ],
 )
 def test_records_that_cannot_be_used_are_counted_and_named(
@@ -195,6 +200,7 @@ def test_records_that_cannot_be_used_are_counted_and_named(
     tmp_path: Path,
 ) -> None:
     path = write_jsonl([rows[0], rows[1] | change, rows[2]])
+    os.mkfifo(path.parent / "FIFO")
     tokens = prepared(encoder, make_recipe(path, max_text_tokens=256), tmp_path / "t")
     assert len(tokens) == tokens.manifest["kept"] == 2
     assert tokens.manifest["skipped"] == {problem: 1}

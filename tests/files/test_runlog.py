@@ -23,6 +23,7 @@ from rich.console import Console
 from got_r1.errors import BadInput, RunFailed
 from got_r1.files.atomic import replace_folder, write_bytes, write_text
 from got_r1.files.runlog import RunLog
+from got_r1.files.trackers.base import Tracking
 from got_r1.progress import TrainingProgress
 
 # -- atomic writes -------------------------------------------------------------------------------
@@ -158,11 +159,11 @@ def test_a_full_disk_keeps_the_old_folder_whoever_writes(
 
 
 def create(run_dir: Path) -> RunLog:
-    return RunLog.create(run_dir, "run: {}\n", tensorboard=False)
+    return RunLog.create(run_dir, "run: {}\n", tracking=Tracking(()))
 
 
 def resume(run_dir: Path, step: int) -> RunLog:
-    return RunLog.resume(run_dir, step, tensorboard=False)
+    return RunLog.resume(run_dir, step, tracking=Tracking(()))
 
 
 def log_steps(log: RunLog, first: int, last: int) -> None:

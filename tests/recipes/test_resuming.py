@@ -20,9 +20,9 @@ from got_r1.recipes.resuming import (
 from got_r1.recipes.sections import Recipe, RLSection, Section, SFTSection, VQSection
 
 MAY_CHANGE = {
-    HARMLESS: "run.dir judge.max_failure_share judge.patience vq.save_every sft.save_every "
-    "rl.save_every rl.sample_every scale.timeout vq.max_skipped_updates sft.max_skipped_updates "
-    "rl.max_skipped_updates",
+    HARMLESS: "run.dir run.track run.project judge.max_failure_share judge.patience "
+    "vq.save_every sft.save_every rl.save_every rl.sample_every scale.timeout "
+    "vq.max_skipped_updates sft.max_skipped_updates rl.max_skipped_updates",
     ROUNDING: "run.threads rl.micro_batch scale.sharding scale.micro_tokens scale.rollout_batch "
     "scale.checkpoint_activations eval.batch",
     CACHE: "judge.cache",

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from got_r1.files.runlog import RunLog
+from got_r1.files.trackers.base import Tracking
 from got_r1.icons.render import render
 from got_r1.icons.world import COLORS, FILLS, NOUNS, Icon, Scene, box_from_cells
 from got_r1.plan.chain import format_object
@@ -147,7 +148,7 @@ def write_fake_run(run_dir: Path, *, steps: int = 100, every: int = 10, samples:
             "rl": {"steps": steps, "learning_rate": 1.5e-4, "sample_every": every},
         }
     )
-    with RunLog.create(run_dir, yaml.safe_dump(recipe.model_dump()), tensorboard=False) as log:
+    with RunLog.create(run_dir, yaml.safe_dump(recipe.model_dump()), tracking=Tracking(())) as log:
         for step in range(1, steps + 1):
             log.log_metrics(step, fake_metrics(step, steps, rng))
             if step == 1 or step % every == 0:

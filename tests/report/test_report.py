@@ -23,6 +23,7 @@ from PIL import Image
 from got_r1.errors import BadInput
 from got_r1.files.evaluations import by_prompt
 from got_r1.files.runlog import RunLog
+from got_r1.files.trackers.base import Tracking
 from got_r1.plan.chain import format_object
 from got_r1.records import Box, PlannedObject
 from got_r1.report import build_report
@@ -69,7 +70,7 @@ class Page(HTMLParser):
 
 
 def empty_run(run_dir: Path) -> RunLog:
-    return RunLog.create(run_dir, "run:\n  seed: 7\n", tensorboard=False)
+    return RunLog.create(run_dir, "run:\n  seed: 7\n", tracking=Tracking(()))
 
 
 def page_of(run_dir: Path) -> Page:
@@ -290,7 +291,7 @@ def test_without_pairs_no_change_is_clear() -> None:
 
 
 def test_sft_stands_before_rl_and_numbers_are_those_of_the_files(fake_run: Path) -> None:
-    with RunLog.resume(fake_run, 20, tensorboard=False) as log:
+    with RunLog.resume(fake_run, 20, tracking=Tracking(())) as log:
         log.save_eval("also", one_metric("also", 0.123, 0.101, 0.145))
     results = compare(read_run(fake_run).evals)
     assert results is not None

@@ -487,7 +487,13 @@ def test_a_dry_run_prints_and_writes_nothing(
     monkeypatch.chdir(tmp_path)
     assert main(["train", "rl", RECIPE, "--dry-run"]) == 0
     text = capsys.readouterr().out
-    for words in ("language model", "key-value cache", "judge calls", "The largest phase"):
+    for words in (
+        "language model",
+        "key-value cache",
+        "judge calls",
+        "The largest phase",
+        "tensorboard",
+    ):
         assert words in text
     assert max(map(len, text.splitlines())) <= 80
     assert list(tmp_path.iterdir()) == []

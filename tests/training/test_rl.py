@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -216,8 +217,11 @@ def test_the_gallery_says_the_advantages_of_the_update(
 
 
 @pytest.mark.slow
-def test_a_run_leaves_what_the_contract_says(make_recipe: MakeRecipe) -> None:
-    recipe = icons(make_recipe)
+def test_a_run_leaves_what_the_contract_says(
+    make_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
+    recipe = icons(make_recipe, run={"track": ["tensorboard", "trackio"]})
     summary = rl.train(recipe, quiet=True)
     run = Path(recipe.run.dir)
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
@@ -242,6 +246,11 @@ def test_a_run_leaves_what_the_contract_says(make_recipe: MakeRecipe) -> None:
         "step_000002",
         "step_000004",
     ]
+    with sqlite3.connect(tmp_path / "trackio" / "got-r1.db") as database:
+        rows = database.execute("select step, metrics from metrics order by id").fetchall()
+    shown = [(step, sorted(json.loads(metrics))) for step, metrics in rows]
+    assert [step for step, keys in shown if "reward/total" in keys] == [1, 2, 3, 4]
+    assert [step for step, keys in shown if keys == ["samples"]] == [1, 2, 4]
     evals = {p.stem: json.loads(p.read_text()) for p in (run / "evals").iterdir()}
     assert evals.keys() == {"sft", "rl"}
     assert evals["sft"]["split"] == "dev"

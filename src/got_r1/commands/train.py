@@ -121,8 +121,9 @@ def plan_run(args: argparse.Namespace, recipe: Recipe) -> None:
     )
     memory = int(args.gpu_memory * 2**30) if elsewhere else device_bytes(processes)
     if args.dry_run:
-        facts = result.to_json() | {"device_bytes": memory}
-        show(args, facts, render(result, memory))
+        facts = result.to_json() | {"device_bytes": memory, "track": recipe.run.track}
+        tracked = f"Shown in: {', '.join(recipe.run.track) or 'no tracker'} (run.track)."
+        show(args, facts, f"{render(result, memory)}\n{tracked}")
     if not elsewhere:
         check_room(result, Path(recipe.run.dir), memory)
 

@@ -10,7 +10,6 @@ fitted to the square is not stated; a crop would move every box and lose objects
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 import time
@@ -26,7 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from got_r1.data.base import Fault, Record, Source
@@ -42,6 +41,7 @@ from got_r1.data.tokens import (
 from got_r1.errors import BadInput
 from got_r1.files.atomic import write_text
 from got_r1.files.digests import set_digest
+from got_r1.files.images import UnreadableImage, open_image
 from got_r1.files.inputs import read_json
 from got_r1.plan.chain import without_end
 from got_r1.policy.janus import Policy
@@ -245,30 +245,16 @@ class Reader:
             pixels = read_pixels(image, self.side)
         except FileNotFoundError:
             return Fault(name, "the image file is missing", str(image))
-        # What Pillow raises for broken files has no common class.
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            shown = str(image) if isinstance(image, Path) else type(error).__name__
-            return Fault(name, "corrupt image", f"{shown}: {error}")
+        except UnreadableImage as error:
+            shown = f"{image}: {error}" if isinstance(image, Path) else str(error)
+            return Fault(name, error.problem, shown)
         return Example(text.prompt, text.chain, pixels, text.changes)
 
 
 def read_pixels(image: Path | bytes | NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """An image as RGB, scaled to a square: uint8 [side, side, 3].
-
-    It is turned as its camera said, and what is transparent is white, as viewers show it.
-    """
-    if isinstance(image, np.ndarray):
-        opened = Image.fromarray(image)
-    else:
-        opened = Image.open(io.BytesIO(image) if isinstance(image, bytes) else image)
-    with opened:
-        upright = ImageOps.exif_transpose(opened)
-        if upright.has_transparency_data:
-            upright = upright.convert("RGBA")
-            ground = Image.new("RGBA", upright.size, "white")
-            upright = Image.alpha_composite(ground, upright)
-        square = upright.convert("RGB").resize((side, side), Image.Resampling.BICUBIC)
-    return np.asarray(square)
+    """An image as RGB, scaled to a square: uint8 [side, side, 3]. Raises as `open_image`."""
+    opened = Image.fromarray(image) if isinstance(image, np.ndarray) else open_image(image)
+    return np.asarray(opened.convert("RGB").resize((side, side), Image.Resampling.BICUBIC))
 
 
 # -- encoding --------------------------------------------------------------------------------------

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from got_r1.errors import BadInput, listed
+from got_r1.files.images import MOST_PIXELS, UnreadableImage, open_image
 from got_r1.plan.chain import find_problems, without_end
 
 __all__ = [
@@ -118,14 +118,19 @@ def read_plan(path: Path | str) -> str:
 
 
 def read_image(path: Path | str) -> np.ndarray:
-    """An image file as uint8 [height, width, 3]. Raises BadInput where it cannot be decoded."""
+    """An image file as uint8 [height, width, 3], as `images.open_image` reads it.
+
+    Raises BadInput where that cannot be.
+    """
     try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
+        return np.asarray(open_image(path))
     except FileNotFoundError:
         raise BadInput(f"there is no image at {path}; check the path.") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        raise BadInput(f"{path} cannot be read as an image; give a PNG or JPEG file.") from None
+    except UnreadableImage as error:
+        raise BadInput(
+            f"{path} cannot be read as an image ({error}); give a PNG or JPEG file of at most "
+            f"{MOST_PIXELS // 10**6} million pixels."
+        ) from None
 
 
 def check_prompt(text: str) -> str:

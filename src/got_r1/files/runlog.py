@@ -9,7 +9,9 @@
       evals/<name>.json      an evaluation ("sft", "rl")
       judge_failures.jsonl   one JSON object a failure, with what the judge replied
       judge_cache/           the judge's answers, kept by the judge itself
-      tensorboard/           the same numbers for TensorBoard
+      tensorboard/           the same numbers for TensorBoard (run.track)
+      wandb/                 the sessions of W&B (run.track)
+      tracking.json          how W&B and Trackio know the run: `id`, `shown` ({tracker: step})
       checkpoints/           written by training
       tokens/                the training set as tokens (SFT without data.shards)
       report.html            written by the report
@@ -52,36 +54,36 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from got_r1.errors import BadInput
+from got_r1.errors import BadInput, first_line
 from got_r1.files.atomic import translate_os_errors, write_bytes, write_text
 from got_r1.files.step_folders import step_folders
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
+from got_r1.files.trackers.base import DEFAULT, GalleryRow, Tracker, Tracking
+from got_r1.files.trackers.opening import open_trackers
+from got_r1.progress import note
 
 __all__ = ["JUDGE", "RunLog"]
 
 JUDGE = "judge_settings.yaml"
+CLOSING = 90.0  # seconds that the trackers of a run may take to end (our choice)
+CLOSING_INTERRUPTED = 0.3  # after Ctrl-C, which ends a command within two seconds
 _EVAL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class RunLog:
     """Writes one run folder. Make it with `create` or `resume`; close it, or use `with`."""
 
-    def __init__(self, run_dir: Path, *, tensorboard: bool, purge_step: int | None) -> None:
+    def __init__(self, run_dir: Path, trackers: Mapping[str, Tracker]) -> None:
         self.run_dir = run_dir
         self._metrics_path = run_dir / "metrics.jsonl"
         self._failures_path = run_dir / "judge_failures.jsonl"
-        self._tensorboard = tensorboard
-        self._purge_step = purge_step
-        self._board: SummaryWriter | None = None
+        self._trackers = dict(trackers)
 
     @classmethod
     def create(
@@ -90,7 +92,7 @@ class RunLog:
         config_yaml_text: str,
         judge_yaml_text: str | None = None,
         *,
-        tensorboard: bool = True,
+        tracking: Tracking = DEFAULT,
     ) -> RunLog:
         """Start a run in a new or empty folder, with its recipe and its judge's settings.
 
@@ -108,10 +110,10 @@ class RunLog:
         write_text(run_dir / "config.yaml", config_yaml_text)
         if judge_yaml_text is not None:  # last: a folder with a recipe alone can be resumed
             write_text(run_dir / JUDGE, judge_yaml_text)
-        return cls(run_dir, tensorboard=tensorboard, purge_step=None)
+        return cls(run_dir, open_trackers(run_dir, tracking, resumed_from=None))
 
     @classmethod
-    def resume(cls, run_dir: Path | str, step: int, *, tensorboard: bool = True) -> RunLog:
+    def resume(cls, run_dir: Path | str, step: int, *, tracking: Tracking = DEFAULT) -> RunLog:
         """Continue a run from the checkpoint of `step` (0: from the start).
 
         What the interrupted run wrote about later steps is removed, so that the resumed run
@@ -125,7 +127,9 @@ class RunLog:
             raise BadInput(
                 f"There is no run to resume in {run_dir}; check run.dir, or start without --resume."
             )
-        log = cls(run_dir, tensorboard=tensorboard, purge_step=step + 1)
+        logged = _last_step(run_dir / "metrics.jsonl")
+        trackers = open_trackers(run_dir, tracking, resumed_from=step, logged=logged)
+        log = cls(run_dir, trackers)
         log._forget_after(step)
         return log
 
@@ -160,10 +164,13 @@ class RunLog:
         line = _to_json({"step": step, **numbers}) + "\n"
         with translate_os_errors(self._metrics_path):
             _append(self._metrics_path, line.encode())
-            if self._tensorboard:
-                board = self._open_board()
-                for key, value in numbers.items():
-                    board.add_scalar(key, value, step)
+        self._track(lambda tracker: tracker.log(step, numbers))
+
+    def save_gallery(self, step: int, samples: Sequence[GalleryRow]) -> None:
+        """Save a step's samples, each an image (uint8 [height, width, 3]) and its record."""
+        for index, (image, record) in enumerate(samples):
+            self.save_sample(step, index, image, record)
+        self._track(lambda tracker: tracker.gallery(step, samples))
 
     def save_sample(
         self, step: int, index: int, image: np.ndarray, record: Mapping[str, Any]
@@ -200,12 +207,11 @@ class RunLog:
             )
         write_text(self.run_dir / "evals" / f"{name}.json", _to_json(result, indent=2))
 
-    def close(self) -> None:
-        """Flush and close TensorBoard's file; the rest is on the disk already."""
-        if self._board is not None:
-            with translate_os_errors(self.run_dir / "tensorboard"):
-                self._board.close()
-            self._board = None
+    def close(self, *, interrupted: bool = False) -> None:
+        """End the trackers; the rest is on the disk already."""
+        wait = CLOSING_INTERRUPTED if interrupted else CLOSING
+        self._track(lambda tracker: tracker.close(wait))
+        self._trackers.clear()
 
     def __enter__(self) -> RunLog:
         return self
@@ -213,15 +219,17 @@ class RunLog:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _open_board(self) -> SummaryWriter:
-        if self._board is None:
-            # Imported here: it brings torch, which the report's reader must not need.
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._board = SummaryWriter(
-                str(self.run_dir / "tensorboard"), purge_step=self._purge_step
-            )
-        return self._board
+    def _track(self, tell: Callable[[Tracker], None]) -> None:
+        """Tell every tracker; one that fails is told of in a sentence, and dropped."""
+        for name, tracker in list(self._trackers.items()):
+            try:
+                tell(tracker)
+            except Exception as error:
+                del self._trackers[name]
+                note(
+                    f"{name} has stopped tracking this run, which is not affected: "
+                    f"{first_line(error)}."
+                )
 
     def _forget_after(self, step: int) -> None:
         for path in (self._metrics_path, self._failures_path):
@@ -242,13 +250,26 @@ def _is_content(path: Path) -> bool:
 
 def _is_up_to(step: int, line: bytes) -> bool:
     """Whether a line is whole and of `step` or before."""
+    of = _step_of(line)
+    return of is not None and of <= step
+
+
+def _step_of(line: bytes) -> int | None:
+    """The step of a whole line; None for anything else."""
     if not line.endswith(b"\n"):
-        return False
+        return None
     try:
         row = json.loads(line)
     except ValueError:
-        return False
-    return isinstance(row, dict) and isinstance(row.get("step"), int) and row["step"] <= step
+        return None
+    step = row.get("step") if isinstance(row, dict) else None
+    return step if isinstance(step, int) else None
+
+
+def _last_step(path: Path) -> int:
+    """The last step in a file of lines; 0 where there is none."""
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    return max((step for line in lines if (step := _step_of(line)) is not None), default=0)
 
 
 def _append(path: Path, data: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Literal
 
 from got_r1.errors import BadInput
@@ -14,6 +15,12 @@ __all__ = ["check_settings"]
 def check_settings(recipe: Recipe, stage: Literal["vq", "sft", "rl"]) -> None:
     """Raises BadInput for settings of that training stage that cannot do what they say."""
     lora, judge, reward = recipe.model.lora, recipe.judge, recipe.reward
+    for name in recipe.run.track:
+        if find_spec(name) is None:
+            raise BadInput(
+                f"run.track names {name}, which is not installed: pip install 'got-r1[{name}]', or "
+                f"leave {name} out"
+            )
     if stage != "vq" and lora.rank == 0 and lora.dropout > 0:
         raise BadInput(
             f"model.lora.dropout is {lora.dropout:g}, but model.lora.rank is 0, so there are no "

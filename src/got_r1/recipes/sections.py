@@ -6,6 +6,7 @@ recipe is saved in the run folder and is all that is needed to repeat the run.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
@@ -34,6 +35,13 @@ __all__ = [
 ]
 
 
+def one_or_many(value: Any) -> Any:
+    """One item in place of a list, and nothing in place of an empty one."""
+    if value is None or value == "":
+        return []
+    return [value] if isinstance(value, str | dict) else value
+
+
 class RunSection(Section):
     """Where a run lives and what makes it repeatable."""
 
@@ -44,6 +52,29 @@ class RunSection(Section):
     threads: Annotated[int, ROUNDING] = Field(
         0, ge=0, description="CPU threads for torch; 0 leaves torch's default"
     )
+    track: Annotated[list[Literal["tensorboard", "wandb", "trackio"]], HARMLESS] = Field(
+        ["tensorboard"],
+        description="where metrics and galleries are shown beside the run folder: tensorboard, "
+        "wandb (its mode by WANDB_MODE), trackio; [] for nowhere",
+    )
+    project: Annotated[str, HARMLESS] = Field(
+        "got-r1",
+        min_length=1,
+        max_length=128,
+        description="project of the run in wandb and trackio",
+    )
+
+    @field_validator("track", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return one_or_many(value)
+
+    @field_validator("project")
+    @classmethod
+    def _plain_name(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9._-]+", value):
+            raise ValueError("a project's name has letters, digits, '-', '_' and '.' only")
+        return value
 
 
 class LoraSection(Section):
@@ -154,9 +185,7 @@ class DataSection(Section):
     @field_validator("prompts", "held_out", mode="before")
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
-        if value is None or value == "":
-            return []
-        return [value] if isinstance(value, str | dict) else value
+        return one_or_many(value)
 
 
 class RolloutSection(Section):

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
+from got_r1.files.images import UnreadableImage, open_image
 from got_r1.plan import chain as grammar
 from got_r1.plan.layout import assign, counted, iou
 from got_r1.records import Box
@@ -196,24 +196,21 @@ def _picture(sample: SampleFile, notes: list[str]) -> Picture | None:
         return None
     try:
         data, width, height = _encode(sample.image)
-    except (OSError, ValueError, SyntaxError):  # what Pillow raises for a broken PNG
+    except (OSError, UnreadableImage):
         notes.append(f"samples/{sample.image.parent.name}/{sample.image.name} cannot be read.")
         return None
     return Picture(data, width, height)
 
 
 def _encode(path: Path) -> tuple[str, int, int]:
-    """(data URI, width, height): PNG as it is when small, WebP of at most 384 px otherwise."""
-    data, kind = path.read_bytes(), "png"
-    with Image.open(io.BytesIO(data)) as image:
-        image.load()
-        if max(image.size) >= _PIXELATED_BELOW:
-            image.thumbnail((_LARGEST_SIDE, _LARGEST_SIDE))
-            small = io.BytesIO()
-            image.convert("RGB").save(small, format="WEBP", quality=82)
-            data, kind = small.getvalue(), "webp"
-        width, height = image.size
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}", width, height
+    """(data URI, width, height): PNG when small, WebP of at most 384 px otherwise."""
+    image, data, kind = open_image(path), io.BytesIO(), "png"
+    if max(image.size) >= _PIXELATED_BELOW:
+        image.thumbnail((_LARGEST_SIDE, _LARGEST_SIDE))
+        kind = "webp"
+    image.save(data, format=kind, quality=82)
+    width, height = image.size
+    return f"data:image/{kind};base64,{base64.b64encode(data.getvalue()).decode()}", width, height
 
 
 def _named_boxes(value: object) -> list[tuple[str, Box]]:

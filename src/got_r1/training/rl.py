@@ -151,7 +151,8 @@ def save_gallery(run: Run, step: int, samples: Samples) -> None:
     written = samples.rollout.chains
     advantages = group_advantages(samples, run.recipe.rl)
     values, kept = advantages.values.flatten().tolist(), advantages.keep.flatten().tolist()
-    for place, row in enumerate(range(0, len(samples.chains), samples.group)):
+    gallery = []
+    for row in range(0, len(samples.chains), samples.group):
         chain, reward = samples.chains[row], samples.rewards[row]
         grounding = reward.verdicts.get("r_ri")
         found = grounding.found if isinstance(grounding, Verdict) else ()
@@ -171,7 +172,8 @@ def save_gallery(run: Run, step: int, samples: Samples) -> None:
             "sample": written.sample_ids[row],
             "seed": written.seed,
         }
-        run.records.save_sample(step, place, samples.images[row], record)
+        gallery.append((samples.images[row], record))
+    run.records.save_gallery(step, gallery)
 
 
 def evaluate_policy(policy: Policy, recipe: Recipe, run: Run, name: str) -> None:

@@ -18,10 +18,11 @@ import torch
 from got_r1.errors import RunFailed
 from got_r1.files.atomic import replace_folder
 from got_r1.files.runlog import RunLog
+from got_r1.files.trackers.base import Tracking
 from got_r1.policy.janus import Policy
 from got_r1.progress import TrainingProgress
 from got_r1.recipes.recipe_file import recipe_text
-from got_r1.recipes.resuming import Change
+from got_r1.recipes.resuming import Change, plain
 from got_r1.recipes.sections import OptimizerSection, Recipe
 from got_r1.training.checkpoint import (
     KEPT_CHECKPOINTS,
@@ -117,11 +118,13 @@ class Run:
 
         def open_log() -> None:
             nonlocal log
+            tracking = Tracking(recipe.run.track, recipe.run.project, plain(recipe))
             if going_on:
-                log = RunLog.resume(folder, start)
+                log = RunLog.resume(folder, start, tracking=tracking)
                 record_changes(log, start, changes, recipe, section, quiet=quiet)
             else:
-                log = RunLog.create(folder, recipe_text(recipe), judge_text(recipe, section))
+                texts = recipe_text(recipe), judge_text(recipe, section)
+                log = RunLog.create(folder, *texts, tracking=tracking)
 
         quiet = quiet or not ranks.main
         ranks.run_on_rank0(open_log)
@@ -139,7 +142,8 @@ class Run:
     ) -> None:
         self.progress.__exit__(kind, error, trace)
         if self._records is not None:
-            self._records.close()
+            interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
+            self._records.close(interrupted=interrupted)
 
     @property
     def records(self) -> RunLog:
