@@ -9,14 +9,18 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
-from typing import NoReturn
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
+from types import TracebackType
+from typing import NoReturn, TextIO, cast
 
 from got_r1 import __version__
 from got_r1.commands import COMMANDS
 from got_r1.commands.arguments import Parser
 from got_r1.errors import BadInput, GotR1Error
+from got_r1.files.parsing import REPLACED, valid_unicode
+from got_r1.files.redaction import CleanStream, redact, remember_environment
 
 __all__ = ["main", "run"]
 
@@ -51,27 +55,41 @@ def main(argv: Sequence[str]) -> int:
     """
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     threading.excepthook = silence_full_disk
-    try:
-        args = parse(argv)
-        args.command(args)
-    except GotR1Error as error:
-        return complain(str(error), error.exit_code)
-    except Terminated:
+    sys.excepthook = print_traceback
+    remember_environment()
+    with clean_output():
+        try:
+            args = parse([valid_unicode(word, "arguments") for word in argv])
+            args.command(args)
+        except SystemExit:  # --help, --version
+            raise
+        except BaseException as error:
+            code = explain(error)
+            if code is None:
+                raise
+            return code
+    return 0
+
+
+def explain(error: BaseException) -> int | None:
+    """Says in one sentence why a command has ended; returns the exit code. None, and not a word,
+    for what is our fault."""
+    interrupts = [one for one in causes(error) if isinstance(one, KeyboardInterrupt)]
+    if any(isinstance(one, Terminated) for one in interrupts):
         return complain(INTERRUPTED.format("terminated"), 128 + signal.SIGTERM)
-    except KeyboardInterrupt:
+    if interrupts:
         return complain(INTERRUPTED.format("interrupted"), 128 + signal.SIGINT)
-    except BrokenPipeError:  # the reader (`| head`) has seen enough
+    if isinstance(error, GotR1Error):
+        return complain(str(error), error.exit_code)
+    if isinstance(error, BrokenPipeError):  # the reader (`| head`) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:
+    if isinstance(error, OSError):
         if error.errno in FULL:
             return complain("the disk is full; free some space, nothing was half-written.", 1)
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             return complain(f"no permission for {error.filename}; choose another path.", 2)
-        raise
-    except (MemoryError, RuntimeError) as error:
-        if not speaks_of_memory(error):
-            raise
+    if isinstance(error, MemoryError | RuntimeError) and speaks_of_memory(error):
         reason = str(error).strip().split(". ")[0] or "no memory left"
         return complain(
             f"out of memory ({reason}): sample takes a smaller --batch, train a smaller "
@@ -79,7 +97,49 @@ def main(argv: Sequence[str]) -> int:
             "most); what was saved is whole, and both go on with --resume.",
             1,
         )
-    return 0
+    return None
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """An error, and every other that led to it: libraries turn a Ctrl-C into errors of their own,
+    and clean up after one with errors of theirs."""
+    waiting: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while waiting:
+        one = waiting.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        waiting += [one.__cause__, one.__context__]
+        if isinstance(one, BaseExceptionGroup):
+            waiting += one.exceptions
+
+
+@contextmanager
+def clean_output() -> Iterator[None]:
+    """Inside the block no secret is printed; behind it people hear what was no valid Unicode."""
+    REPLACED.clear()
+    with ExitStack() as stack:
+        stack.enter_context(redirect_stdout(cast(TextIO, CleanStream(sys.stdout))))
+        stack.enter_context(redirect_stderr(cast(TextIO, CleanStream(sys.stderr))))
+        try:
+            yield
+        finally:
+            for source, count in REPLACED.items():
+                complain(
+                    f"{count} character{'s' * (count > 1)} of {source} had no valid Unicode "
+                    "and became U+FFFD.",
+                    0,
+                )
+
+
+def print_traceback(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """`sys.excepthook`: Python's own, without secrets."""
+    text = "".join(traceback.format_exception(kind, error, trace))
+    print(valid_unicode(redact(text)), end="", file=sys.stderr)  # noqa: T201
 
 
 def end_on_signals() -> None:
@@ -135,12 +195,12 @@ def silence_full_disk(args: threading.ExceptHookArgs) -> None:
     """Says nothing of a full disk in a thread: TensorBoard writes in one of its own, and the run's
     next write says it in a sentence."""
     if not (isinstance(args.exc_value, OSError) and args.exc_value.errno in FULL):
-        threading.__excepthook__(args)
+        print_traceback(args.exc_type, args.exc_value or args.exc_type(), args.exc_traceback)
 
 
 def complain(sentence: str, code: int) -> int:
     """Prints one sentence to stderr; returns the exit code."""
-    print(f"got-r1: {' '.join(sentence.split())}", file=sys.stderr)  # noqa: T201
+    print(f"got-r1: {redact(' '.join(sentence.split()))}", file=sys.stderr)  # noqa: T201
     return code
 
 

@@ -112,10 +112,12 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """200 with just these bytes as the body."""
+    """Just these bytes as the body."""
 
     body: bytes
     content_type: str = "application/json"
+    code: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,8 +317,8 @@ async def _play(action: Action, request: Request, writer: asyncio.StreamWriter) 
             error = {"error": {"message": message, "type": "scripted", "param": param}}
             body = json.dumps([error] if listed else error).encode()
             writer.write(_response(code, headers, body))
-        case Raw(body, content_type):
-            writer.write(_response(200, {"content-type": content_type}, body))
+        case Raw(body, content_type, code, headers):
+            writer.write(_response(code, {"content-type": content_type, **headers}, body))
         case Half(text):
             whole = _response(200, {}, _completion(request, {"content": text}, "stop"))
             writer.write(whole[: len(whole) - 40])

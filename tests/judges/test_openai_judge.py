@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import gzip
 import json
 import random
 import threading
@@ -33,6 +34,7 @@ from got_r1.records import (
     SpatialQuery,
     Verdict,
 )
+from judges.asking import ask
 from judges.scripted_server import (
     Action,
     Drop,
@@ -610,3 +612,58 @@ def test_a_closed_judge_may_be_closed_again(build: Build) -> None:
     judge = build("http://127.0.0.1:9/v1")
     judge.close()
     judge.close()
+
+
+# -- where requests go, and how much is read -------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+def test_a_redirect_to_another_server_is_not_followed(
+    code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_KEY", "sk-0123456789")
+    with ScriptedServer(lambda request: score()) as other:
+        location = {"location": f"{other.url}/chat/completions?api_key=abc"}
+        with ScriptedServer(lambda request: Status(code, headers=location)) as server:
+            answer = ask(server, ImageQuery(PROMPT, IMAGE), api_key_env="SOME_KEY")
+            assert len(server.requests) == 1
+    assert isinstance(answer, JudgeFailure)
+    assert f"redirects to {other.url}/chat/completions, another server" in answer.reason
+    assert other.requests == []
+
+
+def test_a_redirect_on_the_same_server_is_followed() -> None:
+    def script(request: Request) -> Action:
+        if request.path.endswith("/v1/chat/completions"):
+            return Status(307, headers={"location": "/v2/chat/completions"})
+        return score()
+
+    with ScriptedServer(script) as server:
+        assert isinstance(ask(server), Verdict)
+
+
+@pytest.mark.parametrize(
+    "target", ["https://127.0.0.1:{port}/v1", "https://127.0.0.1/v1", "http://["]
+)
+def test_neither_is_one_to_the_same_hosts_https(target: str) -> None:
+    with ScriptedServer(
+        lambda request: Status(308, headers={"location": target.format(port=server.port)})
+    ) as server:
+        answer = ask(server)
+        assert len(server.requests) == 1
+    assert isinstance(answer, JudgeFailure)
+    assert "redirects to" in answer.reason
+
+
+@pytest.mark.parametrize("code", [200, 500])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_body_that_is_too_long_is_not_read(code: int, packed: bool) -> None:
+    body = b"x" * (9 << 20)
+    headers = {"content-encoding": "gzip"} if packed else {}
+    body = gzip.compress(b"x" * (100 << 20)) if packed else body
+    with ScriptedServer(lambda request: Raw(body, code=code, headers=headers)) as server:
+        answer = ask(server, retries=1)
+        assert len(server.requests) == 2
+        assert {request.headers["accept-encoding"] for request in server.requests} == {"identity"}
+    assert isinstance(answer, JudgeFailure)
+    assert "a body of more than" in answer.reason

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from got_r1.checkpoints.weight_files import weight_sets
 from got_r1.errors import BadInput, RunFailed, first_line
+from got_r1.files.redaction import remember
 
 __all__ = [
     "is_hub_name",
@@ -65,7 +66,7 @@ def named_commit(model: str) -> str:
 @cache
 def fetch(name: str, weights: bool) -> Path:
     """`local_folder` of a hub's name."""
-    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub import HfApi, get_token, snapshot_download
     from huggingface_hub.errors import (  # type: ignore[attr-defined]
         HfHubHTTPError,
         HFValidationError,
@@ -76,6 +77,7 @@ def fetch(name: str, weights: bool) -> Path:
         RevisionNotFoundError,
     )
 
+    remember(get_token())
     repository, revision = split_hub_name(name)
     try:
         try:

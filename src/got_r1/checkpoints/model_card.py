@@ -17,6 +17,7 @@ import yaml
 
 from got_r1.errors import BadInput
 from got_r1.files.inputs import read_json, read_text
+from got_r1.files.redaction import redact
 
 __all__ = ["CardFacts", "model_card"]
 
@@ -102,7 +103,7 @@ def model_card(
     if stages:
         text = yaml.safe_dump(stages, sort_keys=False, allow_unicode=True)
         blocks.append(f"## Earlier stages\n\n```yaml\n{text}```")
-    return "\n\n".join(blocks) + "\n"
+    return redact("\n\n".join(blocks) + "\n")
 
 
 def find_run(model: Path, given: Path | None) -> Path | None:

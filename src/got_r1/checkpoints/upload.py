@@ -18,6 +18,7 @@ from got_r1.checkpoints.shards import Source
 from got_r1.errors import BadInput, RunFailed, first_line
 from got_r1.files.digests import DIGESTS, check_digests, digests_text
 from got_r1.files.inputs import read_json
+from got_r1.files.redaction import remember
 
 __all__ = ["check_trained", "upload"]
 
@@ -49,7 +50,7 @@ def upload(run: Path, model: Path, report: Path, repository: str, *, private: bo
         BadInput: it is no name of a repository, or one that this user may not write to.
         RunFailed: the hub or the connection failed; the repository is as it was.
     """
-    from huggingface_hub import CommitOperationAdd, HfApi
+    from huggingface_hub import CommitOperationAdd, HfApi, get_token
     from huggingface_hub.errors import (  # type: ignore[attr-defined]
         HfHubHTTPError,
         HFValidationError,
@@ -57,6 +58,7 @@ def upload(run: Path, model: Path, report: Path, repository: str, *, private: bo
         OfflineModeIsEnabled,
     )
 
+    remember(get_token())
     own = model / "generation_config.json"
     generation = read_json(own, "generation settings") if own.is_file() else {}
     card = model_card(

@@ -16,8 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from got_r1.errors import BadInput, RunFailed
+from got_r1.files.parsing import valid_unicode
+from got_r1.files.redaction import redact
 
-__all__ = ["replace_folder", "translate_os_errors", "write_bytes", "write_text"]
+__all__ = ["encoded", "replace_folder", "translate_os_errors", "write_bytes", "write_text"]
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -81,8 +83,13 @@ def write_bytes(path: Path | str, data: bytes, *, durable: bool = True) -> None:
 
 
 def write_text(path: Path | str, text: str, *, durable: bool = True) -> None:
-    """`write_bytes` of `text` as UTF-8, with line ends as they are."""
-    write_bytes(path, text.encode("utf-8"), durable=durable)
+    """`write_bytes` of `text` as UTF-8, with line ends as they are, without secrets."""
+    write_bytes(path, encoded(text), durable=durable)
+
+
+def encoded(text: str) -> bytes:
+    """Text as a file holds it: UTF-8, with secrets masked (`redaction`)."""
+    return valid_unicode(redact(text)).encode()
 
 
 @contextmanager

@@ -62,7 +62,7 @@ import numpy as np
 from PIL import Image
 
 from got_r1.errors import BadInput, first_line
-from got_r1.files.atomic import translate_os_errors, write_bytes, write_text
+from got_r1.files.atomic import encoded, translate_os_errors, write_bytes, write_text
 from got_r1.files.step_folders import step_folders
 from got_r1.files.trackers.base import DEFAULT, GalleryRow, Tracker, Tracking
 from got_r1.files.trackers.opening import open_trackers
@@ -149,7 +149,7 @@ class RunLog:
         if changes:
             path = self.run_dir / "resumes.jsonl"
             with translate_os_errors(path):
-                _append(path, (_to_json({"step": step, "changes": changes}) + "\n").encode())
+                _append(path, encoded(_to_json({"step": step, "changes": changes}) + "\n"))
             write_text(self.run_dir / "config.yaml", config_yaml_text)
         if judge_yaml_text is not None and (changes or not (self.run_dir / JUDGE).exists()):
             write_text(self.run_dir / JUDGE, judge_yaml_text)
@@ -193,7 +193,7 @@ class RunLog:
         if failures:
             lines = "".join(_to_json({"step": step, **failure}) + "\n" for failure in failures)
             with translate_os_errors(self._failures_path):
-                _append(self._failures_path, lines.encode(errors="replace"))
+                _append(self._failures_path, encoded(lines))
 
     def save_eval(self, name: str, result: Mapping[str, Any]) -> None:
         """Save an evaluation as `evals/<name>.json`, replacing one of the same name.

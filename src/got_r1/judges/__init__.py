@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from got_r1.errors import BadInput
+from got_r1.files.redaction import MASK
 from got_r1.judges.base import Judge
 from got_r1.recipes.sections import JudgeSection
 from got_r1.records import TERMS
@@ -197,6 +198,11 @@ def _check_url(url: str) -> None:
     if not usable:
         raise BadInput(
             f"the judge's {url!r} is not a valid URL; expected for example http://localhost:8000/v1"
+        )
+    if MASK in (parts.username, parts.password):
+        raise BadInput(
+            f"the judge's URL {url!r} comes from a saved recipe, which keeps no passwords: give "
+            "the URL again with its own, as in judge.spec=openai:MODEL@URL"
         )
     path = parts.path.rstrip("/")
     if not path or path.endswith("/chat/completions"):

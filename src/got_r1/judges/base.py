@@ -31,9 +31,16 @@ from numbers import Real
 from typing import Protocol, runtime_checkable
 
 from got_r1.errors import RunFailed
+from got_r1.files.parsing import valid_unicode
+from got_r1.files.redaction import redact
 from got_r1.records import Box, GroundingQuery, JudgeFailure, Query, Verdict
 
-__all__ = ["Judge", "answers_of", "checked"]
+__all__ = ["LONGEST_FAILED", "Judge", "answers_of", "checked"]
+
+LONGEST_FAILED = 4096
+"""Characters that are kept of a reply that is no answer."""
+LONGEST_REPLY = 65536
+"""Characters that are kept of one that is an answer."""
 
 
 @runtime_checkable
@@ -70,19 +77,41 @@ def answers_of(judge: Judge, queries: Sequence[Query]) -> list[Verdict | JudgeFa
 
 def checked(query: Query, answer: Verdict | JudgeFailure) -> Verdict | JudgeFailure:
     """The answer as it counts: a failure of the judge where its score is no number in [0, 1] (NaN
-    included) or a box no box."""
+    included) or a box no box.
+
+    Its text is foreign: it becomes valid Unicode, without secrets that a server has sent back, and
+    of a length that can be kept.
+    """
     if isinstance(answer, JudgeFailure):
-        return answer
+        return _failure(answer.reason, answer)
+    texts = _clean(answer.reasoning, LONGEST_REPLY), _clean(answer.reply, LONGEST_REPLY)
+    if texts != (answer.reasoning, answer.reply):
+        answer = replace(answer, reasoning=texts[0], reply=texts[1])
     if isinstance(query, GroundingQuery):
         wrong = [item.box for item in answer.found if not _is_box(item.box)]
         if wrong:
             reason = f"{wrong[0]} has corners that are not 0 to 999, upper left before lower right"
-            return JudgeFailure(reason, answer.reply, answer.tokens)
+            return _failure(reason, answer)
         return answer
     if not isinstance(answer.score, Real) or not 0 <= answer.score <= 1:
-        reason = f"score {answer.score} is not a number in [0, 1]"
-        return JudgeFailure(reason, answer.reply, answer.tokens)
+        return _failure(f"score {answer.score} is not a number in [0, 1]", answer)
     return replace(answer, score=float(answer.score))
+
+
+def _failure(reason: str, answer: Verdict | JudgeFailure) -> JudgeFailure:
+    """A failure for this reason, with what is kept of its reply."""
+    reply = _clean(answer.reply, LONGEST_FAILED)
+    return JudgeFailure(_clean(reason, LONGEST_FAILED), reply, answer.tokens)
+
+
+def _clean(text: str, longest: int) -> str:
+    """Text of a judge, at most `longest` characters of it; where it is cut it says how many it
+    had."""
+    text = redact(valid_unicode(text, "judge replies"))
+    if len(text) <= longest:
+        return text
+    end = f" ... ({len(text)} characters in all)"
+    return text[: longest - len(end)] + end
 
 
 def _is_box(box: Box) -> bool:

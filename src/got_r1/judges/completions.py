@@ -14,10 +14,12 @@ What a model thought is never read as its answer: it may weigh several scores.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+
+from got_r1.files.parsing import parse_json
+from got_r1.files.redaction import redact
 
 __all__ = ["PASSES", "Completion", "NoCompletion", "one_line", "read_completion"]
 
@@ -60,7 +62,7 @@ def read_completion(body: str) -> Completion:
     answer = _json(body)
     choice = _first_choice(answer, body)
     message = choice["message"]
-    text, refusal, thoughts = _parts(message)
+    text, refusal, thoughts = map(redact, _parts(message))  # before messages quote parts of them
     finish = choice.get("finish_reason")
     cut_off = finish == "length"
     usage = answer.get("usage")
@@ -93,8 +95,8 @@ def read_completion(body: str) -> Completion:
 def _json(body: str) -> dict[str, Any]:
     """The body as a JSON object. Raises NoCompletion."""
     try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError):
+        answer = parse_json(body, source=None)  # `base.checked` replaces what is no Unicode
+    except ValueError:
         raise NoCompletion(_no_json(body), one_line(body)) from None
     if isinstance(answer, list) and len(answer) == 1:  # Gemini wraps its errors
         answer = answer[0]
@@ -192,6 +194,6 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 def one_line(said: object, longest: int = SHOWN) -> str:
-    """What a server said, on one line and not too long for a sentence."""
-    text = " ".join(str(said).split())
+    """What a server said, on one line, not too long for a sentence and without secrets."""
+    text = redact(" ".join(str(said).split()))
     return text if len(text) <= longest else f"{text[: longest - 3]}..."

@@ -39,6 +39,7 @@ from urllib.parse import urlsplit
 
 import openai
 
+from got_r1.files.redaction import redact
 from got_r1.judges.completions import (
     PASSES,
     Completion,
@@ -48,6 +49,7 @@ from got_r1.judges.completions import (
 )
 from got_r1.judges.requests import refused_field
 from got_r1.judges.settings import THIS_MACHINE
+from got_r1.judges.transport import Redirected, http_client
 
 __all__ = ["Endpoint", "Endpoints", "Unanswered", "connect", "say"]
 
@@ -67,13 +69,13 @@ class Unanswered(Exception):
     """
 
     def __init__(self, reason: str, reply: str = "", field: str = "") -> None:
-        super().__init__(reason)
-        self.reason, self.reply, self.field = reason, reply, field
+        super().__init__(redact(reason))
+        self.reason, self.reply, self.field = redact(reason), redact(reply), field
 
 
 @dataclass(eq=False, slots=True)
 class Endpoint:
-    """One server, as its requests have found it."""
+    """One server, as its requests have found it; `url` is its address for people."""
 
     url: str
     clients: Sequence[openai.AsyncOpenAI]
@@ -87,11 +89,16 @@ class Endpoint:
     trouble: str = ""  # what went wrong last
 
     async def post(self, request: dict[str, Any]) -> str:
-        """The body of its answer; `openai`'s errors where there is none."""
+        """The body of its answer; `openai`'s errors and NoCompletion where there is none."""
         client = self.clients[self.asked % len(self.clients)]
         # Not `chat.completions.create`: its checks of a request against the API's types are a
         # quarter of all work, and the answer may be anything anyway.
-        return await client.post("/chat/completions", body=request, cast_to=str)
+        try:
+            return await client.post("/chat/completions", body=request, cast_to=str)
+        except openai.APIConnectionError as error:
+            if isinstance(error.__cause__, NoCompletion):  # refused by `transport`
+                raise error.__cause__ from None
+            raise
 
     async def close(self) -> None:
         """Closes its connections."""
@@ -124,11 +131,11 @@ def connect(url: str, key: str, connections: int) -> Endpoint:
             api_key=key,
             max_retries=0,  # we do it, over all endpoints
             timeout=None,  # and this
-            http_client=openai.DefaultAsyncHttpxClient(trust_env=False) if here else None,
+            http_client=http_client(proxies=not here),
         )
 
     clients = [client() for _ in range(math.ceil(connections / POOL))]
-    return Endpoint(url.rstrip("/"), clients)
+    return Endpoint(redact(url.rstrip("/")), clients)
 
 
 def say(sentence: str) -> None:
@@ -274,6 +281,8 @@ class Endpoints:
                         f"there ({said}): {where}/models lists its models, and the URL must end as "
                         "the server's base URL does, mostly in /v1"
                     )
+            case Redirected():
+                raise Unanswered(f"{where} {error.reason}")
             case NoCompletion(refused=True):
                 why = f"{where} refuses the request: it answered with {error.reason}"
                 field, setting = refused_field(error.reason, None, request)
@@ -283,7 +292,9 @@ class Endpoints:
             case TimeoutError() | openai.APITimeoutError():
                 return f"{where} gave no answer within {self.timeout:g} seconds"
             case openai.APIConnectionError():
-                return f"{where} cannot be reached, or hung up ({error.__cause__ or error})"
+                return (
+                    f"{where} cannot be reached, or hung up ({one_line(error.__cause__ or error)})"
+                )
             case _:
                 return f"{where} gave no answer ({said})"
         raise Unanswered(why, said, field)

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from got_r1.errors import BadInput
+from got_r1.files.redaction import remember, remember_fields, remember_url
 from got_r1.judges.coordinates import CONVENTIONS, Coordinates, family_of
 from got_r1.recipes.resuming import HARMLESS, ROUNDING
 from got_r1.recipes.sections import Section
@@ -183,6 +184,13 @@ class OpenAISettings(Section):
         return [value] if isinstance(value, str) else value
 
     @model_validator(mode="after")
+    def _remember_secrets(self) -> Self:
+        for url in self.urls:
+            remember_url(url)
+        remember_fields(self.extra_body)
+        return self
+
+    @model_validator(mode="after")
     def _renames_our_fields(self) -> Self:
         for name, other in self.rename.items():
             if name not in RENAMEABLE or not other:
@@ -194,18 +202,25 @@ class OpenAISettings(Section):
         return self
 
     def key(self, url: str) -> str:
-        """The key for one of the URLs, out of the environment, or a placeholder: the client
-        insists on one.
+        """The key for one of the URLs, out of the environment, without blanks and line ends around
+        it; or a placeholder, since the client insists on one.
 
         Without `api_key_env` a key goes to OpenAI's own API only. Raises BadInput where the
-        settings name a variable that is not set, and where a key would travel unencrypted to
-        another machine.
+        settings name a variable that is not set, where no header can carry the key, and where it
+        would travel unencrypted to another machine.
         """
         parts = urlsplit(url)
         named = "api_key_env" in self.model_fields_set
         if not named and (parts.scheme, parts.hostname) != ("https", OPENAI_HOST):
             return PLACEHOLDER
-        key = os.environ.get(self.api_key_env, "")
+        key = os.environ.get(self.api_key_env, "").strip()
+        remember(key)
+        if not (key.isascii() and key.isprintable()):
+            raise BadInput(
+                f"the key in {self.api_key_env} holds a line break, a control character or one "
+                "that is not ASCII, which no request's header can carry: export it again as the "
+                "service gave it"
+            )
         if not key and named:
             raise BadInput(
                 f"the judge's api_key_env is {self.api_key_env}, which is not set: export "

@@ -90,7 +90,9 @@ def _resolve(spec: str, term: str, file: JudgeFile | None = None) -> JudgeSettin
     wording = file.wording if file else MLLMSettings()
     if kind == "openai" and (colon or file):
         openai = openai_settings(spec, file)
-        shown = openai.model_copy(update={"urls": plain(openai.urls)})
+        shown = openai.model_copy(
+            update={"urls": plain(openai.urls), "extra_body": plain(openai.extra_body)}
+        )
         return JudgeSettings(kind=kind, openai=shown, wording=wording.suited_to(openai.model))
     if kind == "transformers" and (colon or file):
         local = transformers_settings(spec, file)

@@ -22,8 +22,10 @@ import weakref
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from typing import TextIO, cast
 
 from got_r1.errors import GotR1Error, RunFailed
+from got_r1.files.redaction import CleanStream, redact, remember_environment
 from got_r1.judges.settings import MLLMSettings, OpenAISettings
 from got_r1.records import JudgeFailure, Query, Verdict
 
@@ -153,6 +155,8 @@ def serve() -> None:
 
     asked, said = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what others print is no answer
+    sys.stderr = cast(TextIO, CleanStream(sys.stderr))
+    remember_environment()
     writing = threading.Lock()
 
     def answer(number: int, queries: Sequence[Query]) -> None:
@@ -162,7 +166,8 @@ def serve() -> None:
         except GotR1Error as error:
             answers = error
         except Exception:
-            answers = RuntimeError(f"in the judge's worker process:\n{traceback.format_exc()}")
+            trace = redact(traceback.format_exc())
+            answers = RuntimeError(f"in the judge's worker process:\n{trace}")
         message = pickle.dumps((number, answers), protocol=pickle.HIGHEST_PROTOCOL)
         with writing:
             said.write(message)

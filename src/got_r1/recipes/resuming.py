@@ -6,13 +6,14 @@ A setting changes results unless it is marked otherwise where it is declared:
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+
+from got_r1.files.redaction import MASK, is_secret_name, redact
 
 __all__ = [
     "CACHE",
@@ -89,15 +90,18 @@ def compare(
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON has it, without the credentials that a URL may hold."""
+    """A value as JSON has it, without keys and passwords, which are no settings."""
     match value:
         case BaseModel():
             return plain(value.model_dump())
         case dict():
-            return {name: plain(item) for name, item in value.items()}
+            return {
+                name: MASK if isinstance(item, str) and is_secret_name(name) else plain(item)
+                for name, item in value.items()
+            }
         case list():
             return [plain(item) for item in value]
         case str():
-            return re.sub(r"://[^/@\s]+@", "://***@", value)
+            return redact(value)
         case _:
             return value

@@ -9,7 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from got_r1.files.atomic import write_bytes
+from got_r1.files.atomic import write_text
 from got_r1.report.gallery import Piece, split_chain
 
 __all__ = ["interval", "percent", "write_page"]
@@ -23,7 +23,7 @@ def write_page(path: Path, template: str, **content: Any) -> Path:
         RunFailed: the disk is full; an earlier page stays.
     """
     html = _environment().get_template(template).render(content)
-    write_bytes(path, html.encode(errors="replace"))  # a reply may hold half a surrogate pair
+    write_text(path, html)
     return path
 
 

@@ -202,8 +202,10 @@ def first_failure(read: Path | None = None) -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*assuming the intent is to")
             yield
     except CheckpointException as failed:
-        error = next(iter(failed.failures.values()))[0]
-        if read is None or isinstance(error, GotR1Error | KeyboardInterrupt):
+        errors = [error for error, _ in failed.failures.values()]
+        error = next((one for one in errors if not isinstance(one, Exception)), errors[0])
+        known = isinstance(error, GotR1Error) or not isinstance(error, Exception)
+        if read is None or known:  # Ctrl-C is no damage
             raise error from failed
         raise unreadable(read, error) from failed
     except (OSError, ValueError, EOFError) as error:
