@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 __all__ = ["FORMATS", "MOST_PIXELS", "UnreadableImage", "open_image"]
 
