@@ -99,6 +99,7 @@ def test_shards_with_and_without_an_index(hub: HubServer, model: Path, tmp_path:
     for name, pickled, index in (("a", False, True), ("b", True, True), ("c", False, False)):
         shards = Path(shutil.copytree(model, tmp_path / name))
         split(shards, 3, pickled)
+        (shards / DIGESTS).unlink()
         if not index:
             (shards / "model.safetensors.index.json").unlink()
         hub.add(f"someone/{name}", shards)
@@ -253,13 +254,14 @@ def test_a_run_is_pushed_and_its_model_loads_from_there(
     assert files[DIGESTS] == (final / DIGESTS).read_bytes()
     # Again: nothing is in the way, and a model without digests leaves none of an earlier one.
     (final / DIGESTS).unlink()
-    (final / "generation_config.json").write_text("{}")
+    config = final / "config.json"
+    config.write_text(config.read_text() + "\n")
     assert main(["push", recipe.run.dir, "someone/new"]) == 0
     *_, newest = hub.repositories["someone/new"].commits.values()
     assert newest[DIGESTS] == digests_text(final).encode() != files[DIGESTS]
     (final / DIGESTS).write_bytes(files[DIGESTS])
     assert main(["push", recipe.run.dir, "someone/new"]) == 2
-    assert "generation_config.json is truncated or damaged" in capsys.readouterr().err
+    assert "config.json is truncated or damaged" in capsys.readouterr().err
 
 
 def test_a_push_that_cannot_be(

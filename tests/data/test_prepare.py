@@ -26,7 +26,7 @@ from got_r1.data import prepare as preparing
 from got_r1.data.prepare import prepare, read_pixels
 from got_r1.data.tokens import Tokens, encoder_identity
 from got_r1.errors import BadInput, RunFailed
-from got_r1.files.digests import write_digests
+from got_r1.files.digests import DIGESTS, write_digests
 from got_r1.icons.data import triples
 from got_r1.policy import load_encoder, load_policy
 from got_r1.policy.janus import Policy
@@ -98,6 +98,7 @@ def test_tokens_stay_in_their_files(
     prepared(encoder, make_recipe(size=4), tmp_path / "t")
     shard = tmp_path / "t" / "tokens-00000.safetensors"
     tensors = load_file(shard)
+    (tmp_path / "t" / DIGESTS).unlink()
     rows = 200_000  # 200 bytes of image tokens each: 40 MB
     save_file(
         {
@@ -426,11 +427,15 @@ def test_damaged_tokens_are_refused_and_can_be_repaired(
     whole = contents(tmp_path / "t")
     shard = tmp_path / "t" / "tokens-00001.safetensors"
     shard.write_bytes(whole[shard.name][:-10])
-    with pytest.raises(BadInput, match=r"tokens-00001\.safetensors is truncated"):
+    with pytest.raises(BadInput, match=r"tokens-00001\.safetensors is truncated or damaged"):
         Tokens.open(tmp_path / "t", encoder)
     shard.unlink()
-    with pytest.raises(BadInput, match=r"tokens-00001\.safetensors .*missing"):
+    with pytest.raises(BadInput, match=r"tokens-00001\.safetensors is missing"):
         Tokens.open(tmp_path / "t", encoder)
+    (tmp_path / "t" / DIGESTS).rename(tmp_path / DIGESTS)
+    with pytest.raises(BadInput, match=r"tokens-00001\.safetensors cannot be read"):
+        Tokens.open(tmp_path / "t", encoder)
+    (tmp_path / DIGESTS).rename(tmp_path / "t" / DIGESTS)
     prepared(encoder, make_recipe(size=10), tmp_path / "t")
     assert contents(tmp_path / "t") == whole
 

@@ -114,3 +114,22 @@ def test_a_tokenizer_that_cannot_be_read(policy: Policy, tmp_path: Path, name: s
     (tmp_path / name).write_text("{}")
     with pytest.raises(BadInput, match=r"the tokenizer or processor in \S+ cannot be read"):
         load_policy(tmp_path)
+
+
+def test_a_tokenizer_with_code_of_its_own_is_refused_unrun(policy: Policy, tmp_path: Path) -> None:
+    policy.save(tmp_path)
+    (tmp_path / DIGESTS).unlink()
+    own = {
+        "tokenizer_config.json": {
+            "tokenizer_class": "Own",
+            "auto_map": {"AutoTokenizer": ["own.Own"] * 2},
+        },
+        "processor_config.json": {"auto_map": {"AutoProcessor": "own.Own"}},
+    }
+    for name, settings in own.items():
+        content = json.loads((tmp_path / name).read_text(encoding="utf-8"))
+        (tmp_path / name).write_text(json.dumps(content | settings), encoding="utf-8")
+    (tmp_path / "own.py").write_text(f"open({str(tmp_path / 'touched')!r}, 'w')\nclass Own: pass\n")
+    with pytest.raises(BadInput, match=r"cannot be read: .* custom code"):
+        load_policy(tmp_path)
+    assert not (tmp_path / "touched").exists()

@@ -189,7 +189,9 @@ def to_official(
     with no_janus(src):
         config = JanusConfig.from_pretrained(src)
         shapes = model_shapes(config)
-        processor = JanusProcessor.from_pretrained(src) if has_tokenizer(src) else None
+        processor = None
+        if has_tokenizer(src):
+            processor = JanusProcessor.from_pretrained(src, trust_remote_code=False)
     source = Source(src)
     check_tensors(src, source.shapes, shapes)
     others = {name: shape for name, shape in shapes.items() if name != CODEBOOK}

@@ -117,8 +117,8 @@ def check_tokens(folder: Path) -> None:
     without digests, of older versions, are not checked."""
     if problem := find_damage(folder):
         raise BadInput(
-            f"{problem}: delete that file and run got-r1 prepare again, which goes on from there "
-            f"(delete the folder if it is {MANIFEST} or {DIGESTS})."
+            f"{problem}: delete that file, if it is there, and run got-r1 prepare again, which "
+            f"goes on from there (delete the folder if it is {MANIFEST} or {DIGESTS})."
         )
 
 

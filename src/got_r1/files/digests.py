@@ -27,7 +27,8 @@ __all__ = ["DIGESTS", "check_digests", "digests_text", "find_damage", "set_diges
 DIGESTS = "digests.json"
 PIECE = 2**26  # bytes that one thread hashes at a time
 READ = 2**20  # bytes that it holds of them
-# Weights, optimizer state, settings, vocabularies; not what people edit (README.md) or keep beside.
+# Weights, optimizer state, settings, vocabularies; not what people edit or keep beside.
+EDITED = "generation_config.json"  # how a model is sampled, for its user to choose
 SUFFIXES = (".safetensors", ".bin", ".distcp", ".metadata", ".json", ".jinja", ".model", ".txt")
 
 
@@ -41,7 +42,7 @@ def digests_text(folder: Path) -> str:
     names = sorted(
         path.name
         for path in folder.iterdir()
-        if path.name.endswith(SUFFIXES) and path.name != DIGESTS and path.is_file()
+        if path.name.endswith(SUFFIXES) and path.name not in (DIGESTS, EDITED) and path.is_file()
     )
     sizes = {name: (folder / name).stat().st_size for name in names}
     found = hash_files(folder, sizes)

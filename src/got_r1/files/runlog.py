@@ -61,7 +61,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from got_r1.errors import BadInput, first_line
+from got_r1.errors import BadInput, RunFailed, first_line
 from got_r1.files.atomic import encoded, translate_os_errors, write_bytes, write_text
 from got_r1.files.step_folders import step_folders
 from got_r1.files.trackers.base import DEFAULT, GalleryRow, Tracker, Tracking
@@ -84,6 +84,10 @@ class RunLog:
         self._metrics_path = run_dir / "metrics.jsonl"
         self._failures_path = run_dir / "judge_failures.jsonl"
         self._trackers = dict(trackers)
+        # Bytes of the files that are appended to, as this run left them.
+        self._sizes = {p: _size(p) for p in (self._metrics_path, self._failures_path)}
+        self.missing_steps = 0
+        """Steps before the one resumed from whose metrics are not in `metrics.jsonl`."""
 
     @classmethod
     def create(
@@ -103,6 +107,7 @@ class RunLog:
         if run_dir.exists() and not run_dir.is_dir():
             raise BadInput(f"Run folder {run_dir} is a file; choose another run.dir.")
         if run_dir.exists() and any(map(_is_content, run_dir.iterdir())):
+            _check_not_a_part(run_dir)
             raise BadInput(
                 f"Run folder {run_dir} exists and is not empty; "
                 "choose another run.dir, or add --resume to continue the run in it."
@@ -124,6 +129,7 @@ class RunLog:
         """
         run_dir = Path(run_dir)
         if not (run_dir / "config.yaml").is_file():
+            _check_not_a_part(run_dir)
             raise BadInput(
                 f"There is no run to resume in {run_dir}; check run.dir, or start without --resume."
             )
@@ -132,6 +138,15 @@ class RunLog:
         log = cls(run_dir, trackers)
         log._forget_after(step)
         return log
+
+    def check_folder(self) -> None:
+        """Raises RunFailed where the run folder is not there any more: writing would make a part
+        of it again."""
+        if not (self.run_dir / "config.yaml").is_file():
+            raise RunFailed(
+                f"the run stops, since {self.run_dir / 'config.yaml'} is gone: its folder was "
+                "deleted or moved while it ran; put it back and go on with --resume, or start again"
+            )
 
     def save_recipe(
         self,
@@ -158,12 +173,14 @@ class RunLog:
         """Append one step's metrics; they are on the disk when this returns.
 
         Raises:
-            RunFailed: the disk is full; the file ends with the step before.
+            RunFailed: the disk is full, and the file ends with the step before; or the folder was
+                deleted, or the file deleted or changed, since the run wrote it last.
         """
+        self._check_appendable(self._metrics_path)
         numbers = {key: float(value) for key, value in metrics.items() if key != "step"}
         line = _to_json({"step": step, **numbers}) + "\n"
         with translate_os_errors(self._metrics_path):
-            _append(self._metrics_path, line.encode())
+            self._sizes[self._metrics_path] = _append(self._metrics_path, line.encode())
         self._track(lambda tracker: tracker.log(step, numbers))
 
     def save_gallery(self, step: int, samples: Sequence[GalleryRow]) -> None:
@@ -175,7 +192,12 @@ class RunLog:
     def save_sample(
         self, step: int, index: int, image: np.ndarray, record: Mapping[str, Any]
     ) -> None:
-        """Save sample `index` of a step's gallery: `image` uint8 [height, width, 3], its record."""
+        """Save sample `index` of a step's gallery: `image` uint8 [height, width, 3], its record.
+
+        Raises:
+            RunFailed: the disk is full, or the folder was deleted.
+        """
+        self.check_folder()
         folder = self.run_dir / "samples" / f"step_{step:06d}"
         png = io.BytesIO()
         Image.fromarray(np.asarray(image, dtype=np.uint8)).save(png, format="PNG")
@@ -188,19 +210,23 @@ class RunLog:
         """Append a step's judge failures: `prompt`, `sample`, `term`, `reason`, `reply`.
 
         Raises:
-            RunFailed: the disk is full; the file ends with the step before.
+            RunFailed: as `log_metrics`.
         """
         if failures:
+            self._check_appendable(self._failures_path)
             lines = "".join(_to_json({"step": step, **failure}) + "\n" for failure in failures)
             with translate_os_errors(self._failures_path):
-                _append(self._failures_path, encoded(lines))
+                size = _append(self._failures_path, encoded(lines))
+            self._sizes[self._failures_path] = size
 
     def save_eval(self, name: str, result: Mapping[str, Any]) -> None:
         """Save an evaluation as `evals/<name>.json`, replacing one of the same name.
 
         Raises:
             BadInput: `name` is not a plain file name.
+            RunFailed: the disk is full, or the folder was deleted.
         """
+        self.check_folder()
         if not _EVAL_NAME.fullmatch(name):
             raise BadInput(
                 f"Evaluation name {name!r} cannot name a file; use letters, digits, '-', '_', '.'."
@@ -231,15 +257,46 @@ class RunLog:
                     f"{first_line(error)}."
                 )
 
+    def _check_appendable(self, path: Path) -> None:
+        """Raises RunFailed where the folder is gone, or `path` is not as this run left it."""
+        self.check_folder()
+        if _size(path) != self._sizes[path]:
+            raise RunFailed(
+                f"the run stops, since {path} was deleted or changed while it ran (it has "
+                f"{_size(path):,} bytes, and had {self._sizes[path]:,}): put it back, see that no "
+                "other run writes there, and go on with --resume"
+            )
+
     def _forget_after(self, step: int) -> None:
+        self.missing_steps = step
         for path in (self._metrics_path, self._failures_path):
             if path.exists():
                 lines = path.read_bytes().splitlines(keepends=True)
-                kept = b"".join(line for line in lines if _is_up_to(step, line))
-                write_bytes(path, kept)
+                kept = [line for line in lines if _is_up_to(step, line)]
+                write_bytes(path, b"".join(kept))
+                self._sizes[path] = _size(path)
+                if path == self._metrics_path:
+                    self.missing_steps -= len(kept)
         for number, folder in step_folders(self.run_dir / "samples").items():
             if number > step:
                 shutil.rmtree(folder)
+
+
+def _size(path: Path) -> int:
+    """The bytes of a file; 0 where there is none."""
+    return path.stat().st_size if path.exists() else 0
+
+
+def _check_not_a_part(run_dir: Path) -> None:
+    """Raises BadInput where a folder holds what a run wrote, and not its recipe."""
+    parts = ("checkpoints", "metrics.jsonl", "samples")
+    found = [part for part in parts if (run_dir / part).exists()]
+    if found and not (run_dir / "config.yaml").is_file():
+        raise BadInput(
+            f"{run_dir} is only a part of a run: it has {', '.join(found)} but no config.yaml, as "
+            "where a folder was deleted while a run wrote it, or not copied whole; put config.yaml "
+            "back to resume it, or choose another run.dir."
+        )
 
 
 def _is_content(path: Path) -> bool:
@@ -272,8 +329,9 @@ def _last_step(path: Path) -> int:
     return max((step for line in lines if (step := _step_of(line)) is not None), default=0)
 
 
-def _append(path: Path, data: bytes) -> None:
-    """Append and flush to the disk; on failure the file is cut back to what it was."""
+def _append(path: Path, data: bytes) -> int:
+    """Append and flush to the disk; on failure the file is cut back to what it was. Returns the
+    bytes that the file has then."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     try:
         size = os.fstat(descriptor).st_size
@@ -284,6 +342,7 @@ def _append(path: Path, data: bytes) -> None:
         except BaseException:
             os.ftruncate(descriptor, size)
             raise
+        return os.fstat(descriptor).st_size
     finally:
         os.close(descriptor)
 

@@ -24,7 +24,9 @@ def load_processor(folder: Path, config: JanusConfig) -> JanusProcessor:
     Raises BadInput where they cannot be read, and as `check_token_ids`.
     """
     try:
-        processor = JanusProcessor.from_pretrained(folder, local_files_only=True)
+        processor = JanusProcessor.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
     except Exception as error:  # the parser raises a bare Exception
         said = " ".join(str(error).split()) or type(error).__name__
         raise BadInput(f"the tokenizer or processor in {folder} cannot be read: {said}") from error

@@ -20,7 +20,7 @@ from got_r1.files.atomic import replace_folder
 from got_r1.files.runlog import RunLog
 from got_r1.files.trackers.base import Tracking
 from got_r1.policy.janus import Policy
-from got_r1.progress import TrainingProgress
+from got_r1.progress import TrainingProgress, note
 from got_r1.recipes.recipe_file import recipe_text
 from got_r1.recipes.resuming import Change, plain
 from got_r1.recipes.sections import OptimizerSection, Recipe
@@ -121,6 +121,11 @@ class Run:
             tracking = Tracking(recipe.run.track, recipe.run.project, plain(recipe))
             if going_on:
                 log = RunLog.resume(folder, start, tracking=tracking)
+                if log.missing_steps:
+                    note(
+                        f"{folder / 'metrics.jsonl'} lacks {log.missing_steps} of the {start} "
+                        "steps before: it was deleted or changed, and the report's curves lack them"
+                    )
                 record_changes(log, start, changes, recipe, section, quiet=quiet)
             else:
                 texts = recipe_text(recipe), judge_text(recipe, section)
@@ -163,7 +168,12 @@ class Run:
         for step in range(self.start + 1, self.section.steps + 1):
             yield step
             if step % self.section.save_every == 0 or step == self.section.steps:
-                save_checkpoint(self.folder, step, self.policy, self.optimizer, self.ranks)
+                self._save_checkpoint(step)
+
+    def _save_checkpoint(self, step: int) -> None:
+        """Every rank calls it. Raises RunFailed as `save_checkpoint` and `RunLog.check_folder`."""
+        self.ranks.run_on_rank0(lambda: self.records.check_folder())
+        save_checkpoint(self.folder, step, self.policy, self.optimizer, self.ranks)
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Writes one step's metrics and shows them; nothing but on the first rank."""
@@ -205,7 +215,7 @@ class Run:
         done = step - 1  # nothing has changed since
         damaged = self.ranks.max(float(not_finite(self.policy.trainable()) is not None))
         if done > self.start and done % self.section.save_every and not damaged:
-            save_checkpoint(self.folder, done, self.policy, self.optimizer, self.ranks)
+            self._save_checkpoint(done)
         raise RunFailed(
             f"{most} updates in a row, up to step {step}, were skipped because their numbers are "
             f"not finite ({found}): start again with a lower learning_rate, without autocast and "
@@ -215,7 +225,8 @@ class Run:
     def finish(self) -> Path:
         """Writes the trained model as a transformers folder: `checkpoints/final`.
 
-        Raises RunFailed, with nothing written, where a weight is not finite.
+        Raises RunFailed, with nothing written, where a weight is not finite or the run folder was
+        deleted.
         """
         final = self.folder / "checkpoints" / "final"
         # Sharded weights come together one by one; only the first rank keeps them.
@@ -224,6 +235,7 @@ class Run:
         self.policy.carry_sampling(self.recipe.rollout)
 
         def save() -> None:
+            self.records.check_folder()
             if name := not_finite(state):
                 raise RunFailed(
                     f"the trained model is not written, because {name} holds numbers that are not "
