@@ -68,6 +68,8 @@ def main(argv: Sequence[str]) -> int:
             return complain("the disk is full; free some space, nothing was half-written.", 1)
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             return complain(f"no permission for {error.filename}; choose another path.", 2)
+        if error.errno == errno.ENAMETOOLONG:
+            return complain(f"{str(error.filename)[:60]}... is too long for a path.", 2)
         raise
     except (MemoryError, RuntimeError) as error:
         if not speaks_of_memory(error):

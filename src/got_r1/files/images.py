@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 __all__ = ["FORMATS", "MOST_PIXELS", "UnreadableImage", "open_image"]
 
@@ -89,7 +89,7 @@ def _too_large(width: int, height: int) -> UnreadableImage:
 
 def _words(error: Exception) -> str:
     """What an error says, without the address of the buffer that Pillow names."""
-    if isinstance(error, Image.UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError):
         return f"in none of the formats {', '.join(FORMATS)}"
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 

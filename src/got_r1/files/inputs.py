@@ -43,6 +43,8 @@ def read_text(path: Path | str, what: str) -> str:
         ) from None
     except OSError as error:
         raise BadInput(f"the {what} {path} cannot be read ({error.strerror}).") from None
+    except ValueError:
+        raise BadInput(f"the {what} {path} cannot be read (a zero byte in its path).") from None
     if "\0" in text:  # UTF-16 without its mark is valid UTF-8 with every other byte zero
         raise BadInput(f"the {what} {path} holds zero bytes, as UTF-16 does; save it as UTF-8.")
     return text
