@@ -89,6 +89,8 @@ def explain(error: BaseException) -> int | None:
             return complain("the disk is full; free some space, nothing was half-written.", 1)
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             return complain(f"no permission for {error.filename}; choose another path.", 2)
+        if error.errno == errno.ENAMETOOLONG:
+            return complain(f"{str(error.filename)[:60]}... is too long for a path.", 2)
     if isinstance(error, MemoryError | RuntimeError) and speaks_of_memory(error):
         reason = str(error).strip().split(". ")[0] or "no memory left"
         return complain(

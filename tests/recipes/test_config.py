@@ -193,7 +193,7 @@ def test_any_override_is_applied_or_explained(override):
         assert load_recipe(os.devnull, [override]) == recipe
 
 
-@given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Zp"])))
+@given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Zp"]), max_size=60))
 def test_any_line_of_text_survives_being_written_and_read(text):
     recipe = Recipe.model_validate({"run": {"dir": text}})
     with TemporaryDirectory() as folder:

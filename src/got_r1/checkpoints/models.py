@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from got_r1 import __version__
 from got_r1.checkpoints.hub import local_folder
@@ -18,6 +20,10 @@ from got_r1.progress import note
 
 __all__ = ["SHIPPED", "model_folder"]
 
+# Words in the names of a configuration's sizes, and the most that a model may have (our choice).
+SIZES = {"size", "dim", "layers", "heads", "channels", "embeddings", "blocks", "resolution"}
+MOST = {"layers": 1000, "blocks": 1000, "vocab": 10_000_000, "position": 100_000_000}
+MOST_SIZE = 1_000_000
 SHIPPED = {"icons": Path(__file__).parent.parent / "icons" / "checkpoint"}
 
 
@@ -36,7 +42,9 @@ def model_folder(model: str | Path, *, weights: bool = True) -> Path:
             f"model folder {folder} has no config.json: give a Janus folder, a name on the hub "
             "such as deepseek-ai/Janus-Pro-1B, or 'icons' for the shipped one"
         )
-    kind = read_json(folder / "config.json", "model configuration").get("model_type")
+    config = read_json(folder / "config.json", "model configuration")
+    check_sizes(config, folder / "config.json")
+    kind = config.get("model_type")
     if kind not in ("janus", "multi_modality"):
         raise BadInput(f"{folder} holds a {kind!r} model, not 'janus'")
     if not (folder / "tokenizer.json").is_file():
@@ -45,6 +53,21 @@ def model_folder(model: str | Path, *, weights: bool = True) -> Path:
             "tokenizer's files there, or convert it with --tokenizer"
         )
     return folder if kind == "janus" else converted(str(model))
+
+
+def check_sizes(config: Mapping[str, Any], file: Path, key: str = "") -> None:
+    """Raises BadInput where a configuration has a size that no model has: building it would take
+    all memory before anything is compared with the weights."""
+    for name, value in config.items():
+        if isinstance(value, dict):
+            check_sizes(value, file, f"{key}{name}.")
+        elif isinstance(value, int) and (words := set(name.split("_"))) & SIZES:
+            most = next((most for word, most in MOST.items() if word in words), MOST_SIZE)
+            if not -1 <= value <= most:
+                raise BadInput(
+                    f"{file} gives {key}{name} as {str(value)[:40]}, which must be at most "
+                    f"{most:,}: it is damaged, or of no model"
+                )
 
 
 def converted(model: str) -> Path:

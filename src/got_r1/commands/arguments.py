@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from got_r1.errors import BadInput
+from got_r1.files.paths import check_path
 
 __all__ = [
     "MODEL_HELP",
+    "MOST_SIDE",
     "Parser",
     "add",
     "add_column",
@@ -23,11 +25,14 @@ __all__ = [
     "add_split",
     "at_least",
     "empty_folder",
+    "file_path",
     "guidance",
     "positive",
+    "seed",
     "show",
 ]
 
+MOST_SIDE = 8192  # pixels of an image's side
 MODEL_HELP = "model folder, hub name (OWNER/NAME[@REVISION]), or 'icons' for the shipped one"
 
 
@@ -84,10 +89,8 @@ def add_column(parser: Parser) -> None:
 
 def add_drawing(parser: Parser, *, batch: int) -> None:
     """What every command takes that draws images; `batch`: how many at once by default."""
-    parser.add_argument("--model", required=True, metavar="DIR", help=MODEL_HELP)
-    parser.add_argument(
-        "--seed", type=at_least(0), default=0, metavar="S", help="sampling seed (0)"
-    )
+    parser.add_argument("--model", required=True, type=file_path, metavar="DIR", help=MODEL_HELP)
+    parser.add_argument("--seed", type=seed, default=0, metavar="S", help="sampling seed (0)")
     parser.add_argument(
         "--guidance",
         type=guidance,
@@ -113,12 +116,16 @@ def add_drawing(parser: Parser, *, batch: int) -> None:
     parser.add_argument(
         "--resume", action="store_true", help="draw what is missing of an interrupted --out"
     )
-    parser.add_argument("--out", required=True, metavar="DIR", help="new folder for the images")
+    parser.add_argument(
+        "--out", required=True, type=file_path, metavar="DIR", help="new folder for the images"
+    )
 
 
 def add_name(parser: Parser) -> None:
     """How an evaluation is called."""
-    parser.add_argument("--name", metavar="NAME", help="name in tables (the folder's)")
+    parser.add_argument(
+        "--name", type=file_path, metavar="NAME", help="name in tables (the folder's)"
+    )
 
 
 def add_split(parser: Parser, help_text: str) -> None:
@@ -143,18 +150,32 @@ def empty_folder(path: str) -> Path:
 # -- types of arguments ----------------------------------------------------------------------------
 
 
-def at_least(low: int) -> Callable[[str], int]:
-    """The type of a whole number of at least `low`."""
+def at_least(low: int, most: int = 1_000_000) -> Callable[[str], int]:
+    """The type of a whole number from `low` to `most`, which memory has to hold."""
 
     def whole_number(text: str) -> int:
         # 18 digits: more than anything here counts, and fewer than int() refuses to convert.
-        if not re.fullmatch(r"[+-]?[0-9]{1,18}", text) or int(text) < low:
+        if not re.fullmatch(r"[+-]?[0-9]{1,18}", text) or not low <= int(text) <= most:
+            shown = text if len(text) <= 40 else f"{text[:37]}..."
             raise argparse.ArgumentTypeError(
-                f"must be a whole number of at least {low}, not {text!r}"
+                f"must be a whole number of at least {low} and at most {most:,}, not {shown!r}"
             )
         return int(text)
 
     return whole_number
+
+
+def seed(text: str) -> int:
+    """The type of a seed."""
+    return at_least(0, 10**18 - 1)(text)
+
+
+def file_path(text: str) -> str:
+    """The type of everything that names a file or folder."""
+    try:
+        return check_path(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def positive(text: str) -> float:

@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from got_r1.audit.settings import PAIRS, SCENES, TERMS
-from got_r1.commands.arguments import Parser, add, at_least, empty_folder, show
+from got_r1.commands.arguments import (
+    MOST_SIDE,
+    Parser,
+    add,
+    at_least,
+    empty_folder,
+    file_path,
+    seed,
+    show,
+)
 
 __all__ = ["register"]
 
@@ -25,11 +34,13 @@ def register(subparsers: Any) -> None:
     add_judge(add(audits, "judge", judge, "counterfactual pairs whose order is known"))
 
     one = add(audits, "grounding", grounding, "in which coordinates a judge gives boxes")
-    one.add_argument("--judge", required=True, metavar="SPEC", help="who is audited")
+    one.add_argument(
+        "--judge", required=True, type=file_path, metavar="SPEC", help="who is audited"
+    )
     one.add_argument(
         "--scenes", type=at_least(1), default=SCENES, metavar="N", help=f"to show ({SCENES})"
     )
-    one.add_argument("--seed", type=at_least(0), default=0, metavar="S", help="of the scenes (0)")
+    one.add_argument("--seed", type=seed, default=0, metavar="S", help="of the scenes (0)")
 
     study = audits.add_parser(
         "human", help="people rate what the judge rated", allow_abbrev=False,
@@ -39,36 +50,50 @@ def register(subparsers: Any) -> None:
     add_build(add(parts, "build", build, "draw the items of a study from runs"))
 
     one = add(parts, "export", export, "write a rater's sheet, or all ratings")
-    one.add_argument("study", metavar="DIR", help=STUDY_HELP)
-    one.add_argument("--rater", metavar="NAME", help="a sheet for this rater (all ratings)")
-    one.add_argument("--out", required=True, metavar="FILE", help="CSV file to write")
+    one.add_argument("study", type=file_path, metavar="DIR", help=STUDY_HELP)
+    one.add_argument(
+        "--rater", type=file_path, metavar="NAME", help="a sheet for this rater (all ratings)"
+    )
+    one.add_argument(
+        "--out", required=True, type=file_path, metavar="FILE", help="CSV file to write"
+    )
 
     one = add(parts, "import", import_sheets, "read raters' sheets")
-    one.add_argument("study", metavar="DIR", help=STUDY_HELP)
-    one.add_argument("files", nargs="+", metavar="FILE", help="CSV files that raters filled in")
-    one.add_argument("--rater", metavar="NAME", help="who rated, where the sheet does not say")
+    one.add_argument("study", type=file_path, metavar="DIR", help=STUDY_HELP)
+    one.add_argument(
+        "files", nargs="+", type=file_path, metavar="FILE", help="CSV files that raters filled in"
+    )
+    one.add_argument(
+        "--rater", type=file_path, metavar="NAME", help="who rated, where the sheet does not say"
+    )
     one.add_argument("--partial", action="store_true", help="accept sheets with missing ratings")
     one.add_argument("--replace", action="store_true", help="replace a rater's earlier ratings")
 
     one = add(parts, "report", report, "agreement among raters, and of raters and judge")
-    one.add_argument("study", metavar="DIR", help=STUDY_HELP)
-    one.add_argument("--out", metavar="DIR", help="where report.html and .json go (the study)")
+    one.add_argument("study", type=file_path, metavar="DIR", help=STUDY_HELP)
+    one.add_argument(
+        "--out", type=file_path, metavar="DIR", help="where report.html and .json go (the study)"
+    )
 
 
 def add_judge(one: Parser) -> None:
     """The arguments of `audit judge`."""
-    one.add_argument("--judge", default="oracle", metavar="SPEC", help="who is audited (oracle)")
+    one.add_argument(
+        "--judge", default="oracle", type=file_path, metavar="SPEC", help="who is audited (oracle)"
+    )
     one.add_argument(
         "--pairs", type=at_least(1), default=PAIRS, metavar="N", help=f"of each kind ({PAIRS})"
     )
-    one.add_argument("--seed", type=at_least(0), default=0, metavar="S", help="of the pairs (0)")
+    one.add_argument("--seed", type=seed, default=0, metavar="S", help="of the pairs (0)")
     one.add_argument(
         "--terms", nargs="+", choices=TERMS, default=list(TERMS), metavar="TERM",
         help=f"which of {', '.join(TERMS)} (all)",
     )  # fmt: skip
-    one.add_argument("--limits", metavar="FILE", help="YAML: what a term must show to be fit")
     one.add_argument(
-        "--canvas", type=at_least(64), action="append", metavar="PIXELS",
+        "--limits", type=file_path, metavar="FILE", help="YAML: what a term must show to be fit"
+    )
+    one.add_argument(
+        "--canvas", type=at_least(64, MOST_SIDE), action="append", metavar="PIXELS",
         help="draw plans on this canvas too; may be given again (for a served judge 3/4 and 3/2 of "
         "its own; a local model is loaded once more for each, and gets none)",
     )  # fmt: skip
@@ -76,7 +101,7 @@ def add_judge(one: Parser) -> None:
         "--batch", type=at_least(1), default=128, metavar="B", help="queries put at once (128)"
     )
     one.add_argument(
-        "--out", default="judge_audit", metavar="DIR",
+        "--out", default="judge_audit", type=file_path, metavar="DIR",
         help="where audit.html and audit.json go (judge_audit)",
     )  # fmt: skip
 
@@ -88,13 +113,15 @@ def add_build(one: Parser) -> None:
         help="run folders with samples; NAME is the method (the folder's name)",
     )  # fmt: skip
     one.add_argument("--items", type=at_least(1), default=200, metavar="N", help="how many (200)")
-    one.add_argument("--seed", type=at_least(0), default=0, metavar="S", help="of the draw (0)")
+    one.add_argument("--seed", type=seed, default=0, metavar="S", help="of the draw (0)")
     one.add_argument(
         "--quality", choices=("r_pi", "r_hps"),
         help="which term people's quality is held against (r_hps where the runs have it, else "
         "r_pi)",
     )  # fmt: skip
-    one.add_argument("--out", required=True, metavar="DIR", help="new folder for the study")
+    one.add_argument(
+        "--out", required=True, type=file_path, metavar="DIR", help="new folder for the study"
+    )
 
 
 # -- audit judge -----------------------------------------------------------------------------------

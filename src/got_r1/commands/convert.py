@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from got_r1.commands.arguments import add, at_least, positive, show
+from got_r1.commands.arguments import add, at_least, file_path, positive, show
 from got_r1.errors import BadInput
 
 __all__ = ["register"]
@@ -17,9 +17,14 @@ def register(subparsers: Any) -> None:
     """Adds the command."""
     one = add(subparsers, "convert", convert, "an official checkpoint to transformers, and back")
     one.add_argument(
-        "source", metavar="SRC", help="official multi_modality checkpoint: a folder or a hub name"
+        "source",
+        type=file_path,
+        metavar="SRC",
+        help="official multi_modality checkpoint: a folder or a hub name",
     )
-    one.add_argument("destination", metavar="DST", help="new folder in the transformers format")
+    one.add_argument(
+        "destination", type=file_path, metavar="DST", help="new folder in the transformers format"
+    )
     one.add_argument(
         "--to-official", action="store_true", help="the other way: SRC is a transformers folder"
     )
@@ -33,7 +38,10 @@ def register(subparsers: Any) -> None:
     )
     into = one.add_argument_group("from the official format")
     into.add_argument(
-        "--tokenizer", metavar="DIR", help="take tokenizer and processor files from here (SRC)"
+        "--tokenizer",
+        type=file_path,
+        metavar="DIR",
+        help="take tokenizer and processor files from here (SRC)",
     )
     into.add_argument(
         "--vision-heads",
@@ -42,12 +50,18 @@ def register(subparsers: Any) -> None:
         help="attention heads of an understanding tower that no official name stands for",
     )
     card = one.add_argument_group("model card (with --to-official)")
-    card.add_argument("--run", metavar="DIR", help="run folder to read (the one SRC lies in)")
+    card.add_argument(
+        "--run", type=file_path, metavar="DIR", help="run folder to read (the one SRC lies in)"
+    )
     card.add_argument("--base", metavar="TEXT", help="base model, such as deepseek-ai/Janus-Pro-1B")
     card.add_argument("--data", metavar="TEXT", help="what it was trained on")
     card.add_argument("--judge", metavar="TEXT", help="who scored")
     card.add_argument(
-        "--eval", action="append", metavar="FILE", help="evaluation to show; may be repeated"
+        "--eval",
+        action="append",
+        type=file_path,
+        metavar="FILE",
+        help="evaluation to show; may be repeated",
     )
 
 

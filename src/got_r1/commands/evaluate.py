@@ -9,7 +9,17 @@ from typing import Any
 
 from got_r1.benchmarks.settings import BenchmarkSettings
 from got_r1.commands import plans
-from got_r1.commands.arguments import Parser, add, add_drawing, add_name, add_split, at_least, show
+from got_r1.commands.arguments import (
+    MOST_SIDE,
+    Parser,
+    add,
+    add_drawing,
+    add_name,
+    add_split,
+    at_least,
+    file_path,
+    show,
+)
 from got_r1.commands.models import make_drawer
 from got_r1.errors import BadInput
 
@@ -28,9 +38,12 @@ def register(subparsers: Any) -> None:
     add_generation(one)
 
     one = add(evals, "score", score, "score a folder of images")
-    one.add_argument("folder", metavar="DIR", help="folder that eval generate wrote")
+    one.add_argument(
+        "folder", type=file_path, metavar="DIR", help="folder that eval generate wrote"
+    )
     one.add_argument(
         "--benchmark",
+        type=file_path,
         metavar="NAME",
         help="for images made elsewhere, in the official layout: which (compbench, geneval)",
     )
@@ -42,7 +55,9 @@ def register(subparsers: Any) -> None:
     one.add_argument("--device", metavar="NAME", help="where (the GPU where there is one)")
 
     one = add(evals, "table", table, "evaluations side by side, beside published ones")
-    one.add_argument("files", nargs="+", metavar="FILE", help="what eval score wrote")
+    one.add_argument(
+        "files", nargs="+", type=file_path, metavar="FILE", help="what eval score wrote"
+    )
     add_table(one)
 
     one = add(evals, "run", run, "generate, score and table in one go")
@@ -56,7 +71,7 @@ def register(subparsers: Any) -> None:
 
 def add_benchmark(parser: Parser) -> None:
     parser.add_argument(
-        "--benchmark", default="icons", metavar="NAME", help=f"{BENCHMARKS} (icons)"
+        "--benchmark", default="icons", type=file_path, metavar="NAME", help=f"{BENCHMARKS} (icons)"
     )
     add_data(parser)
 
@@ -65,7 +80,7 @@ def add_data(parser: Parser) -> None:
     """What a benchmark reads of the user's."""
     parser.add_argument(
         "--data",
-        type=Path,
+        type=lambda text: Path(file_path(text)),
         metavar="PATH",
         help="your copy of the benchmark: T2I-CompBench's folder examples/dataset, or GenEval's "
         "evaluation_metadata.jsonl (where the images were made: as then)",
@@ -74,6 +89,7 @@ def add_data(parser: Parser) -> None:
         "--category",
         dest="categories",
         action="append",
+        type=file_path,
         metavar="NAME",
         help="only this category of T2I-CompBench; may be repeated (all eight)",
     )
@@ -108,19 +124,29 @@ def add_scoring(parser: Parser) -> None:
     parser.add_argument(
         "--detections",
         action="append",
+        type=file_path,
         metavar="FILE",
         help="detections made elsewhere (JSONL) instead of a detector, or CATEGORY=FILE; "
         "may be repeated",
     )
     parser.add_argument(
-        "--detections-by", metavar="NAME", help='the detector that made them, as "UniDet RS200"'
+        "--detections-by",
+        type=file_path,
+        metavar="NAME",
+        help='the detector that made them, as "UniDet RS200"',
     )
-    parser.add_argument("--vqa", metavar="MODEL", help="BLIP-VQA (the official one)")
     parser.add_argument(
-        "--vqa-size", type=at_least(1), default=480, metavar="PIXELS", help="what it sees (480)"
+        "--vqa", type=file_path, metavar="MODEL", help="BLIP-VQA (the official one)"
     )
-    parser.add_argument("--clip", metavar="MODEL", help="CLIP (the benchmark's)")
-    parser.add_argument("--depth", metavar="MODEL", help="DPT (the official one)")
+    parser.add_argument(
+        "--vqa-size",
+        type=at_least(1, MOST_SIDE),
+        default=480,
+        metavar="PIXELS",
+        help="what it sees (480)",
+    )
+    parser.add_argument("--clip", type=file_path, metavar="MODEL", help="CLIP (the benchmark's)")
+    parser.add_argument("--depth", type=file_path, metavar="MODEL", help="DPT (the official one)")
     parser.add_argument(
         "--tagger",
         choices=("auto", "spacy", "fallback"),

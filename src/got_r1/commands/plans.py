@@ -14,6 +14,7 @@ from got_r1.commands.arguments import (
     add_split,
     at_least,
     empty_folder,
+    file_path,
     show,
 )
 from got_r1.commands.models import make_drawer
@@ -33,6 +34,7 @@ def register(evals: Any) -> None:
     one = add(evals, "plans", plans, "does the planner or the drawer make the mistakes?")
     one.add_argument(
         "--prompts",
+        type=file_path,
         metavar="FILE",
         help="your own, such as T2I-CompBench's spatial_val.txt (else the icon world's)",
     )
@@ -47,6 +49,7 @@ def register(evals: Any) -> None:
     add_split(one, "of the icon world (val)")
     one.add_argument(
         "--judge",
+        type=file_path,
         metavar="SPEC",
         help="who finds things in the images (the icon world's detector; needed with --prompts)",
     )

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from got_r1.commands.arguments import add, show
+from got_r1.commands.arguments import add, file_path, show
 
 __all__ = ["register"]
 
@@ -14,7 +14,7 @@ __all__ = ["register"]
 def register(subparsers: Any) -> None:
     """Adds the command."""
     one = add(subparsers, "push", push, "upload a run's model, card and report to the hub")
-    one.add_argument("run", metavar="RUN", help="run folder, its training finished")
+    one.add_argument("run", type=file_path, metavar="RUN", help="run folder, its training finished")
     one.add_argument("repository", metavar="REPO", help="OWNER/NAME; made where there is none")
     one.add_argument("--private", action="store_true", help="a repository made is private")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from got_r1.commands.arguments import add, show
+from got_r1.commands.arguments import add, file_path, show
 from got_r1.errors import BadInput
 
 __all__ = ["register"]
@@ -14,7 +14,9 @@ __all__ = ["register"]
 def register(subparsers: Any) -> None:
     """Adds the command."""
     one = add(subparsers, "recipe", recipe, "write out a packaged recipe, to change it")
-    one.add_argument("name", metavar="NAME", nargs="?", help="which; without, their names")
+    one.add_argument(
+        "name", type=file_path, metavar="NAME", nargs="?", help="which; without, their names"
+    )
 
 
 def recipe(args: argparse.Namespace) -> None:

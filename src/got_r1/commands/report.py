@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from got_r1.commands.arguments import add, show
+from got_r1.commands.arguments import add, file_path, show
 
 __all__ = ["register"]
 
@@ -14,7 +14,7 @@ __all__ = ["register"]
 def register(subparsers: Any) -> None:
     """Adds the command."""
     one = add(subparsers, "report", report, "build report.html of a run folder")
-    one.add_argument("run", metavar="RUN", help="run folder")
+    one.add_argument("run", type=file_path, metavar="RUN", help="run folder")
 
 
 def report(args: argparse.Namespace) -> None:

@@ -10,7 +10,15 @@ from math import isqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from got_r1.commands.arguments import add, add_column, add_drawing, at_least, positive, show
+from got_r1.commands.arguments import (
+    add,
+    add_column,
+    add_drawing,
+    at_least,
+    file_path,
+    positive,
+    show,
+)
 from got_r1.commands.models import make_drawer
 from got_r1.errors import BadInput
 from got_r1.files.sample_files import LAYOUTS
@@ -28,6 +36,7 @@ def register(subparsers: Any) -> None:
     what.add_argument("--prompt", metavar="TEXT", help="what to draw")
     what.add_argument(
         "--prompts",
+        type=file_path,
         metavar="FILE",
         help="UTF-8 text, a prompt a line, or .jsonl, .json, .csv, .tsv, .parquet; a prompt that "
         "stands twice gets the same images twice",
@@ -43,7 +52,9 @@ def register(subparsers: Any) -> None:
         metavar="M",
         help="images drawn from each chain (1)",
     )
-    one.add_argument("--chain", metavar="FILE", help="draw this plan: a chain, or a NNN.json")
+    one.add_argument(
+        "--chain", type=file_path, metavar="FILE", help="draw this plan: a chain, or a NNN.json"
+    )
     one.add_argument(
         "--plans",
         type=at_least(1),
@@ -52,6 +63,7 @@ def register(subparsers: Any) -> None:
     )
     one.add_argument(
         "--judge",
+        type=file_path,
         metavar="SPEC",
         help="who scores the plans, by R_sem + R_spa (without: their geometry alone)",
     )

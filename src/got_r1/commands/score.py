@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from got_r1.commands.arguments import add, show
+from got_r1.commands.arguments import add, file_path, show
 from got_r1.errors import RunFailed
 
 if TYPE_CHECKING:
@@ -19,9 +19,15 @@ def register(subparsers: Any) -> None:
     """Adds the command."""
     one = add(subparsers, "score", score, "the reward of a chain and an image, term by term")
     one.add_argument("--prompt", required=True, metavar="TEXT", help="what was to be drawn")
-    one.add_argument("--chain", required=True, metavar="FILE", help="a chain, or a NNN.json")
-    one.add_argument("--image", required=True, metavar="FILE", help="PNG or JPEG file")
-    one.add_argument("--judge", default="oracle", metavar="SPEC", help="who judges (oracle)")
+    one.add_argument(
+        "--chain", required=True, type=file_path, metavar="FILE", help="a chain, or a NNN.json"
+    )
+    one.add_argument(
+        "--image", required=True, type=file_path, metavar="FILE", help="PNG or JPEG file"
+    )
+    one.add_argument(
+        "--judge", default="oracle", type=file_path, metavar="SPEC", help="who judges (oracle)"
+    )
 
 
 def score(args: argparse.Namespace) -> None:

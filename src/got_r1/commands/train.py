@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from got_r1.commands.arguments import add, add_overrides, at_least, positive, show
+from got_r1.commands.arguments import add, add_overrides, at_least, file_path, positive, show
 from got_r1.errors import BadInput
 
 if TYPE_CHECKING:
@@ -22,15 +22,24 @@ def register(subparsers: Any) -> None:
     """Adds the commands."""
     one = add(subparsers, "prepare", prepare, "encode SFT data into tokens, once")
     one.add_argument(
-        "recipe", metavar="RECIPE", help="as for train: its model.path, its data settings"
+        "recipe",
+        type=file_path,
+        metavar="RECIPE",
+        help="as for train: its model.path, its data settings",
     )
-    one.add_argument("out", metavar="OUT", help="folder of the tokens; a part done is gone on from")
+    one.add_argument(
+        "out",
+        type=file_path,
+        metavar="OUT",
+        help="folder of the tokens; a part done is gone on from",
+    )
     add_overrides(one)
 
     one = add(subparsers, "train", train, "train a model by a recipe")
     one.add_argument("stage", choices=("vq", "sft", "rl"), help="image tokens, fine-tuning, GRPO")
     one.add_argument(
         "recipe",
+        type=file_path,
         metavar="RECIPE",
         help="YAML file, or a packaged recipe by name: icons, janus-1b, janus-7b",
     )

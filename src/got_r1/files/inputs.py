@@ -33,6 +33,8 @@ def read_bytes(path: Path | str, what: str) -> bytes:
         raise BadInput(f"there is no {what} at {path}; check the path.") from None
     except OSError as error:
         raise BadInput(f"the {what} {path} cannot be read ({error.strerror}).") from None
+    except ValueError:
+        raise BadInput(f"the {what} {path} cannot be read (a zero byte in its path).") from None
 
 
 def decode(data: bytes, path: Path | str, what: str) -> str:

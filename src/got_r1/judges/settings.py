@@ -45,19 +45,27 @@ class MLLMSettings(Section):
     patch: int = Field(
         28,
         ge=1,
+        le=1024,
         description="the sides of images become multiples of this, so that the model's processor "
         "does not resize them again: 28 for Qwen2.5-VL, 32 for Qwen3-VL; left out, it goes by the "
         "model's name",
     )
     min_pixels: int = Field(
-        256 * 256, ge=1, description="smaller images are enlarged to at least this many pixels"
+        256 * 256,
+        ge=1,
+        le=100_000_000,
+        description="smaller images are enlarged to at least this many pixels",
     )
     max_pixels: int = Field(
-        28 * 28 * 1280, ge=1, description="larger images are reduced to at most this many pixels"
+        28 * 28 * 1280,
+        ge=1,
+        le=100_000_000,
+        description="larger images are reduced to at most this many pixels",
     )
     canvas: int = Field(
         512,
         ge=64,
+        le=8192,
         description="side of the canvas that R_spa's plan is drawn on, in pixels, rounded as "
         "images are (not stated)",
     )
@@ -67,7 +75,10 @@ class MLLMSettings(Section):
         "paper's ablation, worse)",
     )
     max_tokens: int = Field(
-        768, ge=16, description="longest reply in tokens; one that is cut off is not read"
+        768,
+        ge=16,
+        le=1_000_000,
+        description="longest reply in tokens; one that is cut off is not read",
     )
     temperature: float = Field(
         0.0, ge=0, le=2, description="temperature of the first reply; 0 takes the likeliest token"
@@ -79,7 +90,10 @@ class MLLMSettings(Section):
         description="least temperature of a retry: without any, the same reply would come again",
     )
     retries_unreadable: int = Field(
-        2, ge=0, description="times that a question is put again when its reply cannot be read"
+        2,
+        ge=0,
+        le=1000,
+        description="times that a question is put again when its reply cannot be read",
     )
 
     @model_validator(mode="after")
@@ -133,13 +147,13 @@ class OpenAISettings(Section):
         description="base URLs, up to and including /v1; several share the load",
     )
     concurrency: Annotated[int, HARMLESS] = Field(
-        64, ge=1, description="requests under way at once, over all URLs"
+        64, ge=1, le=65536, description="requests under way at once, over all URLs"
     )
     timeout: Annotated[float, HARMLESS] = Field(
         120.0, gt=0, description="seconds that an answer may take"
     )
     retries: Annotated[int, HARMLESS] = Field(
-        5, ge=0, description="times that a request is sent again when busy, broken or lost"
+        5, ge=0, le=1000, description="times that a request is sent again when busy, broken or lost"
     )
     first_wait: Annotated[float, HARMLESS] = Field(
         0.5, gt=0, description="seconds before the first of them; each later one waits twice that"
@@ -250,7 +264,7 @@ class TransformersSettings(Section):
         "bfloat16", description="dtype of the weights"
     )
     batch: Annotated[int, ROUNDING] = Field(
-        8, ge=1, description="questions at once; lower it when memory runs out"
+        8, ge=1, le=65536, description="questions at once; lower it when memory runs out"
     )
 
 

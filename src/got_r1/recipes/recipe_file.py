@@ -167,8 +167,11 @@ def _nearest(key: Key, root: type[Section] = Recipe) -> str:
 _BOUNDS = ((Ge, "ge", "at least"), (Gt, "gt", "above"), (Le, "le", "at most"), (Lt, "lt", "below"))
 
 
-def _expected(field: FieldInfo) -> str:
-    """What a setting takes, in words: "a whole number, at least 1"."""
+def _expected(field: FieldInfo, *, too_large: bool = False) -> str:
+    """What a setting takes, in words: "a whole number, at least 1".
+
+    The maxima of whole numbers stop slips only, and are told of to whom they stop (`too_large`).
+    """
     kind = field.annotation
     if get_origin(kind) is Literal:
         return "one of " + ", ".join(map(str, get_args(kind)))
@@ -176,13 +179,17 @@ def _expected(field: FieldInfo) -> str:
     if get_origin(kind) is list:
         return "text or a list"
     bounds = [
-        f"{word} {getattr(bound, name):g}"
+        f"{word} {_number(getattr(bound, name))}"
         for mark, name, word in _BOUNDS
         for bound in field.metadata
-        if isinstance(bound, mark)
+        if isinstance(bound, mark) and (mark is not Le or kind is not int or too_large)
     ]
     described = words[kind] if kind in words else str(kind)
     return ", ".join([described, " and ".join(bounds)]) if bounds else described
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
 
 
 # -- reading ---------------------------------------------------------------------------------------
@@ -332,7 +339,8 @@ def _sentence(
     if (section := _section_of(field)) is not None:
         expected = "a section of settings" + " or text" * bool(section.shorthand)
         return f"{name} must be {expected}, not {_shown(error['input'])} ({origin})."
-    return f"{name} must be {_expected(field)}, not {_shown(error['input'])} ({origin})."
+    expected = _expected(field, too_large=error["type"] == "less_than_equal")
+    return f"{name} must be {expected}, not {_shown(error['input'])} ({origin})."
 
 
 def _unknown(key: Key, origin: str, root: type[Section] = Recipe) -> str:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
+from got_r1.files.paths import PathText
 from got_r1.recipes.resuming import CACHE, HARMLESS, ROUNDING, SAME_JUDGE
 from got_r1.recipes.section import Section
 
@@ -35,6 +36,12 @@ __all__ = [
 ]
 
 
+# Upper bounds keep slips (a digit too many) from allocating memory; they limit nobody's work.
+MOST_SEED = 2**63 - 1  # torch's seeds have 64 bits
+MANY = 1_000_000_000
+YEAR = 31_536_000  # seconds
+
+
 def one_or_many(value: Any) -> Any:
     """One item in place of a list, and nothing in place of an empty one."""
     if value is None or value == "":
@@ -45,12 +52,12 @@ def one_or_many(value: Any) -> Any:
 class RunSection(Section):
     """Where a run lives and what makes it repeatable."""
 
-    dir: Annotated[str, HARMLESS] = Field(
+    dir: Annotated[PathText, HARMLESS] = Field(
         "runs/run", description="run folder; must not exist unless resuming"
     )
-    seed: int = Field(0, ge=0, description="seed of everything random in the run")
+    seed: int = Field(0, ge=0, le=MOST_SEED, description="seed of everything random in the run")
     threads: Annotated[int, ROUNDING] = Field(
-        0, ge=0, description="CPU threads for torch; 0 leaves torch's default"
+        0, ge=0, le=1024, description="CPU threads for torch; 0 leaves torch's default"
     )
     track: Annotated[list[Literal["tensorboard", "wandb", "trackio"]], HARMLESS] = Field(
         ["tensorboard"],
@@ -80,7 +87,9 @@ class RunSection(Section):
 class LoraSection(Section):
     """Low-rank adapters on the language model; rank 0 trains all of its weights."""
 
-    rank: int = Field(32, ge=0, description="adapter rank; 0 means full fine-tuning (paper: 32)")
+    rank: int = Field(
+        32, ge=0, le=65536, description="adapter rank; 0 means full fine-tuning (paper: 32)"
+    )
     alpha: float = Field(32.0, gt=0, description="adapter scale numerator (paper: 32)")
     dropout: float = Field(0.0, ge=0, lt=1, description="adapter dropout (not stated: 0)")
     targets: str = Field(
@@ -92,7 +101,7 @@ class LoraSection(Section):
 class ModelSection(Section):
     """The policy."""
 
-    path: str = Field(
+    path: PathText = Field(
         "",
         description="model folder, hub name (OWNER/NAME[@REVISION]), or 'icons' (shipped)",
     )
@@ -107,7 +116,7 @@ class PromptSource(Section):
 
     shorthand: ClassVar[str | None] = "path"
 
-    path: str = Field(
+    path: PathText = Field(
         ...,
         min_length=1,
         description="UTF-8 text (a prompt a line), .jsonl, .json, .csv, .tsv or .parquet, or a "
@@ -124,7 +133,7 @@ class HeldOutFile(Section):
 
     shorthand: ClassVar[str | None] = "path"
 
-    path: str = Field(
+    path: PathText = Field(
         ..., min_length=1, description="as of a source of prompts, or a pattern: data/*_val.txt"
     )
     column: str = Field("prompt", min_length=1, description="where a record has its prompt")
@@ -140,7 +149,7 @@ class DataSection(Section):
     held_out: list[HeldOutFile] = Field(
         [], description="files of prompts that are never trained on, or one file as text"
     )
-    size: int = Field(80000, ge=1, description="number of SFT triples of the icon world")
+    size: int = Field(80000, ge=1, le=MANY, description="number of SFT triples of the icon world")
     relation_noise: float = Field(
         0.25, ge=0, le=1, description="share of SFT captions with a wrong relation"
     )
@@ -150,7 +159,7 @@ class DataSection(Section):
     count_noise: float = Field(
         0.25, ge=0, le=1, description="share of numeracy captions with a wrong count"
     )
-    source: str = Field(
+    source: PathText = Field(
         "",
         description="SFT triples: a .jsonl, .json or .parquet file, a pattern or a folder of them, "
         "or a folder that `datasets` saved; empty: the icon world",
@@ -161,7 +170,7 @@ class DataSection(Section):
     image_column: str = Field(
         "image", min_length=1, description="where the image stands: a path, bytes, or both"
     )
-    image_root: str = Field(
+    image_root: PathText = Field(
         "",
         description="folder that image paths start from and stay in (/ for absolute paths); empty: "
         "the folder of the source",
@@ -172,13 +181,19 @@ class DataSection(Section):
         "fault (a malformed chain earns no reward in RL)",
     )
     max_text_tokens: int = Field(
-        1024, ge=8, description="triples with a longer prompt and chain together are skipped"
+        1024,
+        ge=8,
+        le=MANY,
+        description="triples with a longer prompt and chain together are skipped",
     )
-    encode_batch: int = Field(16, ge=1, description="images a call of the VQ encoder")
+    encode_batch: int = Field(16, ge=1, le=65536, description="images a call of the VQ encoder")
     shard_records: int = Field(
-        1024, ge=1, description="records a token shard; a killed `prepare` repeats at most one"
+        1024,
+        ge=1,
+        le=MANY,
+        description="records a token shard; a killed `prepare` repeats at most one",
     )
-    shards: str = Field(
+    shards: PathText = Field(
         "", description="SFT: folder that `got-r1 prepare` wrote, in place of a source"
     )
 
@@ -191,7 +206,9 @@ class DataSection(Section):
 class RolloutSection(Section):
     """Sampling of chains and images."""
 
-    chain_limit: int = Field(600, ge=1, description="longest chain in tokens (official: 600)")
+    chain_limit: int = Field(
+        600, ge=1, le=1_000_000, description="longest chain in tokens (official: 600)"
+    )
     chain_temperature: float = Field(
         1.0, gt=0, description="temperature of chain tokens (paper: 1)"
     )
@@ -204,7 +221,9 @@ class RolloutSection(Section):
 
 
 _JudgeOfTerm = Annotated[
-    str, SAME_JUDGE, Field(description="another judge for this term, as in spec; empty: spec's")
+    PathText,
+    SAME_JUDGE,
+    Field(description="another judge for this term, as in spec; empty: spec's"),
 ]
 
 
@@ -213,7 +232,7 @@ class JudgeSection(Section):
 
     shorthand: ClassVar[str | None] = "spec"
 
-    spec: Annotated[str, SAME_JUDGE] = Field(
+    spec: Annotated[PathText, SAME_JUDGE] = Field(
         "oracle",
         description="'oracle' (the icon world's judge, right by construction), "
         "openai:MODEL@URL[,URL...], transformers:MODEL, 'experts', or a YAML file of settings",
@@ -223,7 +242,7 @@ class JudgeSection(Section):
     r_ri: _JudgeOfTerm = ""
     r_pi: _JudgeOfTerm = ""
     r_hps: _JudgeOfTerm = ""
-    cache: Annotated[str, CACHE] = Field(
+    cache: Annotated[PathText, CACHE] = Field(
         "run",
         min_length=1,
         description="where a model's answers are kept, so that nothing is asked twice: 'run' "
@@ -235,6 +254,7 @@ class JudgeSection(Section):
     patience: Annotated[float, HARMLESS] = Field(
         600.0,
         ge=0,
+        le=YEAR,
         description="seconds that a judge's servers are waited for while none can be reached or "
         "all are busy, before its queries fail",
     )
@@ -271,9 +291,9 @@ class OptimizerSection(Section):
     # What a run of this kind reads: only these sections and settings must stay on resuming.
     uses: ClassVar[tuple[str, ...]] = ()
 
-    steps: int = Field(1000, ge=1, description="optimizer steps")
+    steps: int = Field(1000, ge=1, le=MANY, description="optimizer steps")
     learning_rate: float = Field(1e-5, gt=0, description="peak learning rate")
-    warmup: int = Field(0, ge=0, description="linear warm-up steps")
+    warmup: int = Field(0, ge=0, le=MANY, description="linear warm-up steps")
     final_lr: float = Field(
         0.0, ge=0, le=1, description="learning rate at the end, as a share of the peak"
     )
@@ -284,11 +304,14 @@ class OptimizerSection(Section):
     max_skipped_updates: Annotated[int, HARMLESS] = Field(
         5,
         ge=1,
+        le=MANY,
         description="stop after this many updates in a row that were skipped, because loss or "
         "gradient norm was not finite",
     )
     autocast: bool = Field(False, description="bfloat16 autocast in forward and backward")
-    save_every: Annotated[int, HARMLESS] = Field(100, ge=1, description="steps between checkpoints")
+    save_every: Annotated[int, HARMLESS] = Field(
+        100, ge=1, le=MANY, description="steps between checkpoints"
+    )
 
 
 class VQSection(OptimizerSection):
@@ -296,7 +319,9 @@ class VQSection(OptimizerSection):
 
     uses = ("run", "model.dtype", "rollout", "vq")
 
-    batch: int = Field(32, ge=2, description="images a step, two drawings of a scene each")
+    batch: int = Field(
+        32, ge=2, le=65536, description="images a step, two drawings of a scene each"
+    )
 
 
 class SFTSection(OptimizerSection):
@@ -304,7 +329,7 @@ class SFTSection(OptimizerSection):
 
     uses = ("run", "model", "data", "rollout", "sft", "scale")
 
-    batch: int = Field(32, ge=1, description="triples a step")
+    batch: int = Field(32, ge=1, le=65536, description="triples a step")
     condition_dropout: float = Field(
         0.1,
         ge=0,
@@ -324,12 +349,14 @@ class RLSection(OptimizerSection):
         *("judge", "reward", "rl", "scale", "eval"),
     )
 
-    prompts: int = Field(8, ge=1, description="prompts a step (paper: batch 8)")
-    group: int = Field(16, ge=2, description="samples a prompt, N (paper: 16)")
+    prompts: int = Field(8, ge=1, le=65536, description="prompts a step (paper: batch 8)")
+    group: int = Field(16, ge=2, le=65536, description="samples a prompt, N (paper: 16)")
     inner_epochs: int = Field(
-        1, ge=1, description="updates on one rollout (not stated: 1, as T2I-R1)"
+        1, ge=1, le=65536, description="updates on one rollout (not stated: 1, as T2I-R1)"
     )
-    micro_batch: Annotated[int, ROUNDING] = Field(64, ge=1, description="samples a forward pass")
+    micro_batch: Annotated[int, ROUNDING] = Field(
+        64, ge=1, le=MANY, description="samples a forward pass"
+    )
     clip_low: float = Field(
         0.2, gt=0, description="lower clip of the ratio, 1 - clip_low (not stated)"
     )
@@ -353,7 +380,7 @@ class RLSection(OptimizerSection):
         "(as T2I-R1)",
     )
     sample_every: Annotated[int, HARMLESS] = Field(
-        10, ge=1, description="steps between galleries in samples/"
+        10, ge=1, le=MANY, description="steps between galleries in samples/"
     )
 
 
@@ -368,12 +395,14 @@ class ScaleSection(Section):
     micro_tokens: Annotated[int, ROUNDING] = Field(
         0,
         ge=0,
+        le=MANY,
         description="longest forward pass in tokens, padding included; 0: rl.micro_batch samples, "
         "in SFT the whole batch",
     )
     rollout_batch: Annotated[int, ROUNDING] = Field(
         0,
         ge=0,
+        le=MANY,
         description="RL: samples that a process writes and draws at once, each with its cache of "
         "keys and values; 0: all of its step",
     )
@@ -381,19 +410,26 @@ class ScaleSection(Section):
         False, description="make activations again in the backward pass: less memory, more time"
     )
     timeout: Annotated[int, HARMLESS] = Field(
-        1800, ge=1, description="seconds that a process waits for the others before it gives up"
+        1800,
+        ge=1,
+        le=YEAR,
+        description="seconds that a process waits for the others before it gives up",
     )
 
 
 class EvalSection(Section):
     """Held-out evaluation before and after RL."""
 
-    prompts: int = Field(500, ge=0, description="how many held-out prompts; 0 skips the evaluation")
+    prompts: int = Field(
+        500, ge=0, le=1_000_000, description="how many held-out prompts; 0 skips the evaluation"
+    )
     split: Literal["dev", "val"] = Field(
         "val", description="settings are chosen on dev, results reported on val"
     )
-    batch: Annotated[int, ROUNDING] = Field(64, ge=1, description="prompts sampled at once")
-    seed: int = Field(1234, ge=0, description="seed of the evaluation's sampling")
+    batch: Annotated[int, ROUNDING] = Field(
+        64, ge=1, le=65536, description="prompts sampled at once"
+    )
+    seed: int = Field(1234, ge=0, le=MOST_SEED, description="seed of the evaluation's sampling")
 
 
 class Recipe(Section):

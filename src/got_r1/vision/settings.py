@@ -33,7 +33,7 @@ class VisionSettings(Section):
     device: Annotated[str, ROUNDING] = Field(
         "", description="where it runs: cuda, cuda:1, cpu ...; empty: the GPU where there is one"
     )
-    batch: Annotated[int, ROUNDING] = Field(16, ge=1, description="images at once")
+    batch: Annotated[int, ROUNDING] = Field(16, ge=1, le=65536, description="images at once")
 
 
 class SimilaritySettings(VisionSettings):
@@ -58,7 +58,7 @@ class DetectorSettings(VisionSettings):
     model: str = Field(
         "IDEA-Research/grounding-dino-base", min_length=1, description="folder or hub id"
     )
-    batch: Annotated[int, ROUNDING] = Field(4, ge=1, description="images at once")
+    batch: Annotated[int, ROUNDING] = Field(4, ge=1, le=65536, description="images at once")
     threshold: float | None = Field(
         None,
         ge=0,
@@ -78,6 +78,7 @@ class VQASettings(VisionSettings):
     size: int = Field(
         0,
         ge=0,
+        le=8192,
         description="side of the square that images become, in pixels; 0: the folder's own "
         "(T2I-CompBench: 480, positions interpolated)",
     )
