@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from got_r1.data.base import Columns, Fault, Record, file_identity
 from got_r1.errors import BadInput
+from got_r1.files.parsing import parse_json
 
 __all__ = ["JsonlSource"]
 
@@ -84,9 +84,9 @@ def read_lines(file: Path, lines: NDArray[np.int64]) -> Iterator[tuple[int, byte
 def parse(line: bytes) -> dict[str, Any] | str:
     """The object of a line, or what is wrong with it."""
     try:
-        row = json.loads(line.decode("utf-8-sig"))
+        row = parse_json(line.decode("utf-8-sig"))
     except UnicodeDecodeError:
         return "the line is not UTF-8 text"
-    except (ValueError, RecursionError):
+    except ValueError:
         return "the line is not JSON"
     return row if isinstance(row, dict) else "the line is no JSON object"

@@ -61,6 +61,7 @@ from PIL import Image
 
 from got_r1.errors import BadInput
 from got_r1.files.atomic import encoded, translate_os_errors, write_bytes, write_text
+from got_r1.files.parsing import parse_json
 from got_r1.files.step_folders import step_folders
 
 if TYPE_CHECKING:
@@ -245,7 +246,7 @@ def _is_up_to(step: int, line: bytes) -> bool:
     if not line.endswith(b"\n"):
         return False
     try:
-        row = json.loads(line)
+        row = parse_json(line)
     except ValueError:
         return False
     return isinstance(row, dict) and isinstance(row.get("step"), int) and row["step"] <= step
