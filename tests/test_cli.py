@@ -551,3 +551,19 @@ def test_every_missing_image_is_counted_and_the_first_are_listed(tmp_path, refus
 def test_eval_table_refuses_other_files(refused, tmp_path):
     (tmp_path / "x.json").write_text("{}")
     assert "is no evaluation" in refused(["eval", "table", tmp_path / "x.json"])
+
+
+def test_bytes_of_another_encoding_in_an_argument_are_replaced_and_counted(capsys, tmp_path):
+    """As Python hands them over: "\\udce9" is Latin-1's "é"."""
+    (triple,) = triples(1, seed=1)
+    (tmp_path / "000.json").write_text(json.dumps({"chain": f"{triple.chain}\ud800"}))
+    Image.new("RGB", (64, 64)).save(tmp_path / "000.png")
+    command = ["score", "--json", "--prompt", f"{triple.prompt.text} caf\udce9"]
+    command += ["--chain", str(tmp_path / "000.json"), "--image"]
+    main([*command, str(tmp_path / "000.png")])
+    output = capsys.readouterr()
+    assert output.err.encode()
+    assert "1 character of arguments had no valid Unicode and became U+FFFD" in output.err
+    assert "1 character of JSON files had no valid Unicode and became U+FFFD" in output.err
+    assert main([*command, str(tmp_path / "\udce9.png")]) == 2
+    assert "\ufffd.png" in capsys.readouterr().err

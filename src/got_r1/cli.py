@@ -18,7 +18,7 @@ from typing import NoReturn, TextIO, cast
 from got_r1 import __version__
 from got_r1.commands import COMMANDS
 from got_r1.commands.arguments import Parser
-from got_r1.errors import BadInput, GotR1Error
+from got_r1.errors import BadInput, GotR1Error, interrupt
 from got_r1.files.parsing import REPLACED, valid_unicode
 from got_r1.files.redaction import CleanStream, redact, remember_environment
 
@@ -74,10 +74,10 @@ def main(argv: Sequence[str]) -> int:
 def explain(error: BaseException) -> int | None:
     """Says in one sentence why a command has ended; returns the exit code. None, and not a word,
     for what is our fault."""
-    interrupts = [one for one in causes(error) if isinstance(one, KeyboardInterrupt)]
-    if any(isinstance(one, Terminated) for one in interrupts):
+    told = interrupt(error)
+    if isinstance(told, Terminated):
         return complain(INTERRUPTED.format("terminated"), 128 + signal.SIGTERM)
-    if interrupts:
+    if told is not None:
         return complain(INTERRUPTED.format("interrupted"), 128 + signal.SIGINT)
     if isinstance(error, GotR1Error):
         return complain(str(error), error.exit_code)
@@ -100,22 +100,6 @@ def explain(error: BaseException) -> int | None:
             1,
         )
     return None
-
-
-def causes(error: BaseException) -> Iterator[BaseException]:
-    """An error, and every other that led to it: libraries turn a Ctrl-C into errors of their own,
-    and clean up after one with errors of theirs."""
-    waiting: list[BaseException | None] = [error]
-    seen: set[int] = set()
-    while waiting:
-        one = waiting.pop()
-        if one is None or id(one) in seen:
-            continue
-        seen.add(id(one))
-        yield one
-        waiting += [one.__cause__, one.__context__]
-        if isinstance(one, BaseExceptionGroup):
-            waiting += one.exceptions
 
 
 @contextmanager

@@ -4,9 +4,9 @@ The command line prints them without a traceback. `BadInput` ends with exit code
 fix it), `RunFailed` with 1 (the run broke; what was written stays usable).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-__all__ = ["BadInput", "GotR1Error", "RunFailed", "first_line", "listed"]
+__all__ = ["BadInput", "GotR1Error", "RunFailed", "causes", "first_line", "interrupt", "listed"]
 
 
 class GotR1Error(Exception):
@@ -31,6 +31,30 @@ def first_line(error: BaseException) -> str:
     """What a library's error says first, to stand in a sentence of ours (without its full stop);
     its type where it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """An error, and every other that led to it."""
+    waiting: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while waiting:
+        one = waiting.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        waiting += [one.__cause__, one.__context__]
+        if isinstance(one, BaseExceptionGroup):
+            waiting += one.exceptions
+
+
+def interrupt(error: BaseException) -> KeyboardInterrupt | None:
+    """The Ctrl-C or SIGTERM that led to an error; None where there was none.
+
+    Libraries make errors of their own of it ("cannot be read"), and so do we of those, or something
+    goes wrong while they clean up behind it.
+    """
+    return next((one for one in causes(error) if isinstance(one, KeyboardInterrupt)), None)
 
 
 def listed(names: Sequence[str], most: int = 5, separator: str = ", ") -> str:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from got_r1.audit.sheets import (
     blank_sheet,
     export_sheet,
     import_sheet,
+    read_items,
     read_ratings,
 )
 from got_r1.audit.study import build_study
@@ -197,3 +199,18 @@ def test_any_cell_is_a_whole_number_of_the_scale_or_a_fault(text):
         assert 0 <= score <= 10
         assert float(text.strip().replace(",", ".")) == score
         assert not faults.bad
+
+
+@pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\u0085", "\x0c"])
+def test_a_prompt_may_hold_marks_that_end_lines_elsewhere(make_run, tmp_path, mark):
+    run = make_run("ours", steps=1)
+    for path in run.glob("samples/*/*.json"):
+        record = json.loads(path.read_text())
+        path.write_text(json.dumps({**record, "prompt": f"{record['prompt']}{mark}\ud800"}))
+    build_study([("ours", run)], tmp_path / "study", items=10)
+    items = read_items(tmp_path / "study")
+    assert len(items) == 10
+    assert all(item["prompt"].endswith(f"{mark}\ufffd") for item in items)
+    export_sheet(tmp_path / "study", tmp_path / "sheet.csv", "ann")
+    (taken,) = import_sheet(tmp_path / "study", tmp_path / "sheet.csv", partial=True)
+    assert taken["items"] == 10

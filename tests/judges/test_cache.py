@@ -305,3 +305,16 @@ def test_it_survives_being_killed_and_shared(tmp_path: Path) -> None:
     assert [
         query.prompt.text for query in judge.asked if not isinstance(query, GroundingQuery)
     ] == ["new"]
+
+
+def test_half_a_pair_in_an_old_cache_is_replaced(tmp_path: Path) -> None:
+    """Older versions kept such replies, and a run ended on each --resume."""
+    CachedJudge(Says(0.25), tmp_path).judge([about("a")])
+    kept = {"score": 0.5, "found": [], "reasoning": "half \ud800", "reply": "\udc80", "tokens": 1}
+    database = sqlite3.connect(tmp_path / "answers.sqlite")
+    with database:
+        packed = zlib.compress(json.dumps(kept).encode())
+        database.execute("UPDATE answers SET answer = ?", (packed,))
+    database.close()
+    (answer,) = CachedJudge(Says(0.25), tmp_path).judge([about("a")])
+    assert answer == Verdict(0.5, (), "half \ufffd", "\ufffd", 1)

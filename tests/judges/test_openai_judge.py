@@ -10,7 +10,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from got_r1.errors import BadInput
+from got_r1.judges.base import LONGEST_FAILED, answers_of, checked
 from got_r1.judges.endpoints import Endpoints, Unanswered, connect
 from got_r1.judges.openai_api import OpenAIJudge
 from got_r1.judges.settings import MLLMSettings, OpenAISettings
@@ -34,12 +35,13 @@ from got_r1.records import (
     SpatialQuery,
     Verdict,
 )
-from judges.asking import ask
+from judges.asking import ask, judge_of
 from judges.scripted_server import (
     Action,
     Drop,
     Half,
     Held,
+    Message,
     Raw,
     Reply,
     Request,
@@ -492,7 +494,7 @@ def test_thousands_of_queries_at_concurrency_64_lose_none() -> None:
 
 
 def test_two_threads_share_the_open_requests(build: Build) -> None:
-    with ScriptedServer(lambda request: Slow(0.01, score(number_of(request) % 11))) as server:
+    with ScriptedServer(lambda request: Slow(0.1, score(number_of(request) % 11))) as server:
         judge = build(server, concurrency=5)
         said: dict[int, list[Verdict | JudgeFailure]] = {}
 
@@ -667,3 +669,43 @@ def test_a_body_that_is_too_long_is_not_read(code: int, packed: bool) -> None:
         assert {request.headers["accept-encoding"] for request in server.requests} == {"identity"}
     assert isinstance(answer, JudgeFailure)
     assert "a body of more than" in answer.reason
+
+
+# -- what is kept of replies -----------------------------------------------------------------------
+
+
+def test_of_a_long_reply_the_beginning_and_the_length_are_kept() -> None:
+    text = "no score " * 500_000
+    once = MLLMSettings(retries_unreadable=0)
+    with ScriptedServer(lambda request: Reply(text)) as server, judge_of(server, wording=once) as j:
+        (answer,) = answers_of(j, [SEMANTIC])
+    assert isinstance(answer, JudgeFailure)
+    assert len(answer.reply) == LONGEST_FAILED
+    assert answer.reply.startswith("no score no score")
+    assert answer.reply.endswith(f" ... ({len(text)} characters in all)")
+    assert checked(SEMANTIC, answer) == answer
+
+
+@pytest.mark.parametrize(
+    ("reply", "kept"),
+    [
+        (Reply('{"reasoning": "half \ud800", "score": 7}'), Verdict),
+        (Reply("nothing \udc80"), JudgeFailure),
+        (Status(400, "what \ud800"), JudgeFailure),
+        (Raw(json.dumps({"error": "\ud800"}).encode()), JudgeFailure),
+        (Raw(b'{"choices": ' * 5000), JudgeFailure),
+        (Raw(b'{"choices": ' + b"[" * 90 + b"]" * 90 + b"}"), JudgeFailure),
+        (Message({"content": json.loads("[" * 90 + "]" * 90)}), JudgeFailure),
+        (Message({"reasoning": json.loads('{"a":' * 500 + "1" + "}" * 500)}), JudgeFailure),
+        (Reply('{"score": ' + "1" * 6000 + "}"), JudgeFailure),
+        (Reply("[" * 5000), JudgeFailure),
+    ],
+)
+def test_what_is_kept_can_be_written(reply: Action, kept: type) -> None:
+    """Half a surrogate pair, in whatever a server says, and nesting without end."""
+    with ScriptedServer(lambda request: reply) as server:
+        wording = MLLMSettings(retries_unreadable=0)
+        with judge_of(server, retries=0, wording=wording) as judge:
+            (answer,) = answers_of(judge, [SEMANTIC])
+    assert isinstance(answer, kept)
+    assert json.dumps(asdict(answer), ensure_ascii=False).encode()

@@ -22,6 +22,7 @@ from got_r1.errors import BadInput, listed
 from got_r1.files.atomic import write_text
 from got_r1.files.csv_rows import read_csv
 from got_r1.files.inputs import read_json, read_text
+from got_r1.files.parsing import json_lines, parse_json
 
 __all__ = [
     "QUESTIONS",
@@ -61,7 +62,8 @@ def _read_lines(study: Path, name: str) -> list[dict[str, Any]]:
     if not (study / "study.json").is_file() or not path.is_file():
         raise BadInput(f"{study} is no study (it has no {name}); make one with audit human build.")
     try:
-        records = [json.loads(line) for line in read_text(path, "study file").split("\n") if line]
+        lines = json_lines(read_text(path, "study file"))
+        records = [parse_json(line) for _, line in lines]
         ids = [record["id"] for record in records]
     except (ValueError, KeyError, TypeError):
         raise BadInput(f"{path} is damaged; restore it, or build the study anew.") from None

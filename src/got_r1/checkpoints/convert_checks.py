@@ -39,6 +39,7 @@ def no_janus(src: Path) -> Iterator[None]:
         AttributeError,
         LookupError,
         OSError,
+        RecursionError,
         StrictDataclassError,
         TypeError,
         ValueError,

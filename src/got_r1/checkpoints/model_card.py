@@ -6,7 +6,6 @@ last metrics), from `made_by.json`, or from whoever releases it; the rest is "no
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import yaml
 
 from got_r1.errors import BadInput
 from got_r1.files.inputs import read_json, read_text
+from got_r1.files.parsing import json_lines, parse_json, parse_yaml
 from got_r1.files.redaction import redact
 
 __all__ = ["CardFacts", "model_card"]
@@ -118,7 +118,7 @@ def find_run(model: Path, given: Path | None) -> Path | None:
 
 def read_recipe(file: Path) -> dict[str, Any]:
     try:
-        recipe = yaml.safe_load(read_text(file, "recipe"))
+        recipe = parse_yaml(read_text(file, "recipe"))
     except yaml.YAMLError as error:
         raise BadInput(f"the recipe {file} is not valid YAML ({error}).") from None
     if not isinstance(recipe, dict):
@@ -160,8 +160,11 @@ def judge_of(recipe: Mapping[str, Any], run: Path | None) -> str | None:
 
 def last_metrics(run: Path) -> dict[str, Any]:
     file = run / "metrics.jsonl"
-    lines = read_text(file, "metrics").strip().splitlines() if file.is_file() else []
-    row = json.loads(lines[-1]) if lines else {}
+    lines = json_lines(read_text(file, "metrics")) if file.is_file() else []
+    try:
+        row = parse_json(lines[-1][1]) if lines else {}
+    except ValueError:
+        raise BadInput(f"the last line of {file} is not valid JSON; remove it.") from None
     return row if isinstance(row, dict) else {}
 
 

@@ -26,7 +26,7 @@ from got_r1.checkpoints.weight_files import (
     unpickle,
     weight_sets,
 )
-from got_r1.errors import BadInput
+from got_r1.errors import BadInput, interrupt
 
 __all__ = ["DTYPES", "Source", "Stored", "byte_size", "write_shards"]
 
@@ -63,6 +63,8 @@ class Source:
             try:
                 self.tensors = self._headers(one)
             except BadInput as error:
+                if interrupt(error) is not None:
+                    raise
                 problems.append(str(error))
                 continue
             self.weights = one

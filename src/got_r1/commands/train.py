@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -99,6 +98,7 @@ def prepare(args: argparse.Namespace) -> None:
 
 def train(args: argparse.Namespace) -> None:
     """`train vq|sft|rl`: a recipe in, a run folder out; with `--dry-run` what that takes."""
+    from got_r1.files.inputs import read_json
     from got_r1.recipes.recipe_file import load_recipe
 
     if not args.dry_run and (args.processes or args.gpu_memory):
@@ -111,7 +111,7 @@ def train(args: argparse.Namespace) -> None:
     if os.environ.get("RANK", "0") != "0":  # under torchrun the first process speaks for all
         return
     evals = sorted(Path(recipe.run.dir, "evals").glob("*.json"), key=lambda p: p.stat().st_mtime)
-    show_run(args, summary, [json.loads(path.read_text(encoding="utf-8")) for path in evals])
+    show_run(args, summary, [read_json(path, "evaluation") for path in evals])
 
 
 def plan_run(args: argparse.Namespace, recipe: Recipe) -> None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from got_r1.data.base import Columns, Fault, Record, file_identity
 from got_r1.errors import BadInput, first_line
 from got_r1.files.inputs import read_text
+from got_r1.files.parsing import parse_json
 
 __all__ = ["JsonSource", "JsonlSource", "is_array"]
 
@@ -105,8 +105,8 @@ def is_array(file: Path, columns: Columns) -> bool:
     except OSError as error:
         raise BadInput(f"the data file {file} cannot be read ({error.strerror}).") from None
     try:
-        content = json.loads(first.decode("utf-8-sig"))
-    except (ValueError, RecursionError):  # a line of a larger whole, or a broken one
+        content = parse_json(first.decode("utf-8-sig"), "data files")
+    except ValueError:  # a line of a larger whole, or a broken one
         return first.lstrip(b"\xef\xbb\xbf \t")[:1] == b"[" or (file.suffix == ".json" and more)
     if more or isinstance(content, list):
         return not more
@@ -117,8 +117,8 @@ def is_array(file: Path, columns: Columns) -> bool:
 def read_array(file: Path) -> list[Any]:
     """The array in a JSON file."""
     try:
-        content = json.loads(read_text(file, "data file"))
-    except (ValueError, RecursionError) as error:
+        content = parse_json(read_text(file, "data file"), "data files")
+    except ValueError as error:
         raise BadInput(f"the data file {file} is not valid JSON ({first_line(error)}).") from None
     found = [content] if isinstance(content, list) else arrays_in(content)
     if len(found) != 1:
@@ -169,9 +169,9 @@ def read_lines(file: Path, lines: NDArray[np.int64]) -> Iterator[tuple[int, byte
 def parse(line: bytes) -> dict[str, Any] | str:
     """The object of a line, or what is wrong with it."""
     try:
-        row = json.loads(line.decode("utf-8-sig"))
+        row = parse_json(line.decode("utf-8-sig"))
     except UnicodeDecodeError:
         return "the line is not UTF-8 text"
-    except (ValueError, RecursionError):
+    except ValueError:
         return "the line is not JSON"
     return row if isinstance(row, dict) else "the line is no JSON object"

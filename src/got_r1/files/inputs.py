@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from got_r1.errors import BadInput, listed
 from got_r1.files.images import MOST_PIXELS, UnreadableImage, open_image
+from got_r1.files.parsing import parse_json
 from got_r1.plan.chain import find_problems, without_end
 
 __all__ = [
@@ -80,7 +80,7 @@ def path_inside(folder: Path | str, name: str, what: str) -> Path:
 def read_json(path: Path | str, what: str) -> dict[str, Any]:
     """The object in a JSON file. Raises BadInput as `read_text`, and for anything else in it."""
     try:
-        content = json.loads(read_text(path, what))
+        content = parse_json(read_text(path, what))
     except ValueError as error:
         raise BadInput(f"the {what} {path} is not valid JSON ({error}).") from None
     if not isinstance(content, dict):

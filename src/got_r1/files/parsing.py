@@ -29,6 +29,8 @@ DEEPEST = 100
 """Levels of lists and mappings inside each other that are read."""
 LARGEST = 1_000_000
 """Nodes of a YAML file, with each alias counted as all that it stands for."""
+LONGEST_NUMBER = 14_000
+"""Bits of an integer; Python refuses to write down somewhat longer ones."""
 
 REPLACED: Counter[str] = Counter()
 """Characters that were replaced, by where they came from."""
@@ -62,6 +64,8 @@ def _valid(value: Any, source: str | None, levels: int) -> Any:
     """A JSON value with valid Unicode in it. Raises RecursionError below that many levels."""
     if isinstance(value, str):
         return value if source is None else valid_unicode(value, source)
+    if isinstance(value, int) and value.bit_length() > LONGEST_NUMBER:
+        raise ValueError("a number with thousands of digits")
     if not isinstance(value, dict | list):
         return value
     if not levels:

@@ -7,7 +7,6 @@ is refused: a table read as lines of text would make prompts of its markup.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 from got_r1.errors import BadInput, first_line, listed
 from got_r1.files.csv_rows import DELIMITERS, header_of, read_csv
 from got_r1.files.inputs import decode, read_bytes
+from got_r1.files.parsing import parse_json
 from got_r1.records import Prompt
 
 __all__ = ["FORMATS", "read_prompts", "read_records"]
@@ -180,17 +180,9 @@ def _first_line(text: str) -> str:
     return text.partition("\n")[0]
 
 
-def _parsed(text: str) -> Any:
-    """The JSON value; ValueError, with one sentence, for anything else."""
-    try:
-        return json.loads(text)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-
-
 def _parses(text: str) -> bool:
     try:
-        _parsed(text)
+        parse_json(text, source=None)
     except ValueError:
         return False
     return True
@@ -198,7 +190,7 @@ def _parses(text: str) -> bool:
 
 def _json_error(text: str) -> str:
     try:
-        _parsed(text)
+        parse_json(text, source=None)
     except ValueError as error:
         return first_line(error)
     return ""
@@ -214,7 +206,7 @@ def _is_container(text: str) -> bool:
 
 def _value(text: str, where: str) -> Any:
     try:
-        return _parsed(text)
+        return parse_json(text, "prompt files")
     except ValueError as error:
         raise BadInput(f"{where} is not valid JSON ({first_line(error)}).") from None
 

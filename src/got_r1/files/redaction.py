@@ -34,8 +34,8 @@ __all__ = [
 ]
 
 MASK = "***"
-SHORTEST = 6
-"""Characters of a secret that is known; shorter ones ("none", "EMPTY") would mask plain words."""
+SHORTEST = 8
+"""Characters of a secret that is known; shorter ones ("none", "secret") are plain words."""
 
 _forms: tuple[str, ...] = ()  # of all known secrets, the longest first
 _known: set[str] = set()

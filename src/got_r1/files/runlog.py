@@ -63,6 +63,7 @@ from PIL import Image
 
 from got_r1.errors import BadInput, RunFailed, first_line
 from got_r1.files.atomic import encoded, translate_os_errors, write_bytes, write_text
+from got_r1.files.parsing import parse_json
 from got_r1.files.step_folders import step_folders
 from got_r1.files.trackers.base import DEFAULT, GalleryRow, Tracker, Tracking
 from got_r1.files.trackers.opening import open_trackers
@@ -316,7 +317,7 @@ def _step_of(line: bytes) -> int | None:
     if not line.endswith(b"\n"):
         return None
     try:
-        row = json.loads(line)
+        row = parse_json(line)
     except ValueError:
         return None
     step = row.get("step") if isinstance(row, dict) else None

@@ -21,6 +21,7 @@ import yaml
 
 from got_r1.errors import BadInput
 from got_r1.files.atomic import write_bytes, write_text
+from got_r1.files.parsing import parse_yaml
 from got_r1.records import FoundObject, PlannedObject, Prompt
 
 __all__ = ["LAYOUTS", "Layout", "SampleFiles", "named_box"]
@@ -111,7 +112,7 @@ class SampleFiles:
             write_text(path, yaml.safe_dump(dict(arguments), sort_keys=False, allow_unicode=True))
             return
         try:
-            before = yaml.safe_load(path.read_text(encoding="utf-8"))
+            before = parse_yaml(path.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError):
             before = None
         if not isinstance(before, dict):

@@ -28,6 +28,7 @@ import numpy as np
 
 from got_r1.errors import BadInput, RunFailed
 from got_r1.files.atomic import translate_os_errors
+from got_r1.files.parsing import parse_json
 from got_r1.judges.base import Judge, answers_of, checked
 from got_r1.plan.chain import strip_boxes
 from got_r1.records import (
@@ -188,6 +189,6 @@ def _pack(answer: Verdict) -> bytes:
 
 
 def _unpack(packed: bytes) -> Verdict:
-    kept = json.loads(zlib.decompress(packed))
+    kept = parse_json(zlib.decompress(packed), source=None)  # `checked` looks at its text
     found = tuple(FoundObject(item["name"], Box(**item["box"])) for item in kept.pop("found"))
     return Verdict(found=found, **kept)

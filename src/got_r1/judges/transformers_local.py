@@ -314,7 +314,7 @@ class _ProcessorInputs:
 def _load(kind: Any, folder: str, what: str) -> Any:
     try:
         return kind.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except (OSError, ValueError, KeyError, ImportError, RecursionError) as error:
         # The first sentence: what follows is advice about the hub.
         reason = str(error).strip().split("\n")[0].split(". ")[0] or type(error).__name__
         raise BadInput(

@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from got_r1.errors import BadInput
+from got_r1.files.parsing import SafeLoader, parse_yaml
 from got_r1.recipes.resuming import may_change
 from got_r1.recipes.sections import Recipe, Section
 
@@ -195,7 +196,7 @@ def _number(value: float) -> str:
 # -- reading ---------------------------------------------------------------------------------------
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(SafeLoader):
     """Safe YAML in which `1e-6` is a number, as in YAML 1.2, and a repeated key is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -224,7 +225,7 @@ for _class in (_Loader, _Dumper):
 
 
 def _load_yaml(text: str) -> Any:
-    return yaml.load(text, _Loader)
+    return parse_yaml(text, _Loader)
 
 
 def _read(path: Path, what: str) -> dict[str, Any]:
@@ -290,7 +291,7 @@ def _assign(values: dict[str, Any], key: Key, value: Any) -> None:
     for depth in range(1, len(key) + 1):
         step: Any = key[depth - 1]  # a name, or a number in a list
         if isinstance(inside, list):
-            step = int(step)
+            step = int(step) if len(step) <= 18 else len(inside)  # int() takes 4300 digits
             if step >= len(inside):
                 raise BadInput(
                     f"{'.'.join(key[: depth - 1])} has {len(inside)} items, counted from 0: "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import re
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 import yaml
 
 from got_r1.errors import BadInput
+from got_r1.files.parsing import parse_json, parse_yaml
 from got_r1.files.step_folders import step_folders
 
 __all__ = ["RunFiles", "SampleFile", "as_dict", "as_number", "read_run"]
@@ -106,8 +106,8 @@ def _read_config(path: Path, notes: list[str]) -> tuple[str, dict[str, Any]]:
         return "", {}
     text = path.read_bytes().decode("utf-8", errors="replace")
     try:
-        config = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: a date such as 2026-13-45
+        config = parse_yaml(text)
+    except yaml.YAMLError:
         config = None
     if not isinstance(config, dict):
         notes.append("config.yaml cannot be read as YAML: it is shown as it is.")
@@ -176,7 +176,7 @@ def _read_samples(folder: Path, notes: list[str]) -> dict[int, tuple[SampleFile,
 def _parse_object(data: bytes) -> dict[str, Any] | None:
     """The JSON object in `data`, or None."""
     try:
-        value = json.loads(data)
-    except (ValueError, RecursionError):
+        value = parse_json(data)
+    except ValueError:
         return None
     return value if isinstance(value, dict) else None

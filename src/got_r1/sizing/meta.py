@@ -69,7 +69,7 @@ def model_config(path: str) -> JanusConfig:
     folder = model_folder(path, weights=False)
     try:
         return JanusConfig.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, RecursionError, ValueError, TypeError) as error:
         raise BadInput(cannot_load(folder, error)) from error
 
 

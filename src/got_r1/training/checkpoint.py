@@ -21,7 +21,7 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.tensor import DTensor
 
-from got_r1.errors import BadInput, GotR1Error, RunFailed, first_line
+from got_r1.errors import BadInput, GotR1Error, RunFailed, first_line, interrupt
 from got_r1.files.atomic import replace_folder
 from got_r1.files.digests import find_damage, write_digests
 from got_r1.files.step_folders import step_folders
@@ -203,9 +203,10 @@ def first_failure(read: Path | None = None) -> Iterator[None]:
             yield
     except CheckpointException as failed:
         errors = [error for error, _ in failed.failures.values()]
-        error = next((one for one in errors if not isinstance(one, Exception)), errors[0])
-        known = isinstance(error, GotR1Error) or not isinstance(error, Exception)
-        if read is None or known:  # Ctrl-C is no damage
+        error = errors[0]
+        for told in filter(None, map(interrupt, errors)):
+            raise told from failed  # Ctrl-C is no damage
+        if read is None or isinstance(error, GotR1Error):
             raise error from failed
         raise unreadable(read, error) from failed
     except (OSError, ValueError, EOFError) as error:

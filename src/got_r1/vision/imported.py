@@ -13,7 +13,6 @@ wrong without a word, such as boxes of a picture of another size.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 
 from got_r1.errors import BadInput, listed
 from got_r1.files.inputs import read_text
+from got_r1.files.parsing import parse_json
 from got_r1.vision.base import Detection
 
 __all__ = ["ImportedDetections", "ImportedImage", "read_detections"]
@@ -104,8 +104,8 @@ def read_detections(path: Path | str) -> ImportedDetections:
 
 def _image(line: str, where: str) -> tuple[str, ImportedImage]:
     try:
-        record = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        record = parse_json(line)
+    except ValueError as error:
         raise BadInput(f"{where} is not valid JSON ({error}).") from None
     name, size, found = _fields(record, ("image", "size", "detections"), where)
     if not isinstance(name, str) or not name.strip():

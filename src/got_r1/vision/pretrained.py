@@ -107,7 +107,7 @@ def load_model(
     try:
         folder = local_folder(model)
         config, _ = PreTrainedConfig.get_config_dict(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
+    except (OSError, RecursionError, ValueError) as error:
         raise _not_found(what, model, error) from None
     if config.get("model_type") != model_type:
         raise BadInput(
@@ -130,7 +130,7 @@ def load_processor(processor_class: Any, model: str, *, what: str) -> Any:
         return processor_class.from_pretrained(
             local_folder(model, weights=False), local_files_only=True
         )
-    except (OSError, ValueError) as error:
+    except (OSError, RecursionError, ValueError) as error:
         raise _not_found(f"image processor of the {what}", model, error) from None
 
 
@@ -146,7 +146,7 @@ def load_tokenizer(model: str, *, what: str, template: bool = False) -> Any:
             local_files_only=True,
             split_special_tokens=not template,
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, RecursionError, ValueError, KeyError) as error:
         raise _not_found(f"tokenizer of the {what}", model, error) from None
 
 
