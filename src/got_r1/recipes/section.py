@@ -7,7 +7,19 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-__all__ = ["Section"]
+__all__ = ["MANY", "MOST_SEED", "YEAR", "Section", "one_or_many"]
+
+# Upper bounds keep slips (a digit too many) from allocating memory; they limit nobody's work.
+MOST_SEED = 2**63 - 1  # torch's seeds have 64 bits
+MANY = 1_000_000_000
+YEAR = 31_536_000  # seconds
+
+
+def one_or_many(value: Any) -> Any:
+    """One item in place of a list, and nothing in place of an empty one."""
+    if value is None or value == "":
+        return []
+    return [value] if isinstance(value, str | dict) else value
 
 
 class Section(BaseModel):

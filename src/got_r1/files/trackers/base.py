@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from got_r1.files.parsing import valid_unicode
+from got_r1.files.redaction import redact
 from got_r1.plan.layout import draw_plan
 from got_r1.records import Box, PlannedObject
 
@@ -92,5 +94,5 @@ def _drawing(record: Mapping[str, Any]) -> np.ndarray:
 
 
 def _text(value: object) -> str:
-    """Text that any encoder takes: a lone surrogate becomes a question mark."""
-    return str(value or "").encode("utf-8", "replace").decode()
+    """Text that may be shown to others: no secrets, and valid Unicode."""
+    return valid_unicode(redact(str(value or "")))
