@@ -275,7 +275,7 @@ GOOD = '{"prompt": "a"}'
         ("a.jsonl", "version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer"),
         ("a.txt", "\n<!DOCTYPE html>\n<html>", "is a web page"),
         ("a.yaml", "- a red star", r"is a \.yaml file"),
-        ("a.txt.gz", gzip.compress(b"a red star"), "is compressed with gzip"),
+        ("a.txt.gz", gzip.compress(b"a red star", mtime=0), "is compressed with gzip"),
         ("a.parquet", parquet(["a"])[:-30], "cannot be read as Parquet"),
         ("a.parquet", parquet(["a"]), "no column 'prompt' .its columns: 'text', 'image'"),
         ("a.xlsx", b"PK\x03\x04...", "is a zip archive or a spreadsheet"),
