@@ -494,7 +494,10 @@ def test_thousands_of_queries_at_concurrency_64_lose_none() -> None:
 
 
 def test_two_threads_share_the_open_requests(build: Build) -> None:
-    with ScriptedServer(lambda request: Slow(0.1, score(number_of(request) % 11))) as server:
+    def held(request: Request) -> Action:  # until as many are open as may be
+        return Held(lambda: server.most >= 5, score(number_of(request) % 11))
+
+    with ScriptedServer(held) as server:
         judge = build(server, concurrency=5)
         said: dict[int, list[Verdict | JudgeFailure]] = {}
 
