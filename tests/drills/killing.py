@@ -41,8 +41,8 @@ class Ended:
 
 
 def run(argv: Sequence[str], folder: Path, kill: Kill | None = None) -> Ended:
-    """Runs `got-r1 ARGV` in a fork. Changes are counted below `folder`, and the file `said` beside
-    it takes the output."""
+    """Runs `got-r1 ARGV` in a fork. Changes are counted below the folder that holds `folder`, where
+    parts are written; files beside `folder` take the output and the count."""
     said, counted = Path(f"{folder}.said"), Path(f"{folder}.changes")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads: none is used
@@ -68,7 +68,9 @@ def _child(argv: Sequence[str], folder: Path, kill: Kill | None, said: Path, cou
     try:
         with said.open("w") as output:
             sys.stdout = sys.stderr = output
-            count = _count_changes(folder, kill.at if kill and kill.kind == "change" else None)
+            count = _count_changes(
+                folder.parent, kill.at if kill and kill.kind == "change" else None
+            )
             if kill and kill.kind == "bytes":
                 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
                 signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
