@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -198,6 +199,8 @@ def contents(folder: Path) -> dict[str, object]:
         if path.is_file():
             content = path.read_bytes().replace(str(folder).encode(), b"FOLDER")
             name = str(path.relative_to(folder))
+            if name == "audit.html":  # it shows the judge's seconds; audit.json has the rest
+                content = re.sub(rb"<td>[0-9.]+</td>", b"", content)
             found[name] = timeless(json.loads(content)) if path.suffix == ".json" else content
     return found
 
