@@ -6,7 +6,7 @@ export PYTHONDONTWRITEBYTECODE :=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 
-.PHONY: install install-dev demo test test-vllm gpu lint format
+.PHONY: install install-dev demo test drills test-vllm gpu lint format
 .DELETE_ON_ERROR:
 
 install: .venv/.installed
@@ -42,6 +42,10 @@ gpu: install-dev
 # A file's tests stay in one process, where they share what is built once.
 test: install-dev
 	@$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+# The long form of what docs/reliability.md promises: kills, damage, full disks, faults, noise.
+drills: install-dev
+	@GOT_R1_DRILLS=long $(BIN)/pytest tests/drills
 
 # A judge behind a real vLLM, on the CPU: 3 GB in an environment of its own, some ten minutes.
 test-vllm: install-dev .venv-vllm/.installed

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file
 
 from got_r1.icons.data import triples
 from got_r1.policy.tiny import build_policy
 from got_r1.recipes.sections import Recipe
 
 MakeRecipe = Callable[..., Recipe]
+TIMING = ("seconds/", "tokens_per_second")
 
 
 @pytest.fixture(scope="session")
@@ -54,3 +57,19 @@ def make_recipe(model_folder: Path, tmp_path: Path) -> MakeRecipe:
         return Recipe.model_validate(recipe)
 
     return make
+
+
+def metrics(run: Path) -> list[dict[str, Any]]:
+    """The run's metrics without what depends on the clock."""
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    return [
+        {key: value for key, value in json.loads(line).items() if not key.startswith(TIMING)}
+        for line in lines
+    ]
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    assert metrics(one) == metrics(other)
+    weights = [load_file(run / "checkpoints/final/model.safetensors") for run in (one, other)]
+    assert weights[0].keys() == weights[1].keys()
+    assert all(weights[0][name].equal(weights[1][name]) for name in weights[0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -15,31 +14,14 @@ from typing import Any
 
 import pytest
 import yaml
-from safetensors.torch import load_file
 
 from got_r1.errors import BadInput
 from got_r1.recipes.sections import Recipe
 from got_r1.training import rl, sft, vq
 from got_r1.training.run import Run
+from small_runs import assert_same_run, metrics
 
 MakeRecipe = Callable[..., Recipe]
-TIMING = ("seconds/", "tokens_per_second")
-
-
-def metrics(run: Path) -> list[dict[str, Any]]:
-    """The run's metrics without what depends on the clock."""
-    lines = (run / "metrics.jsonl").read_text().splitlines()
-    return [
-        {key: value for key, value in json.loads(line).items() if not key.startswith(TIMING)}
-        for line in lines
-    ]
-
-
-def assert_same_run(one: Path, other: Path) -> None:
-    assert metrics(one) == metrics(other)
-    weights = [load_file(run / "checkpoints/final/model.safetensors") for run in (one, other)]
-    assert weights[0].keys() == weights[1].keys()
-    assert all(weights[0][name].equal(weights[1][name]) for name in weights[0])
 
 
 def start(stage: str, recipe: Recipe, folder: Path, *flags: str) -> subprocess.Popen[bytes]:
