@@ -49,14 +49,14 @@ drills: install-dev
 
 # A judge behind a real vLLM, on the CPU: 3 GB in an environment of its own, some ten minutes.
 test-vllm: install-dev .venv-vllm/.installed
-	@GOT_R1_VLLM_PYTHON=$(CURDIR)/.venv-vllm/bin/python $(BIN)/pytest tests/vllm
+	@GOT_R1_VLLM_PYTHON=$(CURDIR)/.venv-vllm/bin/python $(BIN)/pytest tests/vllm_server
 
-.venv-vllm/.installed: requirements/vllm.txt tests/vllm/repair_environment.py
+.venv-vllm/.installed: requirements/vllm.txt tests/vllm_server/repair_environment.py
 	@test -x .venv-vllm/bin/python || $(PYTHON) -m venv .venv-vllm
 	@.venv-vllm/bin/python -m pip --quiet install --no-compile --requirement requirements/vllm.txt
 	@.venv-vllm/bin/python -m pip --quiet install --no-compile --no-deps dashscope==2.0.2
 	@.venv-vllm/bin/python -m pip --quiet uninstall --yes torchaudio torchcodec
-	@.venv-vllm/bin/python tests/vllm/repair_environment.py
+	@.venv-vllm/bin/python tests/vllm_server/repair_environment.py
 	@touch $@
 
 lint: install-dev

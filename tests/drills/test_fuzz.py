@@ -48,7 +48,22 @@ chains = mixed(PLANNED, *chain.TAGS, "(1,2),(300,400)", "heart", *NUMBERS, *MARK
 replies = mixed('{"score": ', "score", "Score:", '"bbox_2d": ', "[1, 2, 30, 40]", *NUMBERS, *MARKS)
 replies |= st.builds(lambda text, cut: text[:cut], st.just(score().text), st.integers(0, 60))
 files = mixed("prompt", "a red heart", '{"prompt": "x"}', "id,text", *NUMBERS, *MARKS)
-settings_words = ("rl:", "steps:", "  ", "judge: ", "openai: ", "urls: ", "- ", "model:")
+settings_words = (
+    "2001-99-99",
+    "!!int abc",
+    "&a ",
+    "*a",
+    "? ",
+    "<<: ",
+    "rl:",
+    "steps:",
+    "  ",
+    "judge: ",
+    "openai: ",
+    "urls: ",
+    "- ",
+    "model:",
+)
 yamls = mixed(*settings_words, *NUMBERS, *MARKS)
 
 

@@ -23,6 +23,7 @@ from got_r1.files.parsing import (
     valid_unicode,
 )
 from got_r1.files.runlog import RunLog
+from got_r1.files.trackers.base import Tracking
 from got_r1.recipes.recipe_file import load_recipe
 
 ANY_TEXT = st.text(st.characters(codec=None, exclude_categories=()))
@@ -186,7 +187,7 @@ def test_an_item_of_six_thousand_digits_is_refused() -> None:
 
 
 def test_a_run_folder_takes_any_text(tmp_path: Path) -> None:
-    with RunLog.create(tmp_path / "run", "run: {}\n", tensorboard=False) as log:
+    with RunLog.create(tmp_path / "run", "run: {}\n", tracking=Tracking(())) as log:
         log.log_judge_failures(1, [{"reason": "\ud800", "reply": "\u2028\u0085"}])
         log.save_eval("rl", {"name": "\udc80"})
     text = (tmp_path / "run" / "judge_failures.jsonl").read_text(encoding="utf-8")

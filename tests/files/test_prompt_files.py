@@ -260,7 +260,7 @@ GOOD = '{"prompt": "a"}'
         ("a.json", "a red star", "a.json is not valid JSON"),
         ("a.json", '["a", "b"', "a.json is not valid JSON"),
         ("a.json", f"{GOOD}\n{{", "line 2 of .*a.json is not valid JSON"),
-        ("a.json", "[" * 100_000, "nested too deeply"),
+        ("a.json", "[" * 100_000, "nested more than"),
         ("a.jsonl", f"{GOOD}\n[3]", "line 2 of .*a.jsonl must hold a JSON object"),
         ("a.txt", f"{GOOD}\na red star", "line 2 of .* is the first to differ"),
         ("a.txt", f"a red star\n{GOOD}", "line 2 of .* is the first to differ"),

@@ -14,6 +14,7 @@ from transformers import JanusProcessor
 
 from got_r1 import cli
 from got_r1.recipes.sections import Recipe
+from got_r1.training.metadata import Unpickler
 from small_runs import make_recipe, model_folder  # noqa: F401
 
 MakeRecipe = Callable[..., Recipe]
@@ -42,7 +43,7 @@ def hidden_in(error: Exception) -> Callable[[type[BaseException]], Callable[...,
 
 
 LOADING = (JanusProcessor, "from_pretrained")
-READING = [(FileSystemReader, "read_metadata"), (FileSystemReader, "read_data"), (torch, "load")]
+READING = [(Unpickler, "load"), (FileSystemReader, "read_data"), (torch, "load")]
 SAVING = [(FileSystemWriter, "write_data"), (torch, "save")]
 BROKEN_ZIP = RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0")
 

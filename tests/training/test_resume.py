@@ -150,9 +150,10 @@ def test_a_disk_that_fills_up_under_a_run_loses_nothing(
     wait_for(process, run, 1)
     fill(small_disk / "filler")
     assert process.wait() == 1
-    refused, failed = errors.read_text().splitlines()
+    refused, *trackers, failed = errors.read_text().splitlines()
     assert "free some space" in refused
     assert "The disk is full" in failed
+    assert all("tensorboard has stopped tracking" in said for said in trackers)
     for checkpoint in run.glob("checkpoints/step_*"):
         assert (checkpoint / ".metadata").is_file()
 

@@ -20,7 +20,7 @@ from torch.distributed.checkpoint.metadata import (
     TensorStorageMetadata,
 )
 
-from got_r1.errors import BadInput, RunFailed, first_line
+from got_r1.errors import BadInput, RunFailed, first_line, interrupt
 
 __all__ = ["METADATA", "Reader", "read_metadata"]
 
@@ -88,6 +88,8 @@ def read_metadata(checkpoint: Path) -> Metadata:
             "not read, do not use this run folder unless you know who wrote it."
         ) from None
     except Exception as error:  # the unpickler raises whatever the broken bytes lead it to
+        if told := interrupt(error):
+            raise told from error
         raise RunFailed(f"{path} is damaged ({first_line(error)})") from None
     if not is_whole:
         raise RunFailed(f"{path} is damaged (it does not describe a checkpoint)")

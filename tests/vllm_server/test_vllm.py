@@ -29,7 +29,7 @@ from got_r1.records import (
     Verdict,
 )
 from judges.asking import CHAIN, IMAGE, PROMPT, numbered
-from vllm.conftest import MODEL, Server
+from vllm_server.conftest import MODEL, Server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 

