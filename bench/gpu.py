@@ -99,8 +99,10 @@ def parts(args: argparse.Namespace, out: Path) -> list[Part]:
     def full_size(name: str, *more: str) -> list[str]:
         return [python, str(BENCH / "full_size.py"), *more, "--json", str(out / f"{name}.json")]
 
-    # The project's pytest options need plugins that a bare machine may lack.
+    # The project's pytest options, and what all of its tests share, need packages that a bare
+    # machine may lack.
     bare = ["-o", "addopts=", "-o", "filterwarnings=", "-p", "no:cacheprovider"]
+    bare.append(f"--confcutdir={ROOT / 'tests' / 'gpu'}")
     pytest = [python, "-m", "pytest", "-q", *bare, "--import-mode=importlib"]
     pytest.append("tests/gpu/test_device.py")
     rollout = [python, str(BENCH / "rollout.py"), *rollout, "--json", str(out / "rollout.json")]

@@ -72,11 +72,13 @@ class Family:
 FAMILIES = (
     Family(
         "Qwen2.5-VL", r"qwen2[.-]?5-?vl", "pixels",
-        "arXiv 2502.13923, section 2: absolute coordinates, in pixels of the resized image", 28,
+        "arXiv 2502.13923, section 2, and its authors in github.com/QwenLM/Qwen3-VL, issue 676: "
+        "absolute, in pixels of the image as resized by the processor", 28,
     ),
     Family(
         "Qwen2-VL", r"qwen2-?vl", "thousand",
-        "arXiv 2409.12191, section 2: normalized within [0, 1000)", 28,
+        "arXiv 2409.12191, section 2, and github.com/QwenLM/Qwen3-VL, issue 866: normalized within "
+        "[0, 1000)", 28,
     ),
     Family(
         "Qwen3-VL", r"qwen3-?vl", "thousand",
@@ -96,7 +98,8 @@ FAMILIES = (
     ),
     Family(
         "DeepSeek-VL2", r"deepseek-vl-?v?2", "thousand",
-        "arXiv 2412.10302, section 3: normalized to 0 to 999",
+        "arXiv 2412.10302, section 3, and its authors at huggingface.co/AskUI/PTA-1, discussion 2: "
+        "normalized to 0 to 999",
     ),
     Family(
         "MiniCPM-V", r"minicpm-?(?:llama3-)?[vo]", "thousand",
