@@ -141,15 +141,11 @@ def prefix_tokens(url: str) -> tuple[float, float] | None:
             text = answer.read().decode()
     except OSError:
         return None
-    found = [
-        sum(
-            map(
-                float, re.findall(rf"^vllm:prefix_cache_{name}_total\S* (\S+)$", text, re.MULTILINE)
-            )
-        )
+    queries, hits = (
+        [float(value) for value in re.findall(rf"\nvllm:prefix_cache_{name}_total\S* (\S+)", text)]
         for name in ("queries", "hits")
-    ]
-    return (found[0], found[1]) if found[0] else None
+    )
+    return (sum(queries), sum(hits)) if queries else None
 
 
 def open_judge(settings: JudgeSettings, **changed: Any) -> OpenAIJudge:
@@ -166,7 +162,7 @@ def main() -> None:
     parser.add_argument("--judge", required=True, help="openai:MODEL@URL or a judge file")
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 8, 64])
     parser.add_argument("--queries", type=int, default=16, help="queries a term in the first part")
-    parser.add_argument("--speed-queries", type=int, default=64, help="queries in a round")
+    parser.add_argument("--speed-queries", type=int, default=64, help="queries in a round; 0: none")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--size", type=int, default=384, help="pixels of an image's side")
     parser.add_argument("--json", type=Path, help="where the figures go")
@@ -193,7 +189,7 @@ def main() -> None:
         )
     print("\nconcurrency    queries per second   requests per second")
     start = args.queries
-    for concurrency in args.concurrency:
+    for concurrency in args.concurrency if args.speed_queries else ():
         judge = open_judge(settings, concurrency=concurrency)
         row = speed(judge, meter, args.size, args.speed_queries, args.rounds, start)
         start += args.speed_queries * args.rounds
