@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from transformers import GroundingDinoForObjectDetection, GroundingDinoImageProcessorPil
+from transformers.models.grounding_dino.modeling_grounding_dino import SPECIAL_TOKENS
 
 from got_r1.vision.base import Detection
 from got_r1.vision.batches import pixel_values, same_shape
@@ -51,7 +52,7 @@ class GroundingDINO(Pretrained):
         self.threshold = 0.25 if settings.threshold is None else settings.threshold
         self.tokenizer = load_tokenizer(settings.model, what=self.what)
         # What ends a phrase, which a name must therefore not hold.
-        self.stops = set(self.model.model.special_tokens.tolist())
+        self.stops = set(SPECIAL_TOKENS)
         (self.stop,) = self.tokenizer(".", add_special_tokens=False)["input_ids"]
 
     @torch.inference_mode()
