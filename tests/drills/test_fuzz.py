@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import astuple
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -97,6 +97,15 @@ def test_boxes(reply: str) -> None:
             assert 0 <= y1 < y2 <= 480
 
 
+@contextmanager
+def written(content: bytes, suffix: str) -> Iterator[Path]:
+    """A file with this content, as long as it is looked at."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, f"some{suffix}")
+        path.write_bytes(content)
+        yield path
+
+
 def any_file(strategy: st.SearchStrategy[str]) -> st.SearchStrategy[bytes]:
     return st.one_of(strategy.map(lambda text: text.encode("utf-8", "surrogatepass")), st.binary())
 
@@ -104,19 +113,14 @@ def any_file(strategy: st.SearchStrategy[str]) -> st.SearchStrategy[bytes]:
 @bounded
 @given(any_file(files), st.sampled_from([".txt", ".json", ".jsonl", ".csv", ".tsv", ".parquet"]))
 def test_prompt_files(content: bytes, suffix: str) -> None:
-    with TemporaryDirectory() as folder:
-        path = Path(folder, f"prompts{suffix}")
-        path.write_bytes(content)
-        with suppress(BadInput):
-            assert all(prompt.text.strip() for prompt in read_prompts(path))
+    with written(content, suffix) as path, suppress(BadInput):
+        assert all(prompt.text.strip() for prompt in read_prompts(path))
 
 
 @bounded
 @given(any_file(files))
 def test_json_files(content: bytes) -> None:
-    with TemporaryDirectory() as folder:
-        path = Path(folder, "some.json")
-        path.write_bytes(content)
+    with written(content, ".json") as path:
         for read in (lambda: read_json(path, "file"), lambda: read_chain_text(path)):
             with suppress(BadInput):
                 read()
@@ -127,9 +131,7 @@ def test_json_files(content: bytes) -> None:
 @bounded
 @given(any_file(yamls))
 def test_recipes_and_judge_files(content: bytes) -> None:
-    with TemporaryDirectory() as folder:
-        path = Path(folder, "some.yaml")
-        path.write_bytes(content)
+    with written(content, ".yaml") as path:
         with suppress(BadInput):
             load_recipe(path)
         with suppress(BadInput):
