@@ -4,9 +4,19 @@ The command line prints them without a traceback. `BadInput` ends with exit code
 fix it), `RunFailed` with 1 (the run broke; what was written stays usable).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
-__all__ = ["BadInput", "GotR1Error", "RunFailed", "causes", "first_line", "interrupt", "listed"]
+__all__ = [
+    "BadInput",
+    "GotR1Error",
+    "RunFailed",
+    "causes",
+    "explained",
+    "first_line",
+    "interrupt",
+    "listed",
+]
 
 
 class GotR1Error(Exception):
@@ -30,7 +40,24 @@ class RunFailed(GotR1Error):
 def first_line(error: BaseException) -> str:
     """What a library's error says first, to stand in a sentence of ours (without its full stop);
     its type where it says nothing."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    lines = [line.strip() for line in str(error).strip().splitlines()] or [type(error).__name__]
+    first = f"{lines[0]} {lines[1]}" if lines[0].endswith(":") and len(lines) > 1 else lines[0]
+    return first.rstrip(".")
+
+
+@contextmanager
+def explained(tell: Callable[[Exception], GotR1Error]) -> Iterator[None]:
+    """Around a library that reads a user's files: what it raises, of whatever class, becomes the
+    error that `tell` makes of it.
+
+    A damaged setting may raise anything in a library (KeyError, IndexError, classes of its own).
+    """
+    try:
+        yield
+    except (GotR1Error, MemoryError):
+        raise
+    except Exception as error:
+        raise tell(error) from error
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:

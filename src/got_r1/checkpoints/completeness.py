@@ -35,7 +35,11 @@ def load_complete(
     source = Source(folder)
     with usual_folder(source) as read:
         model, info = model_class.from_pretrained(
-            read, output_loading_info=True, local_files_only=True, **settings
+            read,
+            output_loading_info=True,
+            local_files_only=True,
+            trust_remote_code=False,  # else it asks, on a terminal, whether to run the folder's own
+            **settings,
         )
     # Buffers of whole numbers (positions, counters) are made by the model itself.
     made = {name for name, tensor in model.state_dict().items() if not tensor.is_floating_point()}

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from transformers import JanusConfig, JanusForConditionalGeneration
 
 from got_r1.checkpoints.shards import BYTES, DTYPES, Source
-from got_r1.errors import BadInput
+from got_r1.errors import BadInput, explained, first_line
 from got_r1.files.inputs import read_json
 
 __all__ = [
@@ -29,23 +28,11 @@ __all__ = [
 Shape = tuple[int, ...]
 
 
-@contextmanager
-def no_janus(src: Path) -> Iterator[None]:
+def no_janus(src: Path) -> AbstractContextManager[None]:
     """Turns what the library says to impossible settings into BadInput."""
-    try:
-        yield
-    except (
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        OSError,
-        RecursionError,
-        StrictDataclassError,
-        TypeError,
-        ValueError,
-    ) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise BadInput(f"the settings in {src} make no Janus: {reason}") from error
+    return explained(
+        lambda error: BadInput(f"the settings in {src} make no Janus: {first_line(error)}")
+    )
 
 
 def check_transformers_folder(folder: Path) -> None:

@@ -18,11 +18,18 @@ from got_r1.errors import BadInput
 from got_r1.files.inputs import read_json
 from got_r1.progress import note
 
-__all__ = ["SHIPPED", "model_folder"]
+__all__ = ["SHIPPED", "check_sizes", "model_folder"]
 
 # Words in the names of a configuration's sizes, and the most that a model may have (our choice).
-SIZES = {"size", "dim", "layers", "heads", "channels", "embeddings", "blocks", "resolution"}
-MOST = {"layers": 1000, "blocks": 1000, "vocab": 10_000_000, "position": 100_000_000}
+SIZES = {
+    *("size", "dim", "layers", "depth", "depths", "heads", "channel", "channels"),
+    *("embeddings", "blocks", "resolution"),
+}
+MOST = {
+    **dict.fromkeys(("layers", "depth", "depths", "blocks"), 1000),
+    "vocab": 10_000_000,
+    "position": 100_000_000,
+}
 MOST_SIZE = 1_000_000
 SHIPPED = {"icons": Path(__file__).parent.parent / "icons" / "checkpoint"}
 
@@ -61,13 +68,14 @@ def check_sizes(config: Mapping[str, Any], file: Path, key: str = "") -> None:
     for name, value in config.items():
         if isinstance(value, dict):
             check_sizes(value, file, f"{key}{name}.")
-        elif isinstance(value, int) and (words := set(name.split("_"))) & SIZES:
+        elif (words := set(name.split("_"))) & SIZES:
             most = next((most for word, most in MOST.items() if word in words), MOST_SIZE)
-            if not -1 <= value <= most:
-                raise BadInput(
-                    f"{file} gives {key}{name} as {str(value)[:40]}, which must be at most "
-                    f"{most:,}: it is damaged, or of no model"
-                )
+            for size in value if isinstance(value, list) else [value]:
+                if isinstance(size, int) and not -1 <= size <= most:
+                    raise BadInput(
+                        f"{file} gives {key}{name} as {str(size)[:40]}, which must be at most "
+                        f"{most:,}: it is damaged, or of no model"
+                    )
 
 
 def converted(model: str) -> Path:

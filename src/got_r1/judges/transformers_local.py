@@ -35,7 +35,7 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 from got_r1.checkpoints.hub import local_folder
-from got_r1.errors import BadInput, RunFailed
+from got_r1.errors import BadInput, RunFailed, explained, first_line
 from got_r1.files.inputs import read_json
 from got_r1.judges.mllm import Question, question, total, verdict
 from got_r1.judges.replies import Unreadable
@@ -187,7 +187,7 @@ def _generation(
     """
     given = model.generation_config.eos_token_id
     ends = {tokenizer.eos_token_id, *(given if isinstance(given, list) else [given])} - {None}
-    if not ends:
+    if not ends or not all(isinstance(end, int) for end in ends):
         raise BadInput(
             f"the {_WHAT} names no token that ends a reply: set eos_token_id in its "
             "generation_config.json"
@@ -257,8 +257,14 @@ class _QwenInputs:
         if self.tokenizer.chat_template is None:
             raise _no_template(folder)
         self.images = _load(Qwen2VLImageProcessorPil, folder, "image processor")
-        self.merged = self.images.merge_size**2  # patches that become one token
-        self.patch = self.images.patch_size * self.images.merge_size
+        patch, merge = self.images.patch_size, self.images.merge_size
+        if not (isinstance(patch, int) and isinstance(merge, int) and min(patch, merge) > 0):
+            raise BadInput(
+                f"the image processor of the {_WHAT} in {folder} has no whole patch_size and "
+                "merge_size: download its preprocessor_config.json again"
+            )
+        self.merged = merge**2  # patches that become one token
+        self.patch = patch * merge
         self.placeholder = "<|image_pad|>"
         self.placeholder_id = self.tokenizer.convert_tokens_to_ids(self.placeholder)
 
@@ -312,15 +318,15 @@ class _ProcessorInputs:
 
 
 def _load(kind: Any, folder: str, what: str) -> Any:
-    try:
-        return kind.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, ImportError, RecursionError) as error:
-        # The first sentence: what follows is advice about the hub.
-        reason = str(error).strip().split("\n")[0].split(". ")[0] or type(error).__name__
-        raise BadInput(
-            f"the {what} of the {_WHAT} in {folder} cannot be loaded ({reason.rstrip('.')}): "
-            "download the whole folder, or serve the model and use openai:MODEL@URL"
-        ) from None
+    # The first sentence: what follows is advice about the hub.
+    with explained(
+        lambda error: BadInput(
+            f"the {what} of the {_WHAT} in {folder} cannot be loaded "
+            f"({first_line(error).split('. ')[0]}): download the whole folder, or serve the model "
+            "and use openai:MODEL@URL"
+        )
+    ):
+        return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
 def _no_template(folder: str) -> BadInput:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from got_r1.checkpoints.models import SHIPPED, model_folder
-from got_r1.errors import BadInput, first_line
+from got_r1.errors import BadInput, explained, first_line
 from got_r1.files.digests import check_digests
 
 if TYPE_CHECKING:
@@ -31,22 +31,19 @@ def load_policy(
     """
     folder = verified_folder(path) if verify else model_folder(path)
     import torch
-    from safetensors import SafetensorError
     from transformers import JanusForConditionalGeneration
 
     from got_r1.checkpoints.completeness import load_complete
     from got_r1.policy.janus import Policy
     from got_r1.policy.token_ids import load_processor
 
-    try:
+    with explained(lambda error: BadInput(cannot_load(folder, error))):
         model = load_complete(
             JanusForConditionalGeneration,
             folder,
             dtype=dtype or torch.float32,
             attn_implementation=attention(),
         )
-    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
-        raise BadInput(cannot_load(folder, error)) from error
     processor = load_processor(folder, model.config)
     unit_codebook(model.model.vqmodel)
     return Policy(model, processor)
@@ -72,7 +69,7 @@ def load_encoder(
     from got_r1.policy.token_ids import load_processor
 
     prefix, dtype = "model.vqmodel.", dtype or torch.float32
-    try:
+    with explained(lambda error: BadInput(cannot_load(folder, error))):
         with torch.device("meta"):
             model = JanusForConditionalGeneration(
                 JanusConfig.from_pretrained(folder, local_files_only=True)
@@ -85,8 +82,6 @@ def load_encoder(
             name.removeprefix(prefix): source.read(name).to(dtype) for name in source.ordered(names)
         }
         model.model.vqmodel.load_state_dict(state, assign=True)
-    except (OSError, ValueError, TypeError, RuntimeError) as error:
-        raise BadInput(cannot_load(folder, error)) from error
     processor = load_processor(folder, model.config)
     unit_codebook(model.model.vqmodel)
     return Policy(model, processor)

@@ -10,7 +10,7 @@ from typing import Any
 
 from transformers import JanusConfig, JanusProcessor, LlamaConfig
 
-from got_r1.errors import BadInput, listed
+from got_r1.errors import BadInput, explained, first_line, listed
 from got_r1.files.inputs import read_json
 from got_r1.plan.chain import TAGS
 from got_r1.policy.words import BEGIN_OF_IMAGE
@@ -23,13 +23,14 @@ def load_processor(folder: Path, config: JanusConfig) -> JanusProcessor:
 
     Raises BadInput where they cannot be read, and as `check_token_ids`.
     """
-    try:
+    with explained(
+        lambda error: BadInput(
+            f"the tokenizer or processor in {folder} cannot be read: {first_line(error)}"
+        )
+    ):
         processor = JanusProcessor.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
-    except Exception as error:  # the parser raises a bare Exception
-        said = " ".join(str(error).split()) or type(error).__name__
-        raise BadInput(f"the tokenizer or processor in {folder} cannot be read: {said}") from error
     check_token_ids(processor, config, folder)
     return processor
 

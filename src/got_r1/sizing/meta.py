@@ -16,7 +16,7 @@ from transformers import JanusConfig, JanusForConditionalGeneration
 
 from got_r1.checkpoints.models import model_folder
 from got_r1.checkpoints.official_sizes import OFFICIAL_SIZES, official_sizes
-from got_r1.errors import BadInput
+from got_r1.errors import BadInput, explained
 from got_r1.policy import cannot_load
 from got_r1.policy.janus import Policy
 from got_r1.policy.parameters import choose_trained
@@ -67,10 +67,8 @@ def model_config(path: str) -> JanusConfig:
     if is_official_name(path):
         return official_sizes(path)
     folder = model_folder(path, weights=False)
-    try:
+    with explained(lambda error: BadInput(cannot_load(folder, error))):
         return JanusConfig.from_pretrained(folder, local_files_only=True)
-    except (OSError, RecursionError, ValueError, TypeError) as error:
-        raise BadInput(cannot_load(folder, error)) from error
 
 
 def meta_model(section: ModelSection) -> JanusForConditionalGeneration:

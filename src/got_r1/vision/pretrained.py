@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
 from transformers import AutoTokenizer, PreTrainedConfig
 from transformers.utils import logging as transformers_logging
 
 from got_r1.checkpoints.completeness import load_complete
 from got_r1.checkpoints.hub import local_folder
-from got_r1.errors import BadInput, RunFailed, first_line
+from got_r1.checkpoints.models import check_sizes
+from got_r1.errors import BadInput, RunFailed, explained, first_line
 from got_r1.vision.settings import VisionSettings
 
 __all__ = [
@@ -104,34 +104,32 @@ def load_model(
     that files may leave out. Raises `BadInput` where it can be found neither as a folder nor on the
     hub, holds another kind of model, or lacks any other weight.
     """
-    try:
+    with explained(lambda error: _not_found(what, model, error)):
         folder = local_folder(model)
         config, _ = PreTrainedConfig.get_config_dict(folder, local_files_only=True)
-    except (OSError, RecursionError, ValueError) as error:
-        raise _not_found(what, model, error) from None
     if config.get("model_type") != model_type:
         raise BadInput(
             f"the {what} {model} is of another kind ({config.get('model_type')}, not {model_type});"
             " give a folder of that kind."
         )
-    try:
-        loaded = load_complete(model_class, folder, may_lack=may_lack, dtype=getattr(torch, dtype))
-    except BadInput as error:
-        raise BadInput(f"the {what} cannot be used: {error}") from None
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise _not_found(what, model, error) from None
+    check_sizes(config, folder / "config.json")
+    with explained(lambda error: _not_found(what, model, error)):
+        try:
+            loaded = load_complete(
+                model_class, folder, may_lack=may_lack, dtype=getattr(torch, dtype)
+            )
+        except BadInput as error:
+            raise BadInput(f"the {what} cannot be used: {error}") from None
     # Fixed order: eval first, so that nothing on the device is ever in training mode.
     return loaded.eval().requires_grad_(False).to(pick_device(device))
 
 
 def load_processor(processor_class: Any, model: str, *, what: str) -> Any:
     """An image processor of the PIL backend, the one that needs no torchvision."""
-    try:
+    with explained(lambda error: _not_found(f"image processor of the {what}", model, error)):
         return processor_class.from_pretrained(
-            local_folder(model, weights=False), local_files_only=True
+            local_folder(model, weights=False), local_files_only=True, trust_remote_code=False
         )
-    except (OSError, RecursionError, ValueError) as error:
-        raise _not_found(f"image processor of the {what}", model, error) from None
 
 
 def load_tokenizer(model: str, *, what: str, template: bool = False) -> Any:
@@ -140,14 +138,13 @@ def load_tokenizer(model: str, *, what: str, template: bool = False) -> Any:
     Texts are plain: a prompt that spells a control token ("[SEP]", "<|endoftext|>") is read as
     those letters, unless texts come from a chat `template`, which is made of control tokens.
     """
-    try:
+    with explained(lambda error: _not_found(f"tokenizer of the {what}", model, error)):
         return AutoTokenizer.from_pretrained(
             local_folder(model, weights=False),
             local_files_only=True,
+            trust_remote_code=False,
             split_special_tokens=not template,
         )
-    except (OSError, RecursionError, ValueError, KeyError) as error:
-        raise _not_found(f"tokenizer of the {what}", model, error) from None
 
 
 def check_finite(values: torch.Tensor, name: str) -> None:
