@@ -1,106 +1,101 @@
-"""Commands that are killed: in a fork of this process, which has imported everything already."""
+"""A command that is killed again and again and started again as documented, against one that nobody
+killed."""
 
 from __future__ import annotations
 
+import json
 import os
-import resource
-import signal
-import sys
-import threading
-import traceback
-import warnings
-from collections.abc import Sequence
+import random
+import re
+import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
-from got_r1.cli import main
+from drills.forks import Kill, run
 
-CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate"}
-WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+KILLS = 3  # in a row, before the command is left to its end
 
 
 @dataclass(frozen=True, slots=True)
-class Kill:
-    """When SIGKILL comes: before the `at`-th change of the file system (file opened for writing,
-    renamed, removed ...), or `at` seconds after the start; or SIGXFSZ, which nobody handles, when
-    a file is about to grow above `at` bytes: in the middle of a write."""
+class Command:
+    """`argv(folder)` writes into `folder`; `again` is what it takes to go on; `same` compares two
+    finished folders. Where it has finished, it may say `finished` and fail instead."""
 
-    kind: Literal["change", "seconds", "bytes"]
-    at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a command has ended: its exit code, minus the signal where one ended it; the changes of
-    the file system that it made, and what it said."""
-
-    code: int
-    changes: int
-    said: str
+    argv: Callable[[Path], list[str]]
+    again: list[str]
+    same: Callable[[Path, Path], None]
+    finished: str = "\0"  # nothing
 
 
-def run(argv: Sequence[str], folder: Path, kill: Kill | None = None) -> Ended:
-    """Runs `got-r1 ARGV` in a fork. Changes are counted below the folder that holds `folder`, where
-    parts are written; files beside `folder` take the output and the count."""
-    said, counted = Path(f"{folder}.said"), Path(f"{folder}.changes")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads: none is used
-        pid = os.fork()
-    if pid == 0:
-        _child(argv, folder, kill, said, counted)
-    timer = None
-    if kill and kill.kind == "seconds":
-        timer = threading.Timer(kill.at, os.kill, (pid, signal.SIGKILL))
-        timer.start()
-    # Not reaped before the timer has ended: its process id may not be another's by then.
-    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-    if timer:
-        timer.cancel()
-        timer.join()
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    changes = int(counted.read_text()) if code >= 0 else 0
-    return Ended(code, changes, said.read_text())
+def rounds(long_form: bool) -> int:
+    """Of each command."""
+    return int(os.environ.get("GOT_R1_DRILL_ROUNDS", "12")) if long_form else 1
 
 
-def _child(argv: Sequence[str], folder: Path, kill: Kill | None, said: Path, counted: Path) -> None:
-    code = 70
-    try:
-        with said.open("w") as output:
-            sys.stdout = sys.stderr = output
-            count = _count_changes(
-                folder.parent, kill.at if kill and kill.kind == "change" else None
-            )
-            if kill and kill.kind == "bytes":
-                resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-                signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-                resource.setrlimit(resource.RLIMIT_FSIZE, (int(kill.at), int(kill.at)))
-            try:
-                code = main(argv)
-            except BaseException:
-                traceback.print_exc()
-        counted.write_text(str(count[0]))
-    finally:
-        os._exit(code)
+def drill(name: str, command: Command, folder: Path, rounds: int) -> int:
+    """Runs a command to its end; then, `rounds` times, kills it up to three times, starts it again
+    as documented, and compares. Returns how often it was killed."""
+    whole = folder / "whole" / "out"
+    whole.parent.mkdir()
+    undisturbed = run(command.argv(whole), whole)
+    assert undisturbed.code == 0, undisturbed.said
+    assert undisturbed.changes
+    chosen, kills = random.Random(name), 0
+    for number in range(rounds):
+        broken = folder / f"broken{number}" / "out"
+        broken.parent.mkdir()
+        again: list[str] = []
+        for _ in range(KILLS):
+            kill = choose_kill(chosen, undisturbed.changes, whole)
+            ended = run([*command.argv(broken), *again], broken, kill)
+            if ended.code >= 0:  # done before it came, or refused: what is there is finished
+                assert ended.code == 0 or command.finished in ended.said, ended.said
+                continue
+            kills += 1
+            again = command.again
+        ended = run([*command.argv(broken), *again], broken)
+        assert ended.code == 0 or command.finished in ended.said, ended.said
+        command.same(whole, broken)
+        shutil.rmtree(broken.parent)
+    assert kills
+    return kills
 
 
-def _count_changes(folder: Path, killed_at: float | None) -> list[int]:
-    """Starts to count; the list's one number grows."""
-    count, below = [0], str(folder.resolve())
+def choose_kill(chosen: random.Random, changes: int, whole: Path) -> Kill:
+    """Mostly before a change of the file system, else in the middle of a write or at any time."""
+    match chosen.choice(["change", "change", "bytes", "seconds"]):
+        case "change":
+            return Kill("change", chosen.randrange(changes))
+        case "bytes":
+            largest = max(path.stat().st_size for path in whole.rglob("*") if path.is_file())
+            return Kill("bytes", int(largest ** chosen.random()))
+        case _:
+            return Kill("seconds", chosen.uniform(0, 4))
 
-    def hear(event: str, args: tuple[Any, ...]) -> None:
-        if event == "open":
-            if not isinstance(args[0], str | bytes) or not args[2] & WRITES:
-                return
-        elif event not in CHANGES:
-            return
-        path = os.fsdecode(args[0])
-        # shutil.rmtree names files by the folder that it has open.
-        if os.path.isabs(path) and not os.path.realpath(path).startswith(below):  # noqa: PTH117
-            return
-        if killed_at is not None and count[0] >= killed_at:
-            os.kill(os.getpid(), signal.SIGKILL)
-        count[0] += 1
 
-    sys.addaudithook(hear)
-    return count
+def assert_same_files(one: Path, other: Path) -> None:
+    assert contents(one) == contents(other)
+
+
+def contents(folder: Path) -> dict[str, object]:
+    """Every file by its path in the folder: without its own path, and JSON without its times."""
+    found: dict[str, object] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            content = path.read_bytes().replace(str(folder).encode(), b"FOLDER")
+            name = str(path.relative_to(folder))
+            if name == "audit.html":  # it shows the judge's seconds; audit.json has the rest
+                content = re.sub(rb"<td>[0-9.]+</td>", b"", content)
+            found[name] = timeless(json.loads(content)) if path.suffix == ".json" else content
+    return found
+
+
+def timeless(value: object) -> object:
+    if isinstance(value, dict):
+        return {
+            key: timeless(item)
+            for key, item in value.items()
+            if "seconds" not in key and "time" not in key
+        }
+    return [timeless(item) for item in value] if isinstance(value, list) else value

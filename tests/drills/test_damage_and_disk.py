@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from damage import damages
-from drills.killing import run
+from drills.forks import run
 from got_r1.files.digests import find_damage
 from got_r1.icons.data import triples
 from got_r1.training import sft

@@ -3,37 +3,18 @@ nobody killed."""
 
 from __future__ import annotations
 
-import json
-import os
-import random
-import re
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from drills.killing import Ended, Kill, run
+from drills.killing import Command, assert_same_files, drill, rounds
 from got_r1.icons.data import triples
 from got_r1.training import rl, vq
 from small_runs import MakeRecipe, assert_same_run
-
-ROUNDS = int(os.environ.get("GOT_R1_DRILL_ROUNDS", "12"))  # of each command, in the long form
-KILLS = 3  # in a row, before the command is left to its end
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """`argv(folder)` writes into `folder`; `again` is what it takes to go on; `same` compares two
-    finished folders."""
-
-    argv: Callable[[Path], list[str]]
-    again: list[str]
-    same: Callable[[Path, Path], None]
-
 
 Commands = Callable[[str], Command]
 
@@ -116,6 +97,7 @@ def command(
                 lambda folder: ["convert", "--to-official", str(model_folder), str(folder)],
                 [],
                 assert_same_files,
+                "exists and is not an empty folder",
             ),
             "report": Command(report_of, [], assert_same_files),
         }
@@ -142,74 +124,4 @@ def test_a_killed_command_ends_as_an_undisturbed_one(
 ) -> None:
     if not long_form and name not in ("prepare", "train sft"):
         pytest.skip("in the long form: make drills")
-    drilled, whole = command(name), tmp_path / "whole" / "out"
-    whole.parent.mkdir()
-    undisturbed = run(drilled.argv(whole), whole)
-    assert undisturbed.code == 0, undisturbed.said
-    assert undisturbed.changes > 2
-    chosen, kills, rounds = random.Random(name), 0, ROUNDS if long_form else 1
-    for number in range(rounds):
-        broken = tmp_path / f"broken{number}" / "out"
-        broken.parent.mkdir()
-        if name == "report":
-            drilled.argv(broken)  # its run folder
-        again: list[str] = []
-        for _ in range(KILLS):
-            kill = choose_kill(chosen, undisturbed.changes, whole)
-            ended = run([*drilled.argv(broken), *again], broken, kill)
-            if ended.code >= 0:  # done before it came, or refused: what is there is finished
-                assert ended.code == 0 or already_converted(name, ended), ended.said
-                continue
-            kills += 1
-            again = drilled.again
-        ended = run([*drilled.argv(broken), *again], broken)
-        assert ended.code == 0 or already_converted(name, ended), ended.said
-        drilled.same(whole, broken)
-        shutil.rmtree(broken.parent)
-    assert kills
-    record_property("kills", kills)
-
-
-def already_converted(name: str, ended: Ended) -> bool:
-    """A finished conversion is refused; that it is whole is compared."""
-    refused = "exists and is not an empty folder" in ended.said
-    return name == "convert" and ended.code == 2 and refused
-
-
-def choose_kill(chosen: random.Random, changes: int, whole: Path) -> Kill:
-    """Mostly before a change of the file system, else in the middle of a write or at any time."""
-    match chosen.choice(["change", "change", "bytes", "seconds"]):
-        case "change":
-            return Kill("change", chosen.randrange(changes))
-        case "bytes":
-            largest = max(path.stat().st_size for path in whole.rglob("*") if path.is_file())
-            return Kill("bytes", int(largest ** chosen.random()))
-        case _:
-            return Kill("seconds", chosen.uniform(0, 4))
-
-
-def assert_same_files(one: Path, other: Path) -> None:
-    assert contents(one) == contents(other)
-
-
-def contents(folder: Path) -> dict[str, object]:
-    """Every file by its path in the folder: without its own path, and JSON without its times."""
-    found: dict[str, object] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            content = path.read_bytes().replace(str(folder).encode(), b"FOLDER")
-            name = str(path.relative_to(folder))
-            if name == "audit.html":  # it shows the judge's seconds; audit.json has the rest
-                content = re.sub(rb"<td>[0-9.]+</td>", b"", content)
-            found[name] = timeless(json.loads(content)) if path.suffix == ".json" else content
-    return found
-
-
-def timeless(value: object) -> object:
-    if isinstance(value, dict):
-        return {
-            key: timeless(item)
-            for key, item in value.items()
-            if "seconds" not in key and "time" not in key
-        }
-    return [timeless(item) for item in value] if isinstance(value, list) else value
+    record_property("kills", drill(name, command(name), tmp_path, rounds(long_form)))
