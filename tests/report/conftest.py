@@ -154,6 +154,9 @@ def write_fake_run(run_dir: Path, *, steps: int = 100, every: int = 10, samples:
             if step == 1 or step % every == 0:
                 for index in range(samples):
                     log.save_sample(step, index, *fake_sample(step, index, rng))
+        fixed = random.Random(1)
+        for step in (0, *range(every, steps + 1, every)):
+            log.save_probes(step, [fake_sample(step, index, fixed) for index in range(6)])
         log.save_eval("sft", fake_eval("sft", 0.76))
         log.save_eval("rl", fake_eval("rl", 0.94))
     return run_dir

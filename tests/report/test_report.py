@@ -28,7 +28,7 @@ from got_r1.plan.chain import format_object
 from got_r1.records import Box, PlannedObject
 from got_r1.report import build_report
 from got_r1.report.charts import smooth
-from got_r1.report.gallery import Piece, build_galleries, split_chain
+from got_r1.report.gallery import Piece, build_galleries, build_probes, split_chain
 from got_r1.report.panels import draw_sections
 from got_r1.report.read import read_run
 from got_r1.report.results import compare
@@ -126,6 +126,32 @@ def test_what_a_policy_wrote_stays_text(tmp_path: Path) -> None:
     assert page.tags["script"] == 1  # the page's own
     assert page.tags["img"] == 0
     assert page.text.count(attack) >= 7
+
+
+# -- before and after ----------------------------------------------------------------------------
+
+
+def test_fixed_prompts_stand_first_with_their_first_and_last_picture(tmp_path: Path) -> None:
+    with empty_run(tmp_path / "run") as log:
+        for step in range(0, 200, 10):
+            shade = np.full((8, 8, 3), step, np.uint8)
+            record = {"prompt": f"prompt {step}", "reward": {"total": step / 100, "terms": {}}}
+            log.save_probes(step, [(shade, record | {"problems": [f"problem {step}"]})] * 9)
+        [first, *_], notes = build_probes(read_run(log.run_dir))
+        page = page_of(log.run_dir)
+    assert not notes
+    assert len(first.at) == 8
+    assert [first.at[0][0], first.at[-1][0]] == [0, 190]
+    assert page.values("class").count("problem") == 6  # of the last step's only
+    text = " ".join(page.text.split())
+    assert text.index("Before and after") < text.index("step 0") < text.index("step 190 1.9")
+
+
+def test_one_drawing_of_the_fixed_prompts_is_no_comparison(tmp_path: Path) -> None:
+    with empty_run(tmp_path / "run") as log:
+        log.save_probes(0, [(np.zeros((4, 4, 3), np.uint8), {"prompt": "alone"})])
+        assert build_probes(read_run(log.run_dir)) == ((), ())
+        assert "Before and after" not in page_of(log.run_dir).text
 
 
 # -- the head and the notes ----------------------------------------------------------------------
@@ -346,18 +372,35 @@ def test_smoothing_stays_within_the_values(values: list[float]) -> None:
 def test_every_logged_metric_is_drawn(fake_run: Path) -> None:
     rows = [dict(row) for row in read_run(fake_run).metrics]
     rows[3]["reward/r_new"] = 0.5
-    charts = [chart for group in draw_sections(rows).values() for chart in group]
-    drawn = {line.key for chart in charts for line in chart.lines}
-    drawn |= {line.spread for chart in charts for line in chart.lines}
+    sections = draw_sections(rows)
+    shown = [chart.lines for section in sections for chart in section.charts]
+    shown += [constant.panel.lines for section in sections for constant in section.constants]
+    drawn = {key for lines in shown for line in lines for key in (line.key, line.spread)}
     # The clip fraction is drawn by its sides, judging by what was hidden and what was waited for.
     elsewhere = {"step", "seconds/total", "seconds/judge", "clip_fraction"}
     assert {key for row in rows for key in row} <= drawn | elsewhere
 
 
+def test_an_axis_is_as_long_as_the_values_need_and_keeps_to_what_can_be() -> None:
+    """.885 to .977 looked flat on an axis from 0 to 1, and bands went above 1."""
+    rows = [
+        {"step": step, "reward/r_sem": 0.885 + 0.0092 * step, "group_std/r_sem": 0.3, "lr": 1e-4}
+        for step in range(11)
+    ]
+    sections = draw_sections(rows)
+    [chart] = sections[0].charts
+    labels = [float(text) for text in re.findall(r">([01]\.\d+)</text>", chart.svg)]
+    assert len(labels) >= 2
+    assert 0.85 < min(labels) < max(labels) <= 1
+    [constant] = sections[1].constants
+    assert (constant.panel.title, constant.value) == ("Learning rate", 1e-4)
+
+
 def test_a_curve_survives_holes() -> None:
     values = [1.0, None, "?", 3.0, float("nan"), True, 10**400]
     rows = [{"step": step, "kl": value} for step, value in enumerate(values)]
-    (chart,) = draw_sections(rows)["Reward"]
+    [section] = draw_sections(rows)
+    [chart] = section.charts
     assert (chart.panel.title, chart.first, chart.last) == ("KL to the reference", 1.0, 3.0)
 
 

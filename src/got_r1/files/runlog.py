@@ -6,6 +6,7 @@
       resumes.jsonl          one JSON object a resume with other settings: `step`, `changes`
       metrics.jsonl          one JSON object a step
       samples/step_000010/   000.png and 000.json, 001.png ...: a gallery of that step
+      probes/step_000000/    the same of fixed prompts, always with the same noise
       evals/<name>.json      an evaluation ("sft", "rl")
       judge_failures.jsonl   one JSON object a failure, with what the judge replied
       judge_cache/           the judge's answers, kept by the judge itself
@@ -56,7 +57,7 @@ import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -190,8 +191,18 @@ class RunLog:
             self.save_sample(step, index, image, record)
         self._track(lambda tracker: tracker.gallery(step, samples))
 
+    def save_probes(self, step: int, samples: Sequence[GalleryRow]) -> None:
+        """As `save_gallery`, of the run's fixed prompts; trackers are not told."""
+        for index, (image, record) in enumerate(samples):
+            self.save_sample(step, index, image, record, "probes")
+
     def save_sample(
-        self, step: int, index: int, image: np.ndarray, record: Mapping[str, Any]
+        self,
+        step: int,
+        index: int,
+        image: np.ndarray,
+        record: Mapping[str, Any],
+        kind: Literal["samples", "probes"] = "samples",
     ) -> None:
         """Save sample `index` of a step's gallery: `image` uint8 [height, width, 3], its record.
 
@@ -199,7 +210,7 @@ class RunLog:
             RunFailed: the disk is full, or the folder was deleted.
         """
         self.check_folder()
-        folder = self.run_dir / "samples" / f"step_{step:06d}"
+        folder = self.run_dir / kind / f"step_{step:06d}"
         png = io.BytesIO()
         Image.fromarray(np.asarray(image, dtype=np.uint8)).save(png, format="PNG")
         # The record last: where there is a record, there is its image.
@@ -278,9 +289,10 @@ class RunLog:
                 self._sizes[path] = _size(path)
                 if path == self._metrics_path:
                     self.missing_steps -= len(kept)
-        for number, folder in step_folders(self.run_dir / "samples").items():
-            if number > step:
-                shutil.rmtree(folder)
+        for kind in ("samples", "probes"):
+            for number, folder in step_folders(self.run_dir / kind).items():
+                if number > step:
+                    shutil.rmtree(folder)
 
 
 def _size(path: Path) -> int:

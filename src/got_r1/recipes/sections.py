@@ -326,6 +326,14 @@ class EvalSection(Section):
         64, ge=1, le=65536, description="prompts sampled at once"
     )
     seed: int = Field(1234, ge=0, le=MOST_SEED, description="seed of the evaluation's sampling")
+    probes: Annotated[int, HARMLESS] = Field(
+        6,
+        ge=0,
+        le=65536,
+        description="fixed prompts that are drawn and judged before the first step, with each "
+        "gallery and after the last, always with the same noise: of the split in the icon world, "
+        "else of the run's own prompts",
+    )
 
 
 class Recipe(Section):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from got_r1.report.gallery import build_galleries
+from got_r1.report.gallery import build_galleries, build_probes
 from got_r1.report.page import write_page
 from got_r1.report.panels import draw_sections
 from got_r1.report.read import RunFiles, as_number, read_run
@@ -27,13 +27,15 @@ def build_report(run_dir: Path | str) -> Path:
         RunFailed: the disk is full; an earlier report stays.
     """
     run = read_run(Path(run_dir))
+    probes, probe_notes = build_probes(run)
     galleries, gallery_notes = build_galleries(run)
     return write_page(
         run.run_dir / "report.html",
         "report.html",
         name=run.run_dir.resolve().name,
         facts=_facts(run),
-        notes=run.notes + gallery_notes,
+        notes=run.notes + probe_notes + gallery_notes,
+        probes=probes,
         results=compare(run.evals),
         sections=draw_sections(run.metrics),
         galleries=galleries,

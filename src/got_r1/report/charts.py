@@ -20,7 +20,7 @@ from matplotlib.ticker import MaxNLocator
 
 from got_r1.report.read import as_number
 
-__all__ = ["Chart", "Line", "Panel", "draw", "smooth"]
+__all__ = ["Chart", "Constant", "Line", "Panel", "draw", "smooth"]
 
 _WIDTH, _HEIGHT = 340, 170  # CSS pixels: a phone's width, so that type stays legible there
 _AXES = (0.105, 0.12, 0.865, 0.79)  # left, bottom, width, height: fixed, so that charts align
@@ -55,12 +55,16 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """What one chart shows."""
+    """What one chart shows. `limits`: of the axis, which else is as long as the values need;
+    `bounds`: what the metric can be, which bands and axis keep to; `smoothed`: whether steps
+    scatter, so that a mean over some of them says more."""
 
     title: str
     lines: tuple[Line, ...]
     limits: tuple[float | None, float | None] = (None, None)
+    bounds: tuple[float, float] = (-np.inf, np.inf)
     stacked: bool = False
+    smoothed: bool = True
     hint: str = ""
 
 
@@ -74,13 +78,29 @@ class Chart:
     first: float
     last: float
 
+    @property
+    def has_band(self) -> bool:
+        """Whether any line may have one."""
+        return any(line.spread for line in self.lines)
 
-def draw(panel: Panel, rows: Sequence[Mapping[str, Any]]) -> Chart | None:
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A panel that needs no drawing: all its lines have this value in every step."""
+
+    panel: Panel
+    value: float
+
+
+def draw(panel: Panel, rows: Sequence[Mapping[str, Any]]) -> Chart | Constant | None:
     """Draw a panel from the metrics of a run; None when none of its metrics is there."""
     curves = [(line, *_column(rows, line.key)) for line in panel.lines]
     curves = [curve for curve in curves if curve[1].size]
     if not curves:
         return None
+    everything = np.concatenate([values for _, _, values in curves])
+    if len(rows) > 1 and everything.min() == everything.max():
+        return Constant(panel, float(everything[0]))
     with mpl.rc_context({**_STYLE, "svg.hashsalt": panel.title}):
         figure = Figure(figsize=(_WIDTH / 72, _HEIGHT / 72))
         figure.patch.set_visible(False)  # the page is the background
@@ -89,10 +109,10 @@ def draw(panel: Panel, rows: Sequence[Mapping[str, Any]]) -> Chart | None:
             _draw_stack(axes, curves)
         else:
             for line, steps, values in curves:
-                _draw_line(axes, line, steps, values, rows)
-        _dress(axes, panel)
+                _draw_line(axes, panel, line, steps, values, rows)
+        _dress(axes, panel, everything)
         svg = _svg(figure)
-    main = smooth(curves[0][2])
+    main = smooth(curves[0][2]) if panel.smoothed else curves[0][2]
     lines = tuple(line for line, _, _ in curves)
     return Chart(panel, lines, svg, float(main[0]), float(main[-1]))
 
@@ -119,18 +139,19 @@ def _column(rows: Sequence[Mapping[str, Any]], key: str) -> tuple[np.ndarray, np
 
 def _draw_line(
     axes: Axes,
+    panel: Panel,
     line: Line,
     steps: np.ndarray,
     values: np.ndarray,
     rows: Sequence[Mapping[str, Any]],
 ) -> None:
     color = _PLACEHOLDER[line.color]
-    smoothed = smooth(values)
+    smoothed = smooth(values) if panel.smoothed else values
     if line.spread:
         spread_steps, spread = _column(rows, line.spread)
         if spread_steps.size:
             band = np.interp(steps, spread_steps, smooth(spread))
-            low, high = smoothed - band, smoothed + band
+            low, high = (np.clip(smoothed + side, *panel.bounds) for side in (-band, band))
             axes.fill_between(steps, low, high, color=color, alpha=0.13, linewidth=0)
     marker = "o" if len(steps) == 1 else ""
     axes.plot(steps, values, color=color, alpha=0.35, linewidth=0.8, marker=marker)
@@ -145,8 +166,14 @@ def _draw_stack(axes: Axes, curves: Sequence[tuple[Line, np.ndarray, np.ndarray]
     axes.set_ylim(bottom=0)
 
 
-def _dress(axes: Axes, panel: Panel) -> None:
+def _dress(axes: Axes, panel: Panel, values: np.ndarray) -> None:
     low, high = panel.limits
+    if np.isfinite(panel.bounds).all():
+        # As long as the values, not the bands, need: a rise from .88 to .98 is to be seen.
+        least, most = panel.bounds
+        room = max(0.1 * float(np.ptp(values)), 0.01 * (most - least))
+        low = max(float(values.min()) - room, least)
+        high = min(float(values.max()) + room, most + 0.2 * room)  # the line's own width
     axes.set_ylim(bottom=low, top=high)
     axes.margins(x=0.01)
     axes.grid(axis="y", color=_PLACEHOLDER["line"], linewidth=0.8)

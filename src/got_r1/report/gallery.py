@@ -19,10 +19,22 @@ from got_r1.records import Box
 from got_r1.report.panels import TERM_NAMES
 from got_r1.report.read import RunFiles, SampleFile, as_dict, as_number
 
-__all__ = ["Card", "Gallery", "Mark", "Picture", "Piece", "Score", "build_galleries"]
+__all__ = [
+    "Card",
+    "Gallery",
+    "Mark",
+    "Picture",
+    "Piece",
+    "Probe",
+    "Score",
+    "build_galleries",
+    "build_probes",
+]
 
 _MOST_STEPS = 24  # beyond these the file gets heavy without showing more
 _MOST_CARDS = 16
+_MOST_PROBES = 6  # fixed prompts, at this many steps of the run
+_MOST_PROBE_STEPS = 8
 _LARGEST_SIDE = 384  # pixels; larger images are scaled down and compressed
 _PIXELATED_BELOW = 128  # pixels; smaller images keep their pixels when enlarged
 
@@ -107,13 +119,37 @@ class Gallery:
         return sum(totals) / len(totals) if totals else None
 
 
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A fixed prompt with the same noise at several steps of a run, the earliest first."""
+
+    prompt: str
+    at: tuple[tuple[int, Card], ...]
+
+
+def build_probes(run: RunFiles) -> tuple[tuple[Probe, ...], tuple[str, ...]]:
+    """(fixed prompts that were drawn at two steps or more, notes on images that cannot be read); at
+    most 6, at no more than 8 steps, evenly spread."""
+    notes: list[str] = []
+    at: dict[int, list[tuple[int, Card]]] = {}
+    for step in _spread(list(run.probes), _MOST_PROBE_STEPS):
+        for sample in run.probes[step][:_MOST_PROBES]:
+            at.setdefault(sample.index, []).append((step, _card(sample, notes, "p")))
+    probes = (Probe(cards[0][1].prompt, tuple(cards)) for _, cards in sorted(at.items()))
+    return tuple(probe for probe in probes if len(probe.at) > 1), tuple(notes)
+
+
+def _spread(steps: list[int], most: int) -> list[int]:
+    """At most so many of them, the first and the last among them."""
+    if len(steps) <= most:
+        return steps
+    return [steps[index] for index in np.linspace(0, len(steps) - 1, most).round().astype(int)]
+
+
 def build_galleries(run: RunFiles) -> tuple[tuple[Gallery, ...], tuple[str, ...]]:
     """(galleries, notes on images that cannot be read), at most 24 steps, evenly spread."""
     notes: list[str] = []
-    steps = list(run.samples)
-    if len(steps) > _MOST_STEPS:
-        chosen = np.linspace(0, len(steps) - 1, _MOST_STEPS).round().astype(int)
-        steps = [steps[index] for index in chosen]
+    steps = _spread(list(run.samples), _MOST_STEPS)
     galleries = tuple(
         Gallery(
             step,
@@ -125,7 +161,7 @@ def build_galleries(run: RunFiles) -> tuple[tuple[Gallery, ...], tuple[str, ...]
     return galleries, tuple(notes)
 
 
-def _card(sample: SampleFile, notes: list[str]) -> Card:
+def _card(sample: SampleFile, notes: list[str], kind: str = "s") -> Card:
     record = sample.record
     objects = _named_boxes(record.get("objects"))
     located = _named_boxes(record.get("found"))
@@ -139,7 +175,7 @@ def _card(sample: SampleFile, notes: list[str]) -> Card:
     reward = as_dict(record.get("reward"))
     problems = record.get("problems")
     return Card(
-        id=f"s{sample.step}-{sample.index}",
+        id=f"{kind}{sample.step}-{sample.index}",
         prompt=str(record.get("prompt", "")),
         category=str(record.get("category", "")),
         picture=_picture(sample, notes),
@@ -197,7 +233,7 @@ def _picture(sample: SampleFile, notes: list[str]) -> Picture | None:
     try:
         data, width, height = _encode(sample.image)
     except (OSError, UnreadableImage):
-        notes.append(f"samples/{sample.image.parent.name}/{sample.image.name} cannot be read.")
+        notes.append("{}/{}/{} cannot be read.".format(*sample.image.parts[-3:]))
         return None
     return Picture(data, width, height)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from got_r1.report.charts import Chart, Line, Panel, draw
+from got_r1.report.charts import Chart, Constant, Line, Panel, draw
 
-__all__ = ["TERM_NAMES", "draw_sections"]
+__all__ = ["TERM_NAMES", "ChartSection", "draw_sections"]
 
 TERM_NAMES = {
     "r_sem": "R_sem",
@@ -37,7 +38,7 @@ _REWARD = (
         Panel(
             name,
             (Line(f"reward/{term}", name, term, f"group_std/{term}"),),
-            (0, 1.02),
+            bounds=(0, 1),
             hint=_TERM_HINTS[term],
         )
         for term, name in TERM_NAMES.items()
@@ -47,6 +48,24 @@ _REWARD = (
 _TRAINING = (
     _single("Loss", "loss"),
     Panel("Loss by part", (Line("loss/chain", "chain"), Line("loss/image", "image", "b"))),
+    _single("Reconstruction", "loss/reconstruction", "L1 + L2 of pixels", 0),
+    Panel(
+        "Codes",
+        (Line("loss/codebook", "codebook"), Line("loss/commitment", "commitment", "b")),
+        (0, None),
+        hint="squared distance of states and codes",
+    ),
+    Panel(
+        "Places in the codebook",
+        (
+            Line("loss/ground", "ground"),
+            Line("loss/look", "look", "b"),
+            Line("loss/form", "form", "c"),
+        ),
+        (0, None),
+        hint="losses",
+    ),
+    _single("Forms in use", "forms_used", "share of the codebook's forms"),
     Panel(
         "Entropy",
         (Line("entropy/chain", "chain"), Line("entropy/image", "image", "b")),
@@ -79,7 +98,7 @@ _TRAINING = (
         (0, None),
         hint="of tokens",
     ),
-    _single("Learning rate", "lr", low=0),
+    Panel("Learning rate", (Line("lr", "lr"),), (0, None), smoothed=False),
     Panel(
         "Seconds a step",
         (
@@ -101,18 +120,32 @@ _TRAINING = (
     ),
     _single("Speed", "tokens_per_second", "tokens a second", 0),
 )
-_SECTIONS = {"Reward": _REWARD, "Policy and optimisation": _TRAINING}
+_SECTIONS = {"Reward": _REWARD, "Model and optimisation": _TRAINING}
 # The page's head; sums of two shown.
 _ELSEWHERE = {"step", "seconds/total", "seconds/judge", "clip_fraction"}
 
 
-def draw_sections(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Chart]]:
-    """Title to charts. Metrics that no panel knows get one each, under "Other"."""
+@dataclass(frozen=True, slots=True)
+class ChartSection:
+    """Charts under one title, and what needs none: panels that show one value in every step."""
+
+    title: str
+    charts: tuple[Chart, ...]
+    constants: tuple[Constant, ...]
+
+
+def draw_sections(rows: Sequence[Mapping[str, Any]]) -> list[ChartSection]:
+    """All charts of a run. Metrics that no panel knows get one each, under "Other"."""
     panels = dict(_SECTIONS)
     known = {line.key for group in panels.values() for panel in group for line in panel.lines}
     known |= {line.spread for group in panels.values() for panel in group for line in panel.lines}
     others = sorted({key for row in rows for key in row} - known - _ELSEWHERE)
     panels["Other"] = tuple(_single(key, key) for key in others)
-    drawn = {title: [draw(panel, rows) for panel in group] for title, group in panels.items()}
-    charts = {title: [chart for chart in group if chart] for title, group in drawn.items()}
-    return {title: group for title, group in charts.items() if group}
+    sections = []
+    for title, group in panels.items():
+        drawn = [draw(panel, rows) for panel in group]
+        charts = tuple(chart for chart in drawn if isinstance(chart, Chart))
+        constants = tuple(chart for chart in drawn if isinstance(chart, Constant))
+        if charts or constants:
+            sections.append(ChartSection(title, charts, constants))
+    return sections

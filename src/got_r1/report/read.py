@@ -42,6 +42,7 @@ class RunFiles:
     metrics: tuple[dict[str, Any], ...]
     evals: tuple[dict[str, Any], ...]
     samples: dict[int, tuple[SampleFile, ...]]
+    probes: dict[int, tuple[SampleFile, ...]]
     notes: tuple[str, ...]
 
     @property
@@ -96,6 +97,7 @@ def read_run(run_dir: Path) -> RunFiles:
         metrics=_read_metrics(run_dir / "metrics.jsonl", notes),
         evals=_read_evals(run_dir / "evals", notes),
         samples=_read_samples(run_dir / "samples", notes),
+        probes=_read_samples(run_dir / "probes", notes),
         notes=tuple(notes),
     )
 
@@ -156,7 +158,7 @@ def _read_samples(folder: Path, notes: list[str]) -> dict[int, tuple[SampleFile,
     for step, step_folder in step_folders(folder).items():
         samples = []
         for path in sorted(step_folder.glob("*.json")):
-            name = f"samples/{step_folder.name}/{path.name}"
+            name = f"{folder.name}/{step_folder.name}/{path.name}"
             record = _parse_object(path.read_bytes())
             if record is None or not _NUMBER.fullmatch(path.stem):
                 notes.append(f"{name} cannot be read and is left out.")
@@ -168,7 +170,7 @@ def _read_samples(folder: Path, notes: list[str]) -> dict[int, tuple[SampleFile,
             samples.append(SampleFile(step, int(path.stem), record, found))
         if samples:
             galleries[step] = tuple(samples)
-    if not galleries:
+    if not galleries and folder.name == "samples":
         notes.append("There are no samples in samples/: there is no gallery.")
     return galleries
 

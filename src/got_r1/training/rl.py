@@ -18,9 +18,9 @@ from got_r1.judges import load_judge
 from got_r1.policy.janus import Policy
 from got_r1.recipes.checks import check_settings
 from got_r1.recipes.sections import Recipe
-from got_r1.records import JudgeFailure, Verdict
+from got_r1.records import JudgeFailure
 from got_r1.report.build import build_report
-from got_r1.sampling import generate, named_box
+from got_r1.sampling import generate
 from got_r1.training.checkpoint import save_checkpoint
 from got_r1.training.distributed import (
     check_division,
@@ -29,8 +29,9 @@ from got_r1.training.distributed import (
     processes,
     whole_weights,
 )
+from got_r1.training.galleries import Probes, probe_prompts, save_gallery
 from got_r1.training.optimizer import make_optimizer
-from got_r1.training.policy_update import group_advantages, improve
+from got_r1.training.policy_update import improve
 from got_r1.training.prompts import load_prompts
 from got_r1.training.rollout import Samples, roll_out
 from got_r1.training.run import Run, seed_step
@@ -69,8 +70,10 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
             quiet=quiet,
             ranks=ranks,
         ) as run:
+            probes = Probes(run, judge, probe_prompts(recipe, prompts))
             if run.fresh:
                 evaluate_policy(policy, recipe, run, "sft")
+                probes.save(0)
             for step in run.steps():
                 seed = seed_step(recipe.run.seed, step)
                 mine = ranks.share(prompts.draw(section.prompts, seed))
@@ -83,6 +86,8 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
                     run.log(step, samples.metrics() | metrics)
                     if step == 1 or step % section.sample_every == 0:
                         save_gallery(run, step, samples)
+                if step % section.sample_every == 0 or step == section.steps:
+                    probes.save(step)
                 run.watch(step, metrics)
             model = run.finish()
             evaluate_policy(policy, recipe, run, "rl")
@@ -144,36 +149,6 @@ def judge_failures(samples: Samples) -> list[dict[str, object]]:
         for term, verdict in reward.verdicts.items()
         if isinstance(verdict, JudgeFailure)
     ]
-
-
-def save_gallery(run: Run, step: int, samples: Samples) -> None:
-    """The first sample of each prompt's group, with everything that was said about it."""
-    written = samples.rollout.chains
-    advantages = group_advantages(samples, run.recipe.rl)
-    values, kept = advantages.values.flatten().tolist(), advantages.keep.flatten().tolist()
-    gallery = []
-    for row in range(0, len(samples.chains), samples.group):
-        chain, reward = samples.chains[row], samples.rewards[row]
-        grounding = reward.verdicts.get("r_ri")
-        found = grounding.found if isinstance(grounding, Verdict) else ()
-        record = {
-            "prompt": written.prompts[row].text,
-            "category": written.prompts[row].category,
-            "chain": chain.text,
-            "objects": [named_box(planned) for planned in chain.objects],
-            "problems": list(chain.problems),
-            "found": [named_box(item) for item in found],
-            "reward": {"total": reward.total, "terms": dict(reward.terms)},
-            "advantage": values[row] if kept[row] else None,  # None: no part in the update
-            "evidence": {
-                name: getattr(verdict, "reasoning", "") or getattr(verdict, "reason", "")
-                for name, verdict in reward.verdicts.items()
-            },
-            "sample": written.sample_ids[row],
-            "seed": written.seed,
-        }
-        gallery.append((samples.images[row], record))
-    run.records.save_gallery(step, gallery)
 
 
 def evaluate_policy(policy: Policy, recipe: Recipe, run: Run, name: str) -> None:

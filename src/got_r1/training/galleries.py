@@ -1,0 +1,107 @@
+"""Samples for people to look at: those of a step, and a few fixed prompts with fixed noise.
+
+What changes between two pictures of a fixed prompt is the policy alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from got_r1 import rewards
+from got_r1.benchmarks import load_benchmark
+from got_r1.judges.base import Judge
+from got_r1.recipes.sections import Recipe
+from got_r1.records import Chain, Prompt, Reward, Verdict
+from got_r1.sampling import generate, named_box
+from got_r1.training.distributed import whole_weights
+from got_r1.training.policy_update import group_advantages
+from got_r1.training.prompts import PromptMix
+from got_r1.training.rollout import Samples
+from got_r1.training.run import Run
+
+__all__ = ["Probes", "probe_prompts", "save_gallery"]
+
+
+def save_gallery(run: Run, step: int, samples: Samples) -> None:
+    """The first sample of each prompt's group, with everything that was said about it."""
+    written = samples.rollout.chains
+    advantages = group_advantages(samples, run.recipe.rl)
+    values, kept = advantages.values.flatten().tolist(), advantages.keep.flatten().tolist()
+    gallery = []
+    for row in range(0, len(samples.chains), samples.group):
+        record = gallery_record(written.prompts[row], samples.chains[row], samples.rewards[row])
+        record |= {
+            "advantage": values[row] if kept[row] else None,  # None: no part in the update
+            "sample": written.sample_ids[row],
+            "seed": written.seed,
+        }
+        gallery.append((samples.images[row], record))
+    run.records.save_gallery(step, gallery)
+
+
+def probe_prompts(recipe: Recipe, prompts: PromptMix) -> list[Prompt]:
+    """The fixed prompts of a run: of `eval.split` where it trains on the icon world alone, else
+    drawn once from its own."""
+    if recipe.eval.probes == 0:
+        return []
+    if not recipe.data.prompts:
+        return load_benchmark("icons").prompts(recipe.eval.split, recipe.eval.probes, 0)
+    return prompts.draw(recipe.eval.probes, recipe.eval.seed)
+
+
+class Probes:
+    """Draws and judges the fixed prompts as often as it is told to, with the same noise."""
+
+    def __init__(self, run: Run, judge: Judge, prompts: Sequence[Prompt]) -> None:
+        self.run = run
+        self.judge = judge
+        self.prompts = run.ranks.share(prompts)
+
+    def save(self, step: int) -> None:
+        """Saves them behind `step` updates. Every rank calls it; no answer of the judge counts as a
+        failure of the run."""
+        run, recipe = self.run, self.run.recipe
+        with whole_weights(run.policy):
+            drawings = list(
+                generate(
+                    run.policy,
+                    self.prompts,
+                    seed=recipe.eval.seed,
+                    rollout=recipe.rollout,
+                    batch=recipe.eval.batch,
+                )
+            )
+        judged = rewards.score(
+            self.judge,
+            [drawing.prompt for drawing in drawings],
+            [drawing.chain for drawing in drawings],
+            [drawing.image for drawing in drawings],
+            recipe.reward,
+        )
+        mine = [
+            (drawing.image, gallery_record(drawing.prompt, drawing.chain, reward))
+            for drawing, reward in zip(drawings, judged, strict=True)
+        ]
+        everything = run.ranks.gather(mine)
+        if everything:
+            run.records.save_probes(step, [row for share in everything for row in share])
+
+
+def gallery_record(prompt: Prompt, chain: Chain, reward: Reward) -> dict[str, Any]:
+    """What the report shows of a sample."""
+    grounding = reward.verdicts.get("r_ri")
+    found = grounding.found if isinstance(grounding, Verdict) else ()
+    return {
+        "prompt": prompt.text,
+        "category": prompt.category,
+        "chain": chain.text,
+        "objects": [named_box(planned) for planned in chain.objects],
+        "problems": list(chain.problems),
+        "found": [named_box(item) for item in found],
+        "reward": {"total": reward.total, "terms": dict(reward.terms)},
+        "evidence": {
+            name: getattr(verdict, "reasoning", "") or getattr(verdict, "reason", "")
+            for name, verdict in reward.verdicts.items()
+        },
+    }
