@@ -27,6 +27,7 @@ __all__ = [
     "Piece",
     "Probe",
     "Score",
+    "build_card",
     "build_galleries",
     "build_probes",
 ]
@@ -134,7 +135,7 @@ def build_probes(run: RunFiles) -> tuple[tuple[Probe, ...], tuple[str, ...]]:
     at: dict[int, list[tuple[int, Card]]] = {}
     for step in _spread(list(run.probes), _MOST_PROBE_STEPS):
         for sample in run.probes[step][:_MOST_PROBES]:
-            at.setdefault(sample.index, []).append((step, _card(sample, notes, "p")))
+            at.setdefault(sample.index, []).append((step, build_card(sample, notes, "p")))
     probes = (Probe(cards[0][1].prompt, tuple(cards)) for _, cards in sorted(at.items()))
     return tuple(probe for probe in probes if len(probe.at) > 1), tuple(notes)
 
@@ -153,7 +154,7 @@ def build_galleries(run: RunFiles) -> tuple[tuple[Gallery, ...], tuple[str, ...]
     galleries = tuple(
         Gallery(
             step,
-            tuple(_card(sample, notes) for sample in run.samples[step][:_MOST_CARDS]),
+            tuple(build_card(sample, notes) for sample in run.samples[step][:_MOST_CARDS]),
             len(run.samples[step]),
         )
         for step in steps
@@ -161,7 +162,9 @@ def build_galleries(run: RunFiles) -> tuple[tuple[Gallery, ...], tuple[str, ...]
     return galleries, tuple(notes)
 
 
-def _card(sample: SampleFile, notes: list[str], kind: str = "s") -> Card:
+def build_card(sample: SampleFile, notes: list[str], kind: str = "s") -> Card:
+    """The card of one sample, whose place in the page is named after `kind`; an image that cannot
+    be read is a new one of the notes."""
     record = sample.record
     objects = _named_boxes(record.get("objects"))
     located = _named_boxes(record.get("found"))

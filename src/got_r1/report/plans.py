@@ -9,9 +9,9 @@ from typing import Any
 
 from got_r1.errors import BadInput
 from got_r1.files.inputs import read_json
-from got_r1.report.gallery import Card, build_galleries
+from got_r1.report.gallery import Card, build_card
 from got_r1.report.page import interval, percent, write_page
-from got_r1.report.read import RunFiles, SampleFile, as_dict, as_number
+from got_r1.report.read import SampleFile, as_dict, as_number
 from got_r1.report.results import compare
 
 __all__ = ["build_plans_page", "headline"]
@@ -233,12 +233,8 @@ def _cards(
     folder: Path, samples: Sequence[Mapping[str, Any]], notes: list[str]
 ) -> tuple[Card, ...]:
     """The gallery's cards of some samples."""
-    files = tuple(
+    files = (
         SampleFile(0, index, dict(sample), folder / str(sample["image"]))
         for index, sample in enumerate(samples)
     )
-    if not files:
-        return ()
-    galleries, missing = build_galleries(RunFiles(folder, "", {}, (), (), {0: files}, ()))
-    notes += missing
-    return galleries[0].cards
+    return tuple(build_card(file, notes) for file in files)
