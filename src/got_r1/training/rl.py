@@ -51,7 +51,7 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
         terms = rewards.active_terms(recipe.reward)
         judge = load_judge(recipe.judge, cache_folder(recipe), terms)
         rewards.check_judge(judge, recipe.reward)
-        prompts = load_prompts(recipe.data, quiet or not ranks.main)
+        prompts = load_prompts(recipe.data, quiet or not ranks.main, section.paraphrases)
         policy = load_share(recipe.model, recipe.scale, ranks)
         seed_step(recipe.run.seed, 0)  # adapters begin at random
         policy.prepare_training(recipe.model.lora)
@@ -73,7 +73,8 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
                 evaluate_policy(policy, recipe, run, "sft")
             for step in run.steps():
                 seed = seed_step(recipe.run.seed, step)
-                mine = ranks.share(prompts.draw(section.prompts, seed))
+                groups = prompts.draw_groups(section.prompts, seed, section.paraphrases)
+                mine = [prompt for group in ranks.share(groups) for prompt in group]
                 with whole_weights(policy):
                     samples = roll_out(policy, judge, mine, recipe, seed)
                 stop_on_failures(run, step, samples)
@@ -147,12 +148,14 @@ def judge_failures(samples: Samples) -> list[dict[str, object]]:
 
 
 def save_gallery(run: Run, step: int, samples: Samples) -> None:
-    """The first sample of each prompt's group, with everything that was said about it."""
+    """The first sample of each prompt's group, with everything that was said about it; with
+    `rl.paraphrases` the first of each wording, and the prompt that it is a wording of."""
     written = samples.rollout.chains
     advantages = group_advantages(samples, run.recipe.rl)
     values, kept = advantages.values.flatten().tolist(), advantages.keep.flatten().tolist()
     gallery = []
-    for row in range(0, len(samples.chains), samples.group):
+    wordings = run.recipe.rl.paraphrases
+    for row in range(0, len(samples.chains), samples.group // wordings):
         chain, reward = samples.chains[row], samples.rewards[row]
         grounding = reward.verdicts.get("r_ri")
         found = grounding.found if isinstance(grounding, Verdict) else ()
@@ -172,6 +175,9 @@ def save_gallery(run: Run, step: int, samples: Samples) -> None:
             "sample": written.sample_ids[row],
             "seed": written.seed,
         }
+        if wordings > 1:
+            first = row - row % samples.group
+            record["wording_of"] = written.prompts[first].text
         gallery.append((samples.images[row], record))
     run.records.save_gallery(step, gallery)
 
