@@ -206,6 +206,7 @@ def test_shares_of_the_groups_are_the_whole(make_recipe: MakeRecipe) -> None:
     recipe = make_recipe("run", **ICONS)
     whole = sampled(recipe, GROUPS)
     parts = Samples.join([sampled(recipe, [group]) for group in GROUPS])
+    assert parts.metrics()["wording_gap/total"] == whole.metrics()["wording_gap/total"]
     small = sampled(make_recipe("run", **ICONS | {"scale": {"rollout_batch": 3}}), GROUPS)
     for other in (parts, small):
         assert other.rollout.chains.texts == whole.rollout.chains.texts
@@ -233,11 +234,11 @@ class FailsAtStep:
 def test_a_run_with_wordings_resumes_bit_for_bit_and_logs_them(
     make_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = ICONS | {"rl": {"paraphrases": 2, "steps": 3}, "eval": {"prompts": 0}}
+    settings = ICONS | {"rl": {"paraphrases": 2, "steps": 2}, "eval": {"prompts": 0}}
     whole, broken = make_recipe("whole", **settings), make_recipe("broken", **settings)
     rl.train(whole, quiet=True)
-    monkeypatch.setattr(rl, "load_judge", lambda *_: FailsAtStep(3))
-    with pytest.raises(RunFailed, match="saved up to step 2"):
+    monkeypatch.setattr(rl, "load_judge", lambda *_: FailsAtStep(2))
+    with pytest.raises(RunFailed, match="saved up to step 1"):
         rl.train(broken, quiet=True)
     monkeypatch.undo()
     rl.train(broken, resume=True, quiet=True)

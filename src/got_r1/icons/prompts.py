@@ -23,6 +23,7 @@ import random
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from types import MappingProxyType
 from typing import Literal, get_args
 
@@ -110,12 +111,13 @@ def phrasings(meaning: Meaning) -> tuple[Phrasing, ...]:
     )
 
 
-def phrasings_with(words: str, tail: bool) -> Iterator[Phrasing]:
+@cache
+def phrasings_with(words: str, tail: bool) -> tuple[Phrasing, ...]:
     """The phrasings of a relation in these words; `tail`: for a meaning with a third object."""
     styles = [Phrasing(opening) for opening in _OPENINGS]
     styles += [Phrasing(verb="is "), Phrasing(article="the"), Phrasing(verb="is ", article="the")]
-    for last in (", with ", ", and ") if tail else (", with ",):
-        yield from (replace(style, relation=words, last=last) for style in styles)
+    lasts = (", with ", ", and ") if tail else (", with ",)
+    return tuple(replace(one, relation=words, last=last) for last in lasts for one in styles)
 
 
 def say(meaning: Meaning, phrasing: Phrasing | None = None) -> str:

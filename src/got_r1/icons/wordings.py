@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal, get_args
@@ -87,13 +87,18 @@ class Wording:
     new_words: bool = False
 
 
-def wordings(meaning: Meaning, division: Division = "shipped") -> tuple[Wording, ...]:
+def wordings(
+    meaning: Meaning, division: Division = "shipped", *, seen_only: bool = False
+) -> tuple[Wording, ...]:
     """All wordings of a meaning with their variants, the plainest first; the sentences differ.
 
     `prompts.parse` reads each of them back as the same meaning, if need be said the other way
     round ("a heart on the right of a star").
     """
-    made = _of_list(meaning) if meaning.relation is None else _of_relation(meaning, division)
+    if meaning.relation is None:
+        made = _of_list(meaning, seen_only)
+    else:
+        made = _of_relation(meaning, division, seen_only)
     return tuple({wording.text: wording for wording in made}.values())
 
 
@@ -103,7 +108,7 @@ def seen_paraphrases(text: str, division: Division = "shipped") -> tuple[str, ..
     meaning = parse(text)
     if meaning is None:
         raise ValueError(f"not a sentence of the icon world: {text!r}")
-    said = (wording.text for wording in wordings(meaning, division) if not wording.held_out)
+    said = (wording.text for wording in wordings(meaning, division, seen_only=True))
     return tuple(other for other in said if other != text)
 
 
@@ -116,8 +121,8 @@ def _draw_divided(rng: random.Random, category: Category, split: Split) -> tuple
     """As `draw_prompt`, but a seen wording of the division `divided`, each equally often."""
     meaning = draw_in_split(rng, category, split)
     by_name: dict[str, list[str]] = {}
-    for wording in wordings(meaning, "divided"):
-        if not wording.held_out and (wording.name == _NUMBERS) == (category == "numeracy"):
+    for wording in wordings(meaning, "divided", seen_only=True):
+        if (wording.name == _NUMBERS) == (category == "numeracy"):
             by_name.setdefault(wording.name, []).append(wording.text)
     return Prompt(rng.choice(rng.choice(list(by_name.values()))), category), meaning
 
@@ -127,13 +132,13 @@ def _draw_divided(rng: random.Random, category: Category, split: Split) -> tuple
 _NUMBERS, _DIGITS = "numbers in words", "numbers as digits"
 
 
-def _of_list(meaning: Meaning) -> Iterator[Wording]:
+def _of_list(meaning: Meaning, seen_only: bool) -> Iterator[Wording]:
     names: dict[Article, str] = {"one": _NUMBERS, "a": "articles", "the": "articles"}
     styles = phrasings(meaning)
     for style in styles:
         name = names[style.article]
         yield Wording(name, name, say(meaning, style))
-    for style in styles:
+    for style in () if seen_only else styles:
         if style.article == "one":
             digits = say(meaning, replace(style, article="1"))
             yield Wording(_DIGITS, _DIGITS, digits, held_out=True, new_words=True)
@@ -142,16 +147,18 @@ def _of_list(meaning: Meaning) -> Iterator[Wording]:
 # -- relations -----------------------------------------------------------------------------------
 
 
-def _of_relation(meaning: Meaning, division: Division) -> Iterator[Wording]:
+def _of_relation(meaning: Meaning, division: Division, seen_only: bool) -> Iterator[Wording]:
     relation = meaning.relation
     assert relation is not None
     others = [spec for index, spec in enumerate(meaning.objects) if index not in meaning.about]
     first, second = (meaning.objects[index] for index in meaning.about)
     converse = Meaning((second, first, *others), CONVERSES[relation])
 
-    def made(form: str, words: str, *texts: str) -> Iterator[Wording]:
+    def made(form: str, words: str, texts: Iterable[str]) -> Iterator[Wording]:
         name, short = form.format(words=words), form.format(words="...")
         held_out = _is_held_out(form, words, division)
+        if held_out and seen_only:
+            return
         new = held_out and not (set(words.split()) <= _seen_words(division))
         yield from (Wording(name, short, text, held_out, new) for text in texts)
 
@@ -159,15 +166,15 @@ def _of_relation(meaning: Meaning, division: Division) -> Iterator[Wording]:
         assert said.relation is not None
         for words in RELATION_WORDS[said.relation]:
             styles = phrasings_with(words, bool(others))
-            yield from made(form, words, *(say(said, style) for style in styles))
+            yield from made(form, words, (say(said, style) for style in styles))
     one, two, tail = say_related(meaning, Phrasing())
     the_one, the_two, the_tail = say_related(meaning, Phrasing(article="the"))
     for words in RELATION_WORDS[relation]:
         plain = f"{words} {two} is {one}{tail}"
-        yield from made(_FRONT, words, plain, f"{words} {the_two} is {the_one}{the_tail}")
+        yield from made(_FRONT, words, (plain, f"{words} {the_two} is {the_one}{the_tail}"))
     for words in WITH_WORDS[relation]:
         plain = f"{two} with {one} {words}{tail}"
-        yield from made(_WITH, words, plain, f"there is {plain}", f"a picture of {plain}")
+        yield from made(_WITH, words, (plain, f"there is {plain}", f"a picture of {plain}"))
 
 
 _PLAIN, _CONVERSE = "A {words} B", "B {words} A"

@@ -112,12 +112,12 @@ def load_prompts(data: DataSection, quiet: bool = False, wordings: int = 1) -> P
     matched: set[str] = set()
     for source in settings:
         prompts, repeats = read_source(source, data, wordings)
-        texts = {
-            prompt: {normalise(text) for text in (prompt.text, *others)}
-            for prompt, others in prompts.items()
-        }
-        matched |= held_out & set().union(*texts.values())
-        kept = {p: others for p, others in prompts.items() if held_out.isdisjoint(texts[p])}
+        kept = dict(prompts)
+        for prompt, others in prompts.items() if held_out else ():
+            found = held_out.intersection(map(normalise, (prompt.text, *others)))
+            if found:
+                matched |= found
+                del kept[prompt]
         if not kept:
             raise BadInput(
                 f"all {len(prompts)} prompts of the source {source.path} are held out by "
