@@ -333,6 +333,10 @@ def test_another_source_has_another_identity(
     path.write_bytes(path.read_bytes().replace(b"red", b"Red", 1))
     assert open_source(make_recipe(path)).identity != one
     assert open_source(make_recipe(size=5)).identity != open_source(make_recipe(size=6)).identity
+    worded = open_source(make_recipe(wordings="divided"))
+    assert worded.identity != open_source(make_recipe()).identity
+    captions = [record.prompt for record, _ in zip(worded.records(), range(40), strict=False)]
+    assert any(" it" in caption for caption in captions)
 
 
 @pytest.mark.parametrize("way", ["absolute", "up", "link"])

@@ -34,12 +34,13 @@ CHANGES_RESULTS = {
     "model": "path dtype lora.rank lora.alpha lora.dropout lora.targets",
     "data": "prompts held_out size relation_noise attribute_noise count_noise source split "
     "prompt_column chain_column image_column image_root bad_chains max_text_tokens encode_batch "
-    "shard_records shards",
+    "shard_records shards wordings",
     "rollout": "chain_limit chain_temperature image_temperature guidance",
     "reward": "formula r_sem r_spa r_ri r_pi r_hps",
     "vq": OPTIMIZER + "batch",
     "sft": OPTIMIZER + "batch condition_dropout image_loss_weight",
-    "rl": OPTIMIZER + "prompts group inner_epochs clip_low clip_high kl_coef std_normalisation "
+    "rl": OPTIMIZER
+    + "prompts group paraphrases inner_epochs clip_low clip_high kl_coef std_normalisation "
     "aggregation chain_weight image_weight logprob_mode",
     "eval": "prompts split seed",
 }

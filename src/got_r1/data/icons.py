@@ -18,6 +18,7 @@ class IconSource:
     def __init__(self, data: DataSection, seed: int) -> None:
         self.size = data.size
         self.seed = seed
+        self.wordings = data.wordings
         self.noise = {
             "relation_noise": data.relation_noise,
             "attribute_noise": data.attribute_noise,
@@ -26,14 +27,16 @@ class IconSource:
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """What decides the triples."""
-        return {"kind": "icons", "size": self.size, "seed": self.seed, **self.noise}
+        """What decides the triples. The default wordings are not named, as before there were
+        others: shards that were prepared then stay valid."""
+        named = {} if self.wordings == "shipped" else {"wordings": self.wordings}
+        return {"kind": "icons", "size": self.size, "seed": self.seed, **self.noise, **named}
 
     def __len__(self) -> int:
         return self.size
 
     def records(self, start: int = 0) -> Iterator[Record]:
         """The triples from number `start` on."""
-        made = triples(self.size, self.seed, **self.noise, start=start)
+        made = triples(self.size, self.seed, **self.noise, start=start, wordings=self.wordings)
         for number, triple in enumerate(made, start=start):
             yield Record(f"triple {number}", triple.prompt.text, triple.chain, triple.image)

@@ -8,7 +8,7 @@ is refused: a table read as lines of text would make prompts of its markup.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from got_r1.files.inputs import decode, read_bytes
 from got_r1.files.parsing import parse_json
 from got_r1.records import Prompt
 
-__all__ = ["FORMATS", "read_prompts", "read_records"]
+__all__ = ["FORMATS", "read_paraphrases", "read_prompts", "read_records"]
 
 FORMATS = "text with a prompt a line, .jsonl, .json, .csv, .tsv or .parquet"
 
@@ -54,21 +54,39 @@ def read_prompts(path: Path | str, column: str = "prompt") -> list[Prompt]:
 
     Raises BadInput as `read_records`, and for a record without a prompt.
     """
+    return [prompt for prompt, _ in read_paraphrases(path, column, ())]
+
+
+def read_paraphrases(
+    path: Path | str, column: str, others: Sequence[str]
+) -> list[tuple[Prompt, tuple[str, ...]]]:
+    """`read_prompts`, each with its other wordings: those under the columns `others`, in their
+    order, each text once and never the prompt's own.
+
+    A column holds a text, a list of texts, or a list as JSON; an empty or missing value is none.
+    Raises BadInput as `read_prompts`, and where a column holds something else.
+    """
     named = _COMPBENCH_FILE.fullmatch(Path(path).stem)
     category = named[1] if named else "other"
-    return [
-        _prompt_of(record, column, category, where) for where, record in read_records(path, column)
-    ]
+    found = []
+    for where, record in read_records(path, column, others=others):
+        prompt = _prompt_of(record, column, category, where)
+        texts = [text for name in others for text in _wordings_of(record, name, where)]
+        found.append((prompt, tuple(t for t in dict.fromkeys(texts) if t != prompt.text)))
+    return found
 
 
 def read_records(
-    path: Path | str, column: str = "prompt", what: str = "prompt file"
+    path: Path | str,
+    column: str = "prompt",
+    what: str = "prompt file",
+    others: Sequence[str] = (),
 ) -> list[tuple[str, Any]]:
     """(place for people, record) of everything in a file, in order; `what` names it in errors.
 
     A record is a line of text without surrounding blanks (str), or a value as JSON has it, a string
     as {`column`: string}. `column`: where a record has its prompt; it tells records from other
-    objects.
+    objects. `others`: further columns to read from Parquet.
 
     Raises BadInput where the file cannot be read, is of no form that is known, holds nothing, or
     has a blank line between others (numbered files would silently shift against it); blank lines at
@@ -82,7 +100,7 @@ def read_records(
             raise BadInput(f"the {what} {path} is {kind}; prompts are read from {FORMATS}.")
     suffix = path.suffix.lower()
     if data.startswith(_PARQUET):
-        return _filled(_parquet_rows(data, path, column), path, what)
+        return _filled(_parquet_rows(data, path, column, others), path, what)
     if suffix == ".parquet":
         raise BadInput(f"the {what} {path} is no Parquet file; name it as what it is, or copy it.")
     if _OTHER_SUFFIXES.fullmatch(suffix):
@@ -233,7 +251,9 @@ def _items(content: Any, path: Path, column: str) -> list[tuple[str, Any]]:
 # -- Parquet ---------------------------------------------------------------------------------------
 
 
-def _parquet_rows(data: bytes, path: Path, column: str) -> list[tuple[str, Any]]:
+def _parquet_rows(
+    data: bytes, path: Path, column: str, others: Sequence[str]
+) -> list[tuple[str, Any]]:
     """The rows, without columns that are of no use here: a data set's images lie in them."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -246,7 +266,9 @@ def _parquet_rows(data: bytes, path: Path, column: str) -> list[tuple[str, Any]]
                 f"{path} has no column {column!r} (its columns: "
                 f"{', '.join(map(repr, present))}); name the column that holds the prompt."
             )
-        wanted = [name for name in dict.fromkeys((column, "category", "tag")) if name in present]
+        wanted = [
+            name for name in dict.fromkeys((column, "category", "tag", *others)) if name in present
+        ]
         rows = file.read(columns=wanted).to_pylist()
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise BadInput(
@@ -273,3 +295,17 @@ def _prompt_of(record: Any, column: str, category: str, where: str) -> Prompt:
     if isinstance(record, str):
         return Prompt(record, category)
     raise BadInput(f"{where} must hold a JSON object with a prompt, or the prompt as a string.")
+
+
+def _wordings_of(record: Any, column: str, where: str) -> list[str]:
+    """The texts under a column of other wordings, with single blanks."""
+    value = record.get(column) if isinstance(record, dict) else None
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        value = _value(value, f"the list under {column!r} in {where}")
+    texts = [value] if isinstance(value, str) else [] if value is None else value
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise BadInput(
+            f"{where} has neither a text nor a list of texts under {column!r}; write the prompt's "
+            "other wordings there, or name another column."
+        )
+    return [" ".join(text.split()) for text in texts if text.strip()]

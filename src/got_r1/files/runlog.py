@@ -25,6 +25,8 @@ Metrics, one line a step (a stage writes those it has; a number that is not fini
     loss/chain, loss/image      its parts (SFT)
     reward/total, reward/<term> mean over the step's samples; terms r_sem r_spa r_ri r_pi r_hps
     group_std/total, /<term>    standard deviation inside a group, mean over groups
+    wording_gap/total, /<term>  best minus worst wording of a meaning in mean reward, mean over
+                                meanings (with rl.paraphrases)
     kl                          k3 estimate to the reference policy, per token
     entropy/chain, /image       of the sampling distribution, nats per token
     ratio_gap                   mean |exp(replayed - sampled log-prob) - 1|: sampler against replay

@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from got_r1.icons.prompts import CATEGORIES, draw_prompt
+from got_r1.icons.prompts import CATEGORIES, Draw
 from got_r1.icons.render import render
 from got_r1.icons.scenes import Layout, allowed_directions, draw_scene
 from got_r1.icons.splits import holds_out_color
+from got_r1.icons.wordings import Division, draw_of
 from got_r1.icons.world import COLORS, FILLS, MAX_OBJECTS, Icon, Meaning, ObjectSpec, Scene
 from got_r1.plan.chain import format_chain
 from got_r1.plan.reading import CONVERSES, RELATION_WORDS
@@ -50,6 +51,7 @@ def triples(
     attribute_noise: float = 0.0,
     count_noise: float = 0.0,
     start: int = 0,
+    wordings: Division = "shipped",
 ) -> Iterator[Triple]:
     """The triples `start` to `n - 1` of the train split; the i-th depends on `seed`, `i` and the
     rates only.
@@ -57,18 +59,23 @@ def triples(
     Rates are shares of the captions that can carry the noise: `relation_noise` of those with a
     relation (drawn scene contradicts it, half of the time as the converse), `attribute_noise` of
     those with a colour or fill (one is changed, or those of two objects are swapped),
-    `count_noise` of numeracy captions (one count is off by one).
+    `count_noise` of numeracy captions (one count is off by one). `wordings`: which of them
+    captions may have (`icons.wordings`).
     """
     for index in range(start, n):
         rng = random.Random(f"triple {seed} {index}")
-        yield _triple(rng, relation_noise, attribute_noise, count_noise)
+        yield _triple(rng, relation_noise, attribute_noise, count_noise, draw_of(wordings))
 
 
 def _triple(
-    rng: random.Random, relation_noise: float, attribute_noise: float, count_noise: float
+    rng: random.Random,
+    relation_noise: float,
+    attribute_noise: float,
+    count_noise: float,
+    draw: Draw,
 ) -> Triple:
     category = rng.choice(CATEGORIES)
-    prompt, meaning = draw_prompt(rng, category, "train")
+    prompt, meaning = draw(rng, category, "train")
     if category == "numeracy" and rng.random() < count_noise:
         meaning = _miscount(rng, meaning)
     if any(spec.color or spec.fill for spec in meaning.objects) and rng.random() < attribute_noise:

@@ -1,12 +1,15 @@
 """Prompts in T2I-CompBench's manner: a small grammar in both directions, and the prompt lists.
 
-    sentence := [opening] (list | link) [.]
+    sentence := [opening] (list | link | front | with) [.]
     list     := phrase {(","| "and" | ", and") phrase}
-    link     := phrase ["is"] relation phrase [(", with" | ", and") phrase]
-    phrase   := [a | an | the | one .. four] [fill] [colour] noun
+    link     := phrase ["is"] relation phrase [tail]
+    front    := relation phrase "is" phrase [tail]
+    with     := phrase "with" phrase ("to its left" | "below it" | ...) [tail]
+    tail     := (", with" | ", and") phrase
+    phrase   := [a | an | the | one .. four | 1 .. 4] [fill] [colour] noun
 
-`say` writes a meaning in one of its phrasings, `parse` reads any of them back. Nothing a judge
-needs travels beside the text.
+`say` writes a meaning in one of its phrasings, `parse` reads any of them back, and all that
+`icons.wordings` makes besides. Nothing a judge needs travels beside the text.
 
 The general reader of prompts is `got_r1.plan.reading`; openings, numbers and the wordings of
 relations are its tables. `parse` stays beside it because the oracle must be right by construction:
@@ -18,8 +21,9 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from types import MappingProxyType
 from typing import Literal, get_args
 
@@ -27,20 +31,32 @@ from got_r1.errors import BadInput
 from got_r1.icons.splits import Split, is_held_out, split_of
 from got_r1.icons.world import COLORS, FILLS, MAX_OBJECTS, NOUNS, Meaning, ObjectSpec
 from got_r1.plan.layout import RELATIONS, Relation
-from got_r1.plan.reading import COUNT_WORDS, OPENING, RELATION_OF_WORDS, RELATION_WORDS
+from got_r1.plan.reading import (
+    COUNT_WORDS,
+    OPENING,
+    RELATION_OF_WITH_WORDS,
+    RELATION_OF_WORDS,
+    RELATION_WORDS,
+)
 from got_r1.records import Prompt
 
 __all__ = [
     "CATEGORIES",
+    "Article",
     "Category",
+    "Draw",
     "Phrasing",
+    "draw_in_split",
     "draw_meaning",
     "draw_prompt",
     "parse",
     "parse_name",
     "phrasings",
+    "phrasings_with",
     "prompt_list",
+    "said_words",
     "say",
+    "say_related",
 ]
 
 Category = Literal["color", "texture", "spatial", "numeracy", "complex"]
@@ -60,6 +76,9 @@ _PLURALS = {f"{noun}s": noun for noun in NOUNS}
 
 # -- meaning -> text -----------------------------------------------------------------------------
 
+Article = Literal["a", "the", "one", "1"]
+"""What stands before an object; "one", "1": its number, in words or as a digit."""
+
 
 @dataclass(frozen=True, slots=True)
 class Phrasing:
@@ -68,46 +87,65 @@ class Phrasing:
     opening: str = ""
     relation: str = ""  # one of the relation's wordings
     verb: str = ""  # "is " or nothing before the relation
-    article: Literal["a", "the", "one"] = "a"  # "one": numbers in place of articles
+    article: Article = "a"
     last: str = ", with "  # how the third object follows a relation
+
+
+def said_words(relation: Relation) -> tuple[str, ...]:
+    """The wordings of a relation that `phrasings` uses; others are read as well."""
+    return RELATION_WORDS[relation][: _SAID[relation]]
 
 
 def phrasings(meaning: Meaning) -> tuple[Phrasing, ...]:
     """All phrasings of a meaning, the plainest first."""
-    styles = [Phrasing(opening) for opening in _OPENINGS]
     if meaning.relation is None:
+        styles = [Phrasing(opening) for opening in _OPENINGS]
         numbered = tuple(replace(style, article="one") for style in styles)
         if any(spec.count > 1 for spec in meaning.objects):
             return numbered
         return (*styles, Phrasing(article="the"), *numbered)
-    styles += [Phrasing(verb="is "), Phrasing(article="the"), Phrasing(verb="is ", article="the")]
-    lasts = (", with ", ", and ") if len(meaning.objects) > 2 else (", with ",)
     return tuple(
-        replace(style, relation=relation, last=last)
-        for relation in RELATION_WORDS[meaning.relation][: _SAID[meaning.relation]]
-        for last in lasts
-        for style in styles
+        phrasing
+        for words in said_words(meaning.relation)
+        for phrasing in phrasings_with(words, len(meaning.objects) > 2)
     )
+
+
+@cache
+def phrasings_with(words: str, tail: bool) -> tuple[Phrasing, ...]:
+    """The phrasings of a relation in these words; `tail`: for a meaning with a third object."""
+    styles = [Phrasing(opening) for opening in _OPENINGS]
+    styles += [Phrasing(verb="is "), Phrasing(article="the"), Phrasing(verb="is ", article="the")]
+    lasts = (", with ", ", and ") if tail else (", with ",)
+    return tuple(replace(one, relation=words, last=last) for last in lasts for one in styles)
 
 
 def say(meaning: Meaning, phrasing: Phrasing | None = None) -> str:
     """The sentence, lower case without a final dot; by default the plainest phrasing."""
     phrasing = phrasing or phrasings(meaning)[0]
-    phrases = [_phrase(spec, phrasing.article) for spec in meaning.objects]
     opening = phrasing.opening
     if opening == "there is " and meaning.objects[0].count > 1:
         opening = "there are "
     if meaning.relation is None:
-        return opening + _enumerate(phrases)
-    first, second = (phrases[index] for index in meaning.about)
-    others = [text for index, text in enumerate(phrases) if index not in meaning.about]
-    tail = phrasing.last + _enumerate(others) if others else ""
+        return opening + _enumerate([_say_object(o, phrasing.article) for o in meaning.objects])
+    first, second, tail = say_related(meaning, phrasing)
     return f"{opening}{first} {phrasing.verb}{phrasing.relation} {second}{tail}"
 
 
-def _phrase(spec: ObjectSpec, article: str) -> str:
-    if article == "one":
-        return f"{_COUNTS[spec.count - 1]} {spec.name}{'s' if spec.count > 1 else ''}"
+def say_related(meaning: Meaning, phrasing: Phrasing) -> tuple[str, str, str]:
+    """The two objects of a relation and what else the sentence names, in words: "a star",
+    "a heart", ", with a tree" (or nothing)."""
+    phrases = [_say_object(spec, phrasing.article) for spec in meaning.objects]
+    first, second = (phrases[index] for index in meaning.about)
+    others = [text for index, text in enumerate(phrases) if index not in meaning.about]
+    return first, second, phrasing.last + _enumerate(others) if others else ""
+
+
+def _say_object(spec: ObjectSpec, article: Article) -> str:
+    """An object with its article or number."""
+    if article in ("one", "1"):
+        number = _COUNTS[spec.count - 1] if article == "one" else spec.count
+        return f"{number} {spec.name}{'s' if spec.count > 1 else ''}"
     return f"{'an' if article == 'a' and spec.name[0] in 'aeiou' else article} {spec.name}"
 
 
@@ -121,12 +159,21 @@ def _enumerate(phrases: Sequence[str]) -> str:
 _NAME = rf"(?:(?P<fill>{'|'.join(FILLS)}) )?(?:(?P<color>{'|'.join(COLORS)}) )?"
 _NAME += rf"(?P<noun>{'|'.join([*_PLURALS, *NOUNS])})"
 _NAME_PATTERN = re.compile(_NAME)
-_PHRASE_PATTERN = re.compile(rf"(?:(?P<count>an?|the|{'|'.join(_COUNTS)}) )?{_NAME}")
-_ANY_RELATION = "|".join(map(re.escape, sorted(RELATION_OF_WORDS, key=len, reverse=True)))
-_LINK_PATTERN = re.compile(
-    rf"(?P<first>[a-z ]+?) (?:is )?(?P<relation>{_ANY_RELATION}) "
-    rf"(?P<second>[a-z ]+?)(?:,? (?:with|and) (?P<third>[a-z ]+))?"
+_PHRASE_PATTERN = re.compile(
+    rf"(?:(?P<count>an?|the|{'|'.join(_COUNTS)}|[1-{MAX_OBJECTS}]) )?{_NAME}"
 )
+_ANY_RELATION = "|".join(map(re.escape, sorted(RELATION_OF_WORDS, key=len, reverse=True)))
+_TAIL = r"(?:,? (?:with|and) (?P<third>[a-z1-4 ]+))?"
+_FIRST, _SECOND = r"(?P<first>[a-z1-4 ]+?)", r"(?P<second>[a-z1-4 ]+?)"
+_LINKS = [
+    re.compile(pattern)
+    for pattern in (
+        rf"{_SECOND} with {_FIRST} (?P<relation>{'|'.join(RELATION_OF_WITH_WORDS)}){_TAIL}",
+        rf"(?P<relation>{_ANY_RELATION}) {_SECOND} is {_FIRST}{_TAIL}",
+        rf"{_FIRST} (?:is )?(?P<relation>{_ANY_RELATION}) {_SECOND}{_TAIL}",
+    )
+]
+_RELATIONS = {**RELATION_OF_WORDS, **RELATION_OF_WITH_WORDS}
 _SEPARATOR = re.compile(r", and |, | and ")
 
 
@@ -140,7 +187,7 @@ def parse(text: str) -> Meaning | None:
     sentence = " ".join(text.lower().split()).removesuffix(".").rstrip()
     sentence = sentence.replace(" ,", ",")
     sentence = OPENING.sub("", sentence, count=1)
-    link = _LINK_PATTERN.fullmatch(sentence)
+    link = next(filter(None, (pattern.fullmatch(sentence) for pattern in _LINKS)), None)
     phrases = _SEPARATOR.split(sentence)
     if link:
         phrases = [part for part in link.group("first", "second", "third") if part]
@@ -151,7 +198,7 @@ def parse(text: str) -> Meaning | None:
         return Meaning(objects)
     if any(spec.count > 1 for spec in objects):
         return None
-    return Meaning(objects, RELATION_OF_WORDS[link["relation"]])
+    return Meaning(objects, _RELATIONS[link["relation"]])
 
 
 def parse_name(text: str) -> ObjectSpec | None:
@@ -166,7 +213,10 @@ def _parse_phrase(text: str) -> ObjectSpec | None:
     found = _PHRASE_PATTERN.fullmatch(text)
     if found is None:
         return None
-    count = _COUNTS.index(found["count"]) + 1 if found["count"] in _COUNTS else 1
+    number = found["count"] or ""
+    count = _COUNTS.index(number) + 1 if number in _COUNTS else 1
+    if number.isdigit():
+        count = int(number)
     noun = found["noun"] if count == 1 else _PLURALS.get(found["noun"])
     if noun not in NOUNS:
         return None
@@ -214,34 +264,45 @@ def draw_meaning(rng: random.Random, category: Category) -> Meaning:
     return Meaning(specs if draw < 0.4 else specs[:2], rng.choice(RELATIONS))
 
 
-def draw_prompt(rng: random.Random, category: Category, split: Split) -> tuple[Prompt, Meaning]:
-    """A random prompt of a category and split. In val every other one, on average, says a
-    held-out composition."""
+def draw_in_split(rng: random.Random, category: Category, split: Split) -> Meaning:
+    """A random meaning of a category and split. In val every other one, on average, is a held-out
+    composition."""
     wants_held_out = split == "val" and rng.random() < 0.5
     while True:
         meaning = draw_meaning(rng, category)
         if split_of(meaning) == split and is_held_out(meaning) == wants_held_out:
-            counts = category == "numeracy"
-            choices = [p for p in phrasings(meaning) if (p.article == "one") == counts]
-            plain = rng.random() < 0.4  # T2I-CompBench's own wording stays the most frequent
-            phrasing = choices[0] if plain else rng.choice(choices)
-            return Prompt(say(meaning, phrasing), category), meaning
+            return meaning
 
 
-def prompt_list(split: Split, n: int, seed: int = 0) -> list[Prompt]:
+def draw_prompt(rng: random.Random, category: Category, split: Split) -> tuple[Prompt, Meaning]:
+    """A random prompt of a category and split, in one of its meaning's `phrasings`. In val every
+    other one, on average, says a held-out composition."""
+    meaning = draw_in_split(rng, category, split)
+    counts = category == "numeracy"
+    choices = [p for p in phrasings(meaning) if (p.article == "one") == counts]
+    plain = rng.random() < 0.4  # T2I-CompBench's own wording stays the most frequent
+    phrasing = choices[0] if plain else rng.choice(choices)
+    return Prompt(say(meaning, phrasing), category), meaning
+
+
+Draw = Callable[[random.Random, Category, Split], tuple[Prompt, Meaning]]
+"""How prompts are drawn: `draw_prompt`, or one of `icons.wordings`."""
+
+
+def prompt_list(split: Split, n: int, seed: int = 0, draw: Draw = draw_prompt) -> list[Prompt]:
     """`n` different prompts of a split, the five categories in turn; the same for a seed.
 
     Raises `BadInput` when the split does not hold that many different sentences.
     """
-    return list(_distinct(split, n, random.Random(f"prompts {split} {seed}")))
+    return list(_distinct(split, n, random.Random(f"prompts {split} {seed}"), draw))
 
 
-def _distinct(split: Split, n: int, rng: random.Random) -> Iterator[Prompt]:
+def _distinct(split: Split, n: int, rng: random.Random, draw: Draw) -> Iterator[Prompt]:
     seen: set[str] = set()
     for index in range(n):
         category = CATEGORIES[index % len(CATEGORIES)]
         for _ in range(_PATIENCE):
-            prompt, _meaning = draw_prompt(rng, category, split)
+            prompt, _meaning = draw(rng, category, split)
             if prompt.text not in seen:
                 break
         else:

@@ -6,11 +6,12 @@ same wordings; `benchmarks.compbench` reproduces the official scripts' reading w
 
 `read` knows a small grammar of English for prompts like T2I-CompBench's, of any objects:
 
-    sentence := [opening] (list | link) [.]
+    sentence := [opening] (list | link | with) [.]
     list     := phrase {(","| "and" | ", and") phrase}
     link     := phrase [verb] relation phrase [tail] | relation phrase [","] [verb] phrase
     tail     := (", with" | ", and" | "with" | "and") list
-    phrase   := [a | an | the | one .. ten] up to five words without a verb or a preposition
+    with     := phrase "with" phrase ("to its left" | "below it" | ...) [tail]
+    phrase   := [a | an | the | one .. ten | 1 .. 10] up to five words, no verb or preposition
 
 What it cannot read is None, never a guess: "a man is walking his dog" has no plan to compare with,
 and "in front of" and "behind" are no relation of boxes. `relation_asked` is for those who need the
@@ -32,8 +33,10 @@ __all__ = [
     "CONVERSES",
     "COUNT_WORDS",
     "OPENING",
+    "RELATION_OF_WITH_WORDS",
     "RELATION_OF_WORDS",
     "RELATION_WORDS",
+    "WITH_WORDS",
     "AskedObject",
     "PromptSpec",
     "content_words",
@@ -87,6 +90,25 @@ RELATION_OF_WORDS: Mapping[str, Relation] = MappingProxyType(
     {words: name for name, several in RELATION_WORDS.items() for words in several}
 )
 """The relation that a wording names."""
+
+WITH_WORDS: Mapping[Relation, tuple[str, ...]] = MappingProxyType(
+    {
+        "left": ("to its left", "on its left"),
+        "right": ("to its right", "on its right"),
+        "top": ("above it", "on top of it"),
+        "bottom": ("below it", "under it"),
+        "next to": ("next to it", "beside it"),
+        "near": ("near it", "close to it"),
+        "on side of": ("at its side", "on its side"),
+    }
+)
+"""Wordings that name the second object first: "a heart with a star to its left" says that the star
+is on the left of the heart."""
+
+RELATION_OF_WITH_WORDS: Mapping[str, Relation] = MappingProxyType(
+    {words: name for name, several in WITH_WORDS.items() for words in several}
+)
+"""The relation that such a wording names."""
 
 CONVERSES: Mapping[Relation, Relation] = MappingProxyType(
     {
@@ -156,7 +178,7 @@ class PromptSpec:
 
 _ANY_RELATION = "|".join(map(re.escape, sorted(RELATION_OF_WORDS, key=len, reverse=True)))
 _RELATION = re.compile(rf"(?<![\w-])(?:{_ANY_RELATION})(?![\w-])")
-_DETERMINER = rf"(?:an?|the|{'|'.join(COUNT_WORDS)})"
+_DETERMINER = rf"(?:an?|the|{'|'.join(COUNT_WORDS)}|10|[1-9])"
 _BE = "is|are|was|were|stands?|stood|sits?|sat|lies|lay|rests?|rested|hangs?|hung|floats?|floated"
 _DOING = "standing|sitting|lying|resting|hanging|hung|placed|parked|positioned|located|perched|seen"
 _VERB = re.compile(rf"(?: (?:{_BE}))?(?: (?:{_DOING}))?$")
@@ -164,6 +186,10 @@ _LEADING_VERB = re.compile(rf"^(?:there )?(?:{_BE}) ")
 _PHRASE = re.compile(rf"(?:(?P<determiner>{_DETERMINER}) )?(?P<name>[a-z'-]+(?: [a-z'-]+)*)")
 _SEPARATOR = re.compile(r",? and |, ")
 _TAIL = re.compile(r",? (?:with|and) |, ")
+_WITH = re.compile(
+    r"(?P<second>.+?) with (?P<first>.+?) "
+    rf"(?P<words>{'|'.join(RELATION_OF_WITH_WORDS)})(?:(?:,? (?:with|and) |, )(?P<tail>.+))?"
+)
 # "to the left of the dog is a cat": where the place ends and the thing begins.
 _INVERSION = re.compile(rf",? (?=(?:there )?(?:{_BE}) {_DETERMINER} )|, ")
 _COLOR = (
@@ -191,6 +217,10 @@ def read(text: str) -> PromptSpec | None:
         return None
     sentence = " ".join(text.lower().split()).removesuffix(".").rstrip().replace(" ,", ",")
     sentence = _TWO_COLORS.sub(r"\1-and-\2", OPENING.sub("", sentence, count=1))
+    if with_ := _WITH.fullmatch(sentence):
+        first, second, tail = (with_[part] or "" for part in ("first", "second", "tail"))
+        relation = RELATION_OF_WITH_WORDS[with_["words"]]
+        return _link(_VERB.sub("", first), relation, second, tail)
     found = list(_RELATION.finditer(sentence))
     if not found:
         objects = _list(sentence)
@@ -271,6 +301,8 @@ def _phrase(text: str) -> AskedObject | None:
         return None
     determiner = found["determiner"] or ""
     count = COUNT_WORDS.index(determiner) + 1 if determiner in COUNT_WORDS else 1
+    if determiner.isdigit():
+        count = int(determiner)
     if count > 1:
         words[-1] = _singular(words[-1])
     return AskedObject(" ".join(words), count, determiner)

@@ -38,9 +38,31 @@ def check_settings(recipe: Recipe, stage: Literal["vq", "sft", "rl"]) -> None:
             "rl.chain_weight and rl.image_weight are both 0, so no token would be trained: give "
             "one of them a weight above 0"
         )
+    check_paraphrases(recipe)
     for term in TERMS:
         if getattr(judge, term) and not getattr(reward, term):
             raise BadInput(
                 f"judge.{term} is {getattr(judge, term)!r}, but reward.{term} is 0, so it would "
                 f"never be queried: give reward.{term} a weight, or leave judge.{term} out"
+            )
+
+
+def check_paraphrases(recipe: Recipe) -> None:
+    """Raises BadInput where a group cannot be spread over its wordings, or wordings are unused."""
+    group, wordings = recipe.rl.group, recipe.rl.paraphrases
+    if group % wordings:
+        raise BadInput(
+            f"rl.paraphrases is {wordings}, which does not divide rl.group ({group}) into equal "
+            "shares: change one of them"
+        )
+    for number, source in enumerate(recipe.data.prompts):
+        if source.paraphrases and wordings == 1:
+            raise BadInput(
+                f"data.prompts.{number}.paraphrases names columns, but rl.paraphrases is 1, so "
+                "they would never be read: set rl.paraphrases above 1, or leave the columns out"
+            )
+        if source.paraphrases and source.path == "icons":
+            raise BadInput(
+                f"data.prompts.{number}.paraphrases names columns, but the icon world has no file "
+                "and makes its own wordings: leave the columns out"
             )

@@ -27,6 +27,16 @@ class PromptSource(Section):
         1.0, gt=0, description="share of the drawn prompts, relative to the other sources"
     )
     column: str = Field("prompt", min_length=1, description="where a record has its prompt")
+    paraphrases: list[str] = Field(
+        [],
+        description="columns with other wordings of the prompt, for rl.paraphrases: each holds a "
+        "text, a list of texts, or one as JSON ('icons' has its own wordings)",
+    )
+
+    @field_validator("paraphrases", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return one_or_many(value)
 
 
 class HeldOutFile(Section):
@@ -59,6 +69,11 @@ class DataSection(Section):
     )
     count_noise: float = Field(
         0.25, ge=0, le=1, description="share of numeracy captions with a wrong count"
+    )
+    wordings: Literal["shipped", "divided"] = Field(
+        "shipped",
+        description="how the icon world's SFT captions and RL prompts are worded: as the shipped "
+        "checkpoint learned them, or (for one made anew) in more forms, some of which are held out",
     )
     source: PathText = Field(
         "",

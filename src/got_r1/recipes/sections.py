@@ -241,12 +241,19 @@ class RLSection(OptimizerSection):
     """GRPO."""
 
     uses = (
-        *("run", "model", "data.prompts", "data.held_out", "rollout"),
+        *("run", "model", "data.prompts", "data.held_out", "data.wordings", "rollout"),
         *("judge", "reward", "rl", "scale", "eval"),
     )
 
     prompts: int = Field(8, ge=1, le=65536, description="prompts a step (paper: batch 8)")
     group: int = Field(16, ge=2, le=65536, description="samples a prompt, N (paper: 16)")
+    paraphrases: int = Field(
+        1,
+        ge=1,
+        le=65536,
+        description="wordings of one meaning that a group's samples are spread over, K; divides "
+        "rl.group (icon world, or sources with data.prompts.N.paraphrases)",
+    )
     inner_epochs: int = Field(
         1, ge=1, le=65536, description="updates on one rollout (not stated: 1, as T2I-R1)"
     )

@@ -57,8 +57,8 @@ def longest_prompt(recipe: Recipe) -> int | None:
 
     folder = model_folder(recipe.model.path, weights=False)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    mix = load_prompts(recipe.data, quiet=True)
-    texts = sorted((p.text for source in mix.sources for p in source), key=len)[-COUNTED_PROMPTS:]
+    mix = load_prompts(recipe.data, quiet=True, wordings=recipe.rl.paraphrases)
+    texts = sorted(mix.texts(), key=len)[-COUNTED_PROMPTS:]
     counts = (
         len(tokenizer.encode(TEMPLATE.format(prompt=text), add_special_tokens=False).ids)
         for text in texts

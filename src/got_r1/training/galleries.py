@@ -24,18 +24,22 @@ __all__ = ["Probes", "probe_prompts", "save_gallery"]
 
 
 def save_gallery(run: Run, step: int, samples: Samples) -> None:
-    """The first sample of each prompt's group, with everything that was said about it."""
+    """The first sample of each prompt's group, with everything that was said about it; with
+    `rl.paraphrases` the first of each wording, and the prompt that it is a wording of."""
     written = samples.rollout.chains
     advantages = group_advantages(samples, run.recipe.rl)
     values, kept = advantages.values.flatten().tolist(), advantages.keep.flatten().tolist()
     gallery = []
-    for row in range(0, len(samples.chains), samples.group):
+    wordings = run.recipe.rl.paraphrases
+    for row in range(0, len(samples.chains), samples.group // wordings):
         record = gallery_record(written.prompts[row], samples.chains[row], samples.rewards[row])
         record |= {
             "advantage": values[row] if kept[row] else None,  # None: no part in the update
             "sample": written.sample_ids[row],
             "seed": written.seed,
         }
+        if wordings > 1:
+            record["wording_of"] = written.prompts[row - row % samples.group].text
         gallery.append((samples.images[row], record))
     run.records.save_gallery(step, gallery)
 

@@ -52,7 +52,7 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
         terms = rewards.active_terms(recipe.reward)
         judge = load_judge(recipe.judge, cache_folder(recipe), terms)
         rewards.check_judge(judge, recipe.reward)
-        prompts = load_prompts(recipe.data, quiet or not ranks.main)
+        prompts = load_prompts(recipe.data, quiet or not ranks.main, section.paraphrases)
         policy = load_share(recipe.model, recipe.scale, ranks)
         seed_step(recipe.run.seed, 0)  # adapters begin at random
         policy.prepare_training(recipe.model.lora)
@@ -76,7 +76,8 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
                 probes.save(0)
             for step in run.steps():
                 seed = seed_step(recipe.run.seed, step)
-                mine = ranks.share(prompts.draw(section.prompts, seed))
+                groups = prompts.draw_groups(section.prompts, seed, section.paraphrases)
+                mine = [prompt for group in ranks.share(groups) for prompt in group]
                 with whole_weights(policy):
                     samples = roll_out(policy, judge, mine, recipe, seed)
                 stop_on_failures(run, step, samples)

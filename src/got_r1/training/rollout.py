@@ -62,8 +62,13 @@ class Samples:
         )
 
     def metrics(self) -> dict[str, float]:
-        """Rewards with their spread inside groups, lengths, stops and seconds of sampling."""
+        """Rewards with their spread inside groups, lengths, stops and seconds of sampling.
+
+        `wording_gap/*`, where a meaning has several wordings: how far its best and its worst one
+        lie apart in mean reward, on average over the meanings.
+        """
         metrics: dict[str, float] = {}
+        wordings = len({prompt.text for prompt in self.rollout.chains.prompts[: self.group]})
         for name in ("total", *TERMS):
             values = [r.total if name == "total" else r.terms.get(name) for r in self.rewards]
             grouped = np.array(values, dtype=np.float64).reshape(-1, self.group)  # None -> nan
@@ -71,6 +76,11 @@ class Samples:
             if len(known):
                 metrics[f"reward/{name}"] = float(np.nanmean(known))
                 metrics[f"group_std/{name}"] = float(np.nanstd(known, axis=1).mean())
+            split = grouped.reshape(-1, wordings, self.group // wordings)
+            split = split[np.all(np.isfinite(split).any(axis=2), axis=1)]
+            if wordings > 1 and len(split):
+                gaps = np.ptp(np.nanmean(split, axis=2), axis=1)
+                metrics[f"wording_gap/{name}"] = float(gaps.mean())
         written = self.rollout.chains
         tokens = sum(len(ids) for ids in written.token_ids) + self.rollout.image_ids.numel()
         sampling = self.seconds["seconds/rollout"]
@@ -98,6 +108,10 @@ def roll_out(
 ) -> Samples:
     """Samples `rl.group` answers for each prompt and has them judged.
 
+    With `rl.paraphrases` K, `prompts` holds the K wordings of each meaning behind each other, and
+    a group its samples in the same order, `rl.group` / K of each wording. The judge is asked with
+    a sample's own wording; advantages compare the group, so all the wordings of a meaning.
+
     The chain is complete before the first image token: the judge reads the chains while the
     images are drawn, and looks at the images as soon as they are there, though it may still be
     reading. So a step costs its sampling and the judging that is not hidden behind it. With
@@ -109,7 +123,7 @@ def roll_out(
     start = time.perf_counter()
     written = sampler.write_chains(
         prompts,
-        group,
+        group // recipe.rl.paraphrases,
         seed=seed,
         limit=settings.chain_limit,
         temperature=settings.chain_temperature,
