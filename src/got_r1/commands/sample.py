@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from math import isqrt
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
 from got_r1.commands.arguments import (
@@ -20,6 +21,13 @@ from got_r1.commands.arguments import (
     show,
 )
 from got_r1.commands.models import make_drawer
+from got_r1.commands.sample_checks import (
+    Checks,
+    checks_of,
+    refuse_faults,
+    tell_pictures,
+    unread_prompts,
+)
 from got_r1.errors import BadInput
 from got_r1.files.sample_files import LAYOUTS
 
@@ -32,6 +40,7 @@ __all__ = ["register"]
 def register(subparsers: Any) -> None:
     """Adds the command."""
     one = add(subparsers, "sample", sample, "write chains and draw images for a prompt")
+    one.reference = world_reference
     what = one.add_mutually_exclusive_group(required=True)
     what.add_argument("--prompt", metavar="TEXT", help="what to draw")
     what.add_argument(
@@ -89,6 +98,18 @@ def register(subparsers: Any) -> None:
         help="longest chain (the model's own, else 600; no more than its context leaves)",
     )
     one.add_argument(
+        "--strict",
+        action="store_true",
+        help="refuse prompts that are not understood, and fail where an image is not as asked",
+    )
+    one.add_argument(
+        "--scale",
+        type=at_least(1, 64),
+        default=1,
+        metavar="K",
+        help="write every pixel as K x K pixels, for small images (1)",
+    )
+    one.add_argument(
         "--layout",
         choices=LAYOUTS,
         default="numbered",
@@ -96,9 +117,15 @@ def register(subparsers: Any) -> None:
     )
 
 
+def world_reference() -> str:
+    from got_r1.icons.words import describe
+
+    return f"\nwhat a model of the icon world understands:\n\n{indent(describe(), '  ')}\n"
+
+
 def sample(args: argparse.Namespace) -> None:
     """`sample`: chains and images for one prompt or a file of them, in a folder."""
-    from got_r1.files.inputs import check_prompt, read_plan
+    from got_r1.files.inputs import check_prompt, read_json, read_plan
     from got_r1.files.prompt_files import read_prompts
     from got_r1.files.sample_files import SampleFiles
     from got_r1.records import Prompt
@@ -129,6 +156,8 @@ def sample(args: argparse.Namespace) -> None:
 
         score = plan_scorer(load_judge(args.judge, terms=("r_sem", "r_spa")))
     drawer = make_drawer(args, prompts, chain_text)
+    checks = checks_of(drawer.policy)
+    doubts = checks.tell_doubts(prompts, args.strict)
     arguments = {
         **drawer.about,
         "layout": args.layout,
@@ -137,6 +166,8 @@ def sample(args: argparse.Namespace) -> None:
         "chain": chain_text,
         "prompts": [asdict(prompt) for prompt in prompts],
     }
+    if args.scale > 1:  # not in the arguments of older folders
+        arguments["scale"] = args.scale
     planner = None
     if args.plans or args.repair:
         from got_r1.plan.planning import Planner
@@ -151,14 +182,24 @@ def sample(args: argparse.Namespace) -> None:
         images_per_chain=args.images_per_chain,
         chain_text=chain_text,
         planner=planner,
+        spoken=checks.spoken,
+        look=checks.look,
+        scale=args.scale,
     )
     tell_repeats(prompts)
+    count = unread(prompts, args, checks)
+    records = [read_json(files.record(index), "record") for index in range(len(done.images))]
+    pictures = tell_pictures(done.images, records)
     names = [str(image) for image in done.images]
     speed = done.drawn / done.seconds if done.drawn else None
     facts = {"drawn": done.drawn, "seconds": done.seconds, "images_per_second": speed}
-    if planner is not None:
-        facts |= {"unread_prompts": unread(prompts, args)}
-    show(args, {"files": names, **facts}, "\n".join(names))
+    if planner is not None or not checks.world:
+        facts |= {"unread_prompts": count}
+    not_understood = [{"prompt": text, "reasons": list(why)} for text, why in doubts.items()]
+    told = {"not_understood": not_understood, "pictures": pictures}
+    show(args, {"files": names, **facts, **told}, "\n".join(names))
+    if args.strict:
+        refuse_faults(pictures)
 
 
 def tell_repeats(prompts: Sequence[Prompt]) -> None:
@@ -172,13 +213,12 @@ def tell_repeats(prompts: Sequence[Prompt]) -> None:
         )
 
 
-def unread(prompts: Sequence[Prompt], args: argparse.Namespace) -> int:
+def unread(prompts: Sequence[Prompt], args: argparse.Namespace, checks: Checks) -> int:
     """How many prompts geometry could not read, told where something depends on reading them."""
-    from got_r1.plan.reading import read
-
-    count = sum(read(prompt.text) is None for prompt in prompts)
+    count = len(unread_prompts(prompts))
     consequences = ["chosen by form and overlaps alone"] if args.plans and not args.judge else []
     consequences += ["not repaired"] if args.repair else []
+    consequences += [] if checks.world else ["not compared with them"]
     if count and consequences:
         print(  # noqa: T201
             f"{count} of {len(prompts)} prompts could not be read as objects and a relation: their "

@@ -1,0 +1,128 @@
+"""`got-r1 sample` draws nothing else in silence."""
+
+import json
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from got_r1.cli import main
+from got_r1.commands.sample_checks import tell
+from got_r1.icons.data import triples
+from got_r1.policy.tiny import build_policy
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    """A random model of another world: its images have 80 pixels a side."""
+    folder = tmp_path_factory.mktemp("other")
+    texts = [text for one in triples(100, 0) for text in (one.prompt.text, one.chain)]
+    sizes = {"hidden_size": 32, "layers": 1, "heads": 1, "kv_heads": 1, "mlp_size": 32}
+    build_policy(texts, seed=0, image_size=80, patch_size=8, **sizes).save(folder)
+    return folder
+
+
+@pytest.fixture
+def draw(tmp_path, capsys):
+    """Draws prompts, a sample each; returns exit code, JSON, stderr and the records."""
+
+    def call(prompts, *more, model="icons", out="out"):
+        (tmp_path / "prompts.txt").write_text("\n".join(prompts))
+        argv = ["sample", "--model", model, "--prompts", tmp_path / "prompts.txt"]
+        argv += ["--out", tmp_path / out, "--json", *more]
+        code = main(list(map(str, argv)))
+        output = capsys.readouterr()
+        files = sorted((tmp_path / out).glob("[0-9]*.json"))
+        result = json.loads(output.out) if output.out else None
+        return code, result, output.err, [json.loads(path.read_text()) for path in files]
+
+    return call
+
+
+def test_what_the_world_does_not_know_is_told(draw):
+    prompts = ["a green tree above a zebra", "five red hearts", "RED HEART", "a red heart"]
+    code, result, told, records = draw(prompts)
+    assert code == 0
+    assert "'a green tree above a zebra': \"zebra\" is no word of the icon world" in told
+    assert [one["prompt"] for one in result["not_understood"]] == prompts[:2]
+    assert [bool(one["not_understood"]) for one in records] == [True, True, False, False]
+    assert [bool(one["faults"]) for one in result["pictures"][:2]] == [True, True]
+    assert "000.png: " in told
+    assert '"zebra" is not planned' in records[0]["faults"]
+    # Capitals are no other prompt: the same words are drawn with the same noise.
+    assert "'RED HEART' is drawn as 'a red heart'" in told
+    assert (records[2]["prompt"], records[2]["drawn_as"]) == ("RED HEART", "a red heart")
+    assert records[2]["chain"] == records[3]["chain"]
+    assert {"name", "box"} == set(records[3]["found"][0])
+
+
+def test_strict_refuses_what_is_not_understood_and_leaves_no_folder(draw, other, tmp_path):
+    code, _, told, _ = draw(["a heart", "a zebra", "ten stars"], "--strict")
+    assert code == 2
+    assert "'a zebra': \"zebra\" is no word of the icon world (and 1 more)" in told
+    code, _, told, _ = draw(["a man is walking his dog"], "--strict", model=other)
+    assert code == 2
+    assert "no plan can be compared with it" in told
+    assert not (tmp_path / "out").exists()
+
+
+def test_strict_fails_where_an_image_is_not_as_asked(draw, other):
+    code, result, told, _ = draw(["a cat left of a dog"], "--strict", model=other)
+    assert code == 1
+    assert "1 of 1 images are not as asked (--strict)" in told
+    assert result["pictures"][0]["faults"]
+
+
+def test_another_models_plans_are_compared_with_what_can_be_read(draw, other):
+    prompts = ["a Cat left of a dog", "a man is walking his dog"]
+    code, result, told, records = draw(prompts, "--chain-limit", 5, model=other)
+    assert code == 0
+    assert result["not_understood"] == []
+    assert result["unread_prompts"] == 1
+    assert "1 of 2 prompts could not be read as objects and a relation" in told
+    assert "malformed chain: no planned object" in records[0]["faults"][0]
+    assert '"cat" is not planned' in records[0]["faults"]
+    assert "drawn_as" not in records[0]
+    assert all(fault.startswith("malformed chain") for fault in records[1]["faults"])
+
+
+def test_many_lines_are_counted_and_move_no_cursor(capsys):
+    tell([f"line\x1b[2J {number}" for number in range(25)])
+    told = capsys.readouterr().err
+    assert told.count("line\ufffd[2J") == 20
+    assert "... and 5 more such lines" in told
+
+
+def test_small_images_are_enlarged(draw, tmp_path):
+    draw(["a red heart"])
+    draw(["a red heart"], "--scale", 5, out="large")
+    small, large = (np.asarray(Image.open(tmp_path / d / "000.png")) for d in ("out", "large"))
+    np.testing.assert_array_equal(small.repeat(5, axis=0).repeat(5, axis=1), large)
+    assert "--scale 5" in draw(["a red heart"], "--resume", out="large")[2]
+
+
+def test_what_was_chosen_and_why(draw):
+    prompts = ["a red heart on the left of a blue star"]
+    _, result, told, _ = draw(prompts, "--plans", 3, "--repair")
+    choice = result["pictures"][0]["choice"]
+    assert f"000.png: {choice}." in told
+    assert "of 3 was drawn, with a score of " in choice
+    assert "repaired: " in choice
+
+
+@pytest.mark.parametrize("argv", [["sample", "--help"], ["recipe", "icons"]])
+def test_the_words_are_listed(argv, capsys):
+    with suppress(SystemExit):  # as --help ends
+        main(argv)
+    assert "airplane" in capsys.readouterr().out
+
+
+def test_the_card_of_a_model_has_a_prompt_of_its_own_world():
+    from got_r1.checkpoints.model_card import example_prompt
+    from got_r1.checkpoints.models import model_folder
+    from got_r1.icons.prompts import parse
+
+    assert parse(example_prompt(Path(model_folder("icons")))) is not None
+    assert parse(example_prompt(Path("nowhere"))) is None
