@@ -126,3 +126,90 @@ def test_the_card_of_a_model_has_a_prompt_of_its_own_world():
 
     assert parse(example_prompt(Path(model_folder("icons")))) is not None
     assert parse(example_prompt(Path("nowhere"))) is None
+
+
+# -- plans -----------------------------------------------------------------------------------------
+
+PROMPT = "a red heart on the left of a blue star"
+PLAN = {
+    "objects": [
+        {"name": "Red Heart", "box": [0, 310, 390, 700]},
+        {"name": "blue star", "box": [600, 300, 999, 700]},
+    ]
+}
+
+
+def test_an_edited_plan_is_drawn_and_what_was_changed_is_told(capsys, tmp_path):
+    plan = tmp_path / "plan.json"
+    plan.write_text(json.dumps(PLAN))
+    argv = ["sample", "--model", "icons", "--prompt", PROMPT, "--chain", plan, "--json"]
+    argv += ["--move", "star=600,100", "--out", tmp_path / "moved"]
+    assert main(list(map(str, argv))) == 0
+    record = json.loads((tmp_path / "moved" / "000.json").read_text())
+    boxes = {one["name"]: one["box"] for one in record["objects"]}
+    assert boxes == {"red heart": [0, 300, 400, 700], "blue star": [600, 100, 999, 500]}
+    assert record["prose"] == "A {1} on the left of a {2}."
+    told = capsys.readouterr().err
+    assert "the planned 'Red Heart' is drawn as 'red heart'" in told
+    assert "0,310,390,700, was moved to 0,300,400,700" in told
+    assert main([str(word) for word in argv] + ["--resume"]) == 0
+
+
+@pytest.fixture
+def plan_command(tmp_path, capsys):
+    """Runs `got-r1 plan` on a stored plan; returns the exit code, output and stderr."""
+    (tmp_path / "plan.json").write_text(json.dumps(PLAN | {"prompt": PROMPT}))
+
+    def call(command, *more):
+        code = main(["plan", command, str(tmp_path / "plan.json"), *map(str, more)])
+        return code, *capsys.readouterr()
+
+    return call
+
+
+def test_a_plan_is_shown(plan_command, tmp_path):
+    code, out, _ = plan_command("show", "--image", tmp_path / "plan.png", "--size", 200)
+    assert code == 0
+    assert "2  blue star  600,300,999,700\nprose: A {1} on the left of a {2}." in out
+    with Image.open(tmp_path / "plan.png") as image:
+        assert image.size == (200, 200)
+    _, out, _ = plan_command("show", "--json", "--prompt", "two moons")
+    assert json.loads(out)["notes"] == ['2 "moon" are not planned']
+
+
+def test_a_plan_is_edited(plan_command, tmp_path):
+    new = tmp_path / "new.json"
+    changes = ["--rename", "heart=moon", "--move", "2=0,0,300,300", "--add", "tree=600,0,999,400"]
+    code, out, _ = plan_command("edit", *changes, "--remove", "star", "--out", new)
+    assert code == 2  # in this order: the star is gone when "2" is to move
+    assert not new.exists()
+    code, out, _ = plan_command("edit", *changes, "--out", new, "--json")
+    assert code == 0
+    written = json.loads(new.read_text())
+    assert written.items() <= json.loads(out).items()
+    assert [one["name"] for one in written["objects"]] == ["moon", "blue star", "tree"]
+    assert plan_command("edit", "--out", new)[0] == 2  # overwrites nothing
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (["--out", "plan.txt"], "ends with .json"),
+        (["--out", "a.json", "--rename", "heart"], "has no '='"),
+        (["--out", "a.json", "--move", "heart"], "such as 'blue star=0,0,300,300'"),
+        (["--out", "a.json", "--add", "tree=0,0"], "give four numbers"),
+        (["--out", "a.json", "--prose", "A {7}."], "names object {7}"),
+    ],
+)
+def test_mistakes_of_edit_are_refused(plan_command, tmp_path, monkeypatch, argv, told):
+    monkeypatch.chdir(tmp_path)
+    code, _, error = plan_command("edit", *argv)
+    assert (code, error.count("\n")) == (2, 1)
+    assert told in error
+    assert not (tmp_path / "a.json").exists()
+
+
+def test_a_move_needs_a_plan(draw):
+    code, _, told, _ = draw(["a star"], "--move", "star=0,0")
+    assert code == 2
+    assert "give it with --chain" in told

@@ -17,6 +17,7 @@ from PIL import Image
 from got_r1.errors import BadInput
 from got_r1.files.sample_files import SampleFiles, named_box
 from got_r1.plan import chain as chains
+from got_r1.plan.editing import prose_of
 from got_r1.policy.janus import Policy
 from got_r1.policy.sampler import Sampler
 from got_r1.progress import TrainingProgress
@@ -279,6 +280,7 @@ def sample(
                     "category": drawing.prompt.category,
                     "image": str(image.relative_to(files.folder)),
                     "chain": drawing.chain.text,
+                    "prose": prose_of(drawing.chain),
                     "objects": [named_box(planned) for planned in drawing.chain.objects],
                     "problems": list(drawing.chain.problems),
                     "stop": drawing.stop,

@@ -17,6 +17,7 @@ from got_r1.commands.arguments import (
     add_drawing,
     at_least,
     file_path,
+    move,
     positive,
     show,
 )
@@ -25,6 +26,7 @@ from got_r1.commands.sample_checks import (
     Checks,
     checks_of,
     refuse_faults,
+    tell,
     tell_pictures,
     unread_prompts,
 )
@@ -62,7 +64,19 @@ def register(subparsers: Any) -> None:
         help="images drawn from each chain (1)",
     )
     one.add_argument(
-        "--chain", type=file_path, metavar="FILE", help="draw this plan: a chain, or a NNN.json"
+        "--chain",
+        type=file_path,
+        metavar="FILE",
+        help="draw this plan: a chain, a NNN.json, or what got-r1 plan edit wrote",
+    )
+    one.add_argument(
+        "--move",
+        type=move,
+        action="append",
+        default=[],
+        metavar="NAME=X1,Y1,X2,Y2",
+        help="draw the plan of --chain with this object's box there (X1,Y1 alone: in its size); "
+        "may be repeated",
     )
     one.add_argument(
         "--plans",
@@ -125,7 +139,7 @@ def world_reference() -> str:
 
 def sample(args: argparse.Namespace) -> None:
     """`sample`: chains and images for one prompt or a file of them, in a folder."""
-    from got_r1.files.inputs import check_prompt, read_json, read_plan
+    from got_r1.files.inputs import check_prompt, read_json
     from got_r1.files.prompt_files import read_prompts
     from got_r1.files.sample_files import SampleFiles
     from got_r1.records import Prompt
@@ -144,7 +158,9 @@ def sample(args: argparse.Namespace) -> None:
         )
     if args.judge and not args.plans:
         raise BadInput("--judge scores the plans to choose from: say how many with --plans.")
-    chain_text = read_plan(args.chain) if args.chain else None
+    if args.move and not args.chain:
+        raise BadInput("--move changes a given plan: give it with --chain.")
+    chain_text = given_chain(args, prompts[0]) if args.chain else None
     files = SampleFiles(Path(args.out), args.layout)
     files.check_prompts(prompts)
     files.check_folder(args.resume)
@@ -158,6 +174,8 @@ def sample(args: argparse.Namespace) -> None:
     drawer = make_drawer(args, prompts, chain_text)
     checks = checks_of(drawer.policy)
     doubts = checks.tell_doubts(prompts, args.strict)
+    drawn_text, changes = checks.fitted(chain_text) if chain_text else (None, [])
+    tell(changes)
     arguments = {
         **drawer.about,
         "layout": args.layout,
@@ -180,7 +198,7 @@ def sample(args: argparse.Namespace) -> None:
         prompts,
         n=args.n,
         images_per_chain=args.images_per_chain,
-        chain_text=chain_text,
+        chain_text=drawn_text,
         planner=planner,
         spoken=checks.spoken,
         look=checks.look,
@@ -196,10 +214,22 @@ def sample(args: argparse.Namespace) -> None:
     if planner is not None or not checks.world:
         facts |= {"unread_prompts": count}
     not_understood = [{"prompt": text, "reasons": list(why)} for text, why in doubts.items()]
-    told = {"not_understood": not_understood, "pictures": pictures}
+    told = {"not_understood": not_understood, "pictures": pictures, "plan_changes": changes}
     show(args, {"files": names, **facts, **told}, "\n".join(names))
     if args.strict:
         refuse_faults(pictures)
+
+
+def given_chain(args: argparse.Namespace, prompt: Prompt) -> str:
+    """The chain of `--chain`, with its boxes where `--move` puts them."""
+    from got_r1.files.inputs import load_plan, read_plan
+
+    if not args.move:
+        return read_plan(args.chain, prompt.text)
+    plan = load_plan(args.chain, prompt.text)
+    for target, numbers in args.move:
+        plan = plan.moved(target, numbers)
+    return plan.chain.text
 
 
 def tell_repeats(prompts: Sequence[Prompt]) -> None:

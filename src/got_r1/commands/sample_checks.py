@@ -14,13 +14,23 @@ from typing import TYPE_CHECKING, Any
 
 from got_r1.errors import BadInput, RunFailed, listed
 from got_r1.files.sample_files import named_box
-from got_r1.records import FoundObject, PlannedObject, Prompt
+from got_r1.plan.chain import parse
+from got_r1.plan.editing import plan_of_chain
+from got_r1.records import Box, FoundObject, PlannedObject, Prompt
 
 if TYPE_CHECKING:
     from got_r1.policy.janus import Policy
     from got_r1.sampling import Drawing
 
-__all__ = ["Checks", "checks_of", "choice_of", "refuse_faults", "tell_pictures", "unread_prompts"]
+__all__ = [
+    "Checks",
+    "checks_of",
+    "choice_of",
+    "refuse_faults",
+    "tell",
+    "tell_pictures",
+    "unread_prompts",
+]
 
 MOST_LINES = 20  # on stderr, of each kind; the files hold all of them
 
@@ -85,6 +95,29 @@ class Checks:
             for text in texts
             if spoken(text) != folded(text)
         ]
+
+    def fitted(self, chain_text: str) -> tuple[str, list[str]]:
+        """A given chain as the model can draw it, and what was changed for that, in sentences.
+
+        The icon world's models saw names in lower case and boxes on the grid of tokens, and no
+        others. Raises BadInput where two objects become one.
+        """
+        if not self.world:
+            return chain_text, []
+        from got_r1.icons.words import fold_name, snap
+
+        plan, told = plan_of_chain(parse(chain_text)), []
+        for index, planned in enumerate(plan.objects):
+            name, box = fold_name(planned.name), snap(planned.box)
+            if name != planned.name:
+                told.append(f"the planned {planned.name!r} is drawn as {name!r}.")
+            if box != planned.box:
+                told.append(
+                    f"the box of {name!r}, {corners(planned.box)}, was moved to {corners(box)}, on "
+                    "the grid that the icon world is drawn on."
+                )
+            plan = plan.with_object(index, PlannedObject(name, box))
+        return (plan.chain.text if told else chain_text), told
 
     def look(self, drawing: Drawing) -> dict[str, Any]:
         """What a sample's record says of it: `not_understood`, `faults` and `found`.
@@ -181,6 +214,10 @@ def choice_of(record: Mapping[str, Any]) -> str:
         done = "repaired" if repair.get("repaired") else "not repaired"
         parts.append(f"{done}: {repair.get('reason')}{moved if repair.get('repaired') else ''}")
     return "; ".join(parts)
+
+
+def corners(box: Box) -> str:
+    return f"{box.x1},{box.y1},{box.x2},{box.y2}"
 
 
 def more(some: Sequence[object]) -> str:

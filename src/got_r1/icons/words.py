@@ -198,7 +198,8 @@ def snap(box: Box) -> Box:
         return first - over, last - over
 
     (x1, x2), (y1, y2) = edges(box.x1, box.x2), edges(box.y1, box.y2)
-    return box_from_cells(x1, y1, x2 - x1, y2 - y1)
+    snapped = box_from_cells(x1, y1, x2 - x1, y2 - y1)
+    return replace(box, x1=snapped.x1, y1=snapped.y1, x2=snapped.x2, y2=snapped.y2)
 
 
 def plan_doubts(objects: Sequence[PlannedObject]) -> tuple[str, ...]:
