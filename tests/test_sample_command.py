@@ -213,3 +213,21 @@ def test_a_move_needs_a_plan(draw):
     code, _, told, _ = draw(["a star"], "--move", "star=0,0")
     assert code == 2
     assert "give it with --chain" in told
+
+
+# -- the contact sheet -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layout", ["numbered", "compbench"])
+def test_a_folder_has_its_contact_sheet(draw, tmp_path, layout):
+    _, result, _, _ = draw(["a red heart", "a zebra"], "--layout", layout)
+    page = Path(result["page"])
+    assert page == tmp_path / "out" / "index.html"
+    html = page.read_text()
+    assert html.count("<article>") == 2
+    assert "is no word of the icon world" in html
+    with Image.open(result["sheet"]) as sheet:
+        assert sheet.size[0] > 500
+    again = draw(["a red heart", "a zebra"], "--layout", layout, "--resume")
+    assert again[1]["drawn"] == 0
+    assert page.read_text() == html

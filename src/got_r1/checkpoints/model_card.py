@@ -23,7 +23,7 @@ __all__ = ["CardFacts", "model_card"]
 
 UNKNOWN = "not recorded"
 # By the side of a model's images in pixels: 40 are the icon world's.
-EXAMPLES = {40: "a red heart on the left of a blue star"}
+EXAMPLES: Mapping[object, str] = {40: "a red heart on the left of a blue star"}
 HUB_ID = re.compile(r"([\w.-]+/[\w.-]+)(@[\w./-]+)?")
 
 

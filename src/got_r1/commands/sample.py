@@ -143,6 +143,7 @@ def sample(args: argparse.Namespace) -> None:
     from got_r1.files.prompt_files import read_prompts
     from got_r1.files.sample_files import SampleFiles
     from got_r1.records import Prompt
+    from got_r1.report.sheet import build_sheet
 
     if args.column and args.prompts is None:
         raise BadInput("--column is of a file of prompts: give it with --prompts, or leave it out.")
@@ -208,6 +209,8 @@ def sample(args: argparse.Namespace) -> None:
     count = unread(prompts, args, checks)
     records = [read_json(files.record(index), "record") for index in range(len(done.images))]
     pictures = tell_pictures(done.images, records)
+    about = {"Model": args.model, "Seed": args.seed, "Guidance": drawer.rollout.guidance}
+    page, sheet = build_sheet(Path(args.out), done.images, records, **about)
     names = [str(image) for image in done.images]
     speed = done.drawn / done.seconds if done.drawn else None
     facts = {"drawn": done.drawn, "seconds": done.seconds, "images_per_second": speed}
@@ -215,6 +218,7 @@ def sample(args: argparse.Namespace) -> None:
         facts |= {"unread_prompts": count}
     not_understood = [{"prompt": text, "reasons": list(why)} for text, why in doubts.items()]
     told = {"not_understood": not_understood, "pictures": pictures, "plan_changes": changes}
+    told |= {"page": str(page), "sheet": str(sheet)}
     show(args, {"files": names, **facts, **told}, "\n".join(names))
     if args.strict:
         refuse_faults(pictures)

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from got_r1.errors import BadInput, RunFailed, listed
+from got_r1.errors import BadInput, RunFailed
 from got_r1.files.sample_files import named_box
 from got_r1.plan.chain import parse
 from got_r1.plan.editing import plan_of_chain
+from got_r1.plan.planning import explain_choice
 from got_r1.records import Box, FoundObject, PlannedObject, Prompt
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Checks",
     "checks_of",
-    "choice_of",
     "refuse_faults",
     "tell",
     "tell_pictures",
@@ -175,7 +175,7 @@ def tell_pictures(
     told = []
     for image, record in zip(images, records, strict=True):
         one: dict[str, Any] = {"file": str(image), "faults": list(record.get("faults") or ())}
-        if choice := choice_of(record):
+        if choice := explain_choice(record):
             one["choice"] = choice
         told.append(one)
     tell([f"{Path(one['file']).name}: {one['choice']}." for one in told if "choice" in one])
@@ -193,27 +193,6 @@ def refuse_faults(told: Sequence[Mapping[str, Any]]) -> None:
             f"{len(faulty)} of {len(told)} images are not as asked (--strict); their records name "
             "why, and another --seed, --plans or --repair may give better ones."
         )
-
-
-def choice_of(record: Mapping[str, Any]) -> str:
-    """Which of several plans a sample was drawn from and why, and what was repaired; empty where
-    there was nothing to choose or repair."""
-    parts = []
-    plans, drawn = record.get("plans"), record.get("drawn_plan")
-    if isinstance(plans, list) and isinstance(drawn, int) and drawn < len(plans):
-        scores = ["none" if one["score"] is None else f"{one['score']:.2f}" for one in plans]
-        best = scores.pop(drawn)
-        others = f"; the others' {listed(scores)}" if scores else ""
-        parts.append(
-            f"plan {drawn + 1} of {len(plans)} was drawn, with a score of {best} "
-            f"({plans[drawn]['evidence']}{others})"
-        )
-    repair = record.get("repair")
-    if isinstance(repair, dict):
-        moved = f", so boxes moved by {repair.get('distance'):.0f} thousandths"
-        done = "repaired" if repair.get("repaired") else "not repaired"
-        parts.append(f"{done}: {repair.get('reason')}{moved if repair.get('repaired') else ''}")
-    return "; ".join(parts)
 
 
 def corners(box: Box) -> str:

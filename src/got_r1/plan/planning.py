@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from got_r1.errors import RunFailed
+from got_r1.errors import RunFailed, listed
 from got_r1.plan.layout import iou
 from got_r1.plan.reading import PromptSpec, likeness, read
 from got_r1.plan.repair import Repair, asked_relation_holds, planned_objects, repair
@@ -36,6 +36,7 @@ __all__ = [
     "PlanScore",
     "Planner",
     "ScorePlans",
+    "explain_choice",
     "score_by_geometry",
 ]
 
@@ -187,3 +188,27 @@ def score_by_geometry(asked: PromptSpec | None, plan: Chain) -> PlanScore:
     if terms["apart"] < 1:
         evidence.append("boxes overlap")
     return PlanScore(float(np.prod(list(terms.values()))), terms, "; ".join(evidence))
+
+
+# -- in words ------------------------------------------------------------------------------------
+
+
+def explain_choice(record: Mapping[str, Any]) -> str:
+    """Which of several plans a sample was drawn from and why, and what was repaired; empty where
+    there was nothing to choose or repair."""
+    parts = []
+    plans, drawn = record.get("plans"), record.get("drawn_plan")
+    if isinstance(plans, list) and isinstance(drawn, int) and drawn < len(plans):
+        scores = ["none" if one["score"] is None else f"{one['score']:.2f}" for one in plans]
+        best = scores.pop(drawn)
+        others = f"; the others' {listed(scores)}" if scores else ""
+        parts.append(
+            f"plan {drawn + 1} of {len(plans)} was drawn, with a score of {best} "
+            f"({plans[drawn]['evidence']}{others})"
+        )
+    repair = record.get("repair")
+    if isinstance(repair, dict):
+        moved = f", so boxes moved by {repair.get('distance'):.0f} thousandths"
+        done = "repaired" if repair.get("repaired") else "not repaired"
+        parts.append(f"{done}: {repair.get('reason')}{moved if repair.get('repaired') else ''}")
+    return "; ".join(parts)

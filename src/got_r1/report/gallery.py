@@ -19,7 +19,7 @@ from got_r1.records import Box
 from got_r1.report.panels import TERM_NAMES
 from got_r1.report.read import RunFiles, SampleFile, as_dict, as_number
 
-__all__ = ["Card", "Gallery", "Mark", "Picture", "Piece", "Score", "build_galleries"]
+__all__ = ["Card", "Gallery", "Mark", "Picture", "Piece", "Score", "build_cards", "build_galleries"]
 
 _MOST_STEPS = 24  # beyond these the file gets heavy without showing more
 _MOST_CARDS = 16
@@ -123,6 +123,12 @@ def build_galleries(run: RunFiles) -> tuple[tuple[Gallery, ...], tuple[str, ...]
         for step in steps
     )
     return galleries, tuple(notes)
+
+
+def build_cards(samples: Sequence[SampleFile]) -> tuple[tuple[Card, ...], tuple[str, ...]]:
+    """(a card for every sample, notes on images that cannot be read)."""
+    notes: list[str] = []
+    return tuple(_card(sample, notes) for sample in samples), tuple(notes)
 
 
 def _card(sample: SampleFile, notes: list[str]) -> Card:
