@@ -34,9 +34,10 @@ def draw(tmp_path, capsys):
         argv += ["--out", tmp_path / out, "--json", *more]
         code = main(list(map(str, argv)))
         output = capsys.readouterr()
-        files = sorted((tmp_path / out).glob("[0-9]*.json"))
         result = json.loads(output.out) if output.out else None
-        return code, result, output.err, [json.loads(path.read_text()) for path in files]
+        files = [Path(file).with_suffix(".json") for file in (result or {"files": []})["files"]]
+        records = [json.loads(file.read_text()) for file in files if file.is_file()]
+        return code, result, output.err, records
 
     return call
 
@@ -231,3 +232,13 @@ def test_a_folder_has_its_contact_sheet(draw, tmp_path, layout):
     again = draw(["a red heart", "a zebra"], "--layout", layout, "--resume")
     assert again[1]["drawn"] == 0
     assert page.read_text() == html
+
+
+def test_a_damaged_record_is_told_and_ends_nothing(draw, tmp_path):
+    argv = ["--layout", "compbench"]
+    draw(["a red heart"], *argv)
+    (tmp_path / "out" / "records" / "000000.json").write_text("{")
+    code, result, told, _ = draw(["a red heart"], *argv, "--resume")
+    assert code == 0
+    assert "is not valid JSON" in result["pictures"][0]["faults"][0]
+    assert "a red heart_000000.png: the record" in told

@@ -25,6 +25,7 @@ from got_r1.commands.models import make_drawer
 from got_r1.commands.sample_checks import (
     Checks,
     checks_of,
+    read_record,
     refuse_faults,
     tell,
     tell_pictures,
@@ -139,7 +140,7 @@ def world_reference() -> str:
 
 def sample(args: argparse.Namespace) -> None:
     """`sample`: chains and images for one prompt or a file of them, in a folder."""
-    from got_r1.files.inputs import check_prompt, read_json
+    from got_r1.files.inputs import check_prompt
     from got_r1.files.prompt_files import read_prompts
     from got_r1.files.sample_files import SampleFiles
     from got_r1.records import Prompt
@@ -207,7 +208,7 @@ def sample(args: argparse.Namespace) -> None:
     )
     tell_repeats(prompts)
     count = unread(prompts, args, checks)
-    records = [read_json(files.record(index), "record") for index in range(len(done.images))]
+    records = [read_record(files.record(index)) for index in range(len(done.images))]
     pictures = tell_pictures(done.images, records)
     about = {"Model": args.model, "Seed": args.seed, "Guidance": drawer.rollout.guidance}
     page, sheet = build_sheet(Path(args.out), done.images, records, **about)

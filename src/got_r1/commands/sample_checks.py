@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from got_r1.errors import BadInput, RunFailed
+from got_r1.files.inputs import read_json
 from got_r1.files.sample_files import named_box
 from got_r1.plan.chain import parse
 from got_r1.plan.editing import plan_of_chain
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Checks",
     "checks_of",
+    "read_record",
     "refuse_faults",
     "tell",
     "tell_pictures",
@@ -163,6 +165,14 @@ def unread_prompts(prompts: Sequence[Prompt]) -> list[Prompt]:
 
 
 # -- telling ---------------------------------------------------------------------------------------
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """A sample's record; one that cannot be read is a fault of the sample, and no end."""
+    try:
+        return read_json(path, "record")
+    except BadInput as error:
+        return {"faults": [str(error).removesuffix(".")]}
 
 
 def tell_pictures(

@@ -265,7 +265,7 @@ def chain_of_record(record: Mapping[str, Any], where: str, prompt: str = "") -> 
     fault = _disagreement(objects, chain.objects)
     prose = record.get("prose")
     if not fault and prose is not None and not _same_words(_text(prose, where), prose_of(chain)):
-        fault = f"{prose!r} is not the prose of the chain"
+        fault = f"{_brief(prose)} is not the prose of the chain"
     if fault:
         raise BadInput(
             f"{where} holds its plan twice and the two disagree: {fault}; delete the line 'chain' "
@@ -282,8 +282,15 @@ def _plan_of_record(record: Mapping[str, Any], where: str, prompt: str) -> Plan:
 
 def _text(value: object, where: str) -> str:
     if not isinstance(value, str):
-        raise BadInput(f"{where} holds {value!r} where it needs text; put it in quotation marks.")
+        raise BadInput(
+            f"{where} holds {_brief(value)} where it needs text; put it in quotation marks."
+        )
     return value
+
+
+def _brief(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 80 else f"{shown[:77]}..."
 
 
 def _same_words(one: str, other: str) -> bool:
@@ -329,11 +336,13 @@ def read_objects(stored: object, where: str) -> tuple[PlannedObject, ...]:
 def _read_object(entry: object, where: str) -> PlannedObject:
     known = ("name", "box", *_MARKS)
     if not isinstance(entry, dict):
-        raise BadInput(f'{where} is {entry!r}; give {{"name": "...", "box": [x1, y1, x2, y2]}}.')
+        raise BadInput(
+            f'{where} is {_brief(entry)}; give {{"name": "...", "box": [x1, y1, x2, y2]}}.'
+        )
     unknown = [str(key) for key in entry if key not in known]
     lacking = [key for key in ("name", "box") if key not in entry]
     if unknown or lacking:
-        fault = f"has {unknown[0]!r}" if unknown else f"has no {lacking[0]!r}"
+        fault = f"has {_brief(unknown[0])}" if unknown else f"has no {lacking[0]!r}"
         raise BadInput(f"{where} {fault}; its keys are {', '.join(known)}.")
     name = " ".join(_text(entry["name"], where).split())
     marks = {mark: _whole(entry[mark], where) for mark in _MARKS if entry.get(mark) is not None}
@@ -351,23 +360,27 @@ def new_object(name: str, numbers: Sequence[int]) -> PlannedObject:
 def _corners(numbers: object, where: str) -> tuple[int, int, int, int]:
     """The corners of a box. Raises BadInput where they are none."""
     if not isinstance(numbers, list) or len(numbers) != 4:
-        raise BadInput(f"{where} has the box {numbers!r}; give four numbers, [x1, y1, x2, y2].")
+        raise BadInput(
+            f"{where} has the box {_brief(numbers)}; give four numbers, [x1, y1, x2, y2]."
+        )
     x1, y1, x2, y2 = (
         COORDINATE_MAX if value == COORDINATE_MAX + 1 else value
         for value in (_whole(number, where) for number in numbers)
     )
     if not all(0 <= value <= COORDINATE_MAX for value in (x1, y1, x2, y2)):
-        raise BadInput(f"{where} has the box {numbers}; give numbers from 0 to {COORDINATE_MAX}.")
+        raise BadInput(
+            f"{where} has the box {_brief(numbers)}; give numbers from 0 to {COORDINATE_MAX}."
+        )
     if x1 >= x2 or y1 >= y2:
-        raise BadInput(f"{where} has the box {numbers}; give x1 < x2 and y1 < y2.")
+        raise BadInput(f"{where} has the box {_brief(numbers)}; give x1 < x2 and y1 < y2.")
     return x1, y1, x2, y2
 
 
 def _whole(number: object, where: str) -> int:
     if isinstance(number, bool) or not isinstance(number, int | float) or number != number // 1:
         raise BadInput(
-            f"{where} has the coordinate {number!r}; give whole numbers in thousandths of the "
-            "image's sides."
+            f"{where} has the coordinate {_brief(number)}; give whole numbers in thousandths of "
+            "the image's sides."
         )
     return int(number)
 
