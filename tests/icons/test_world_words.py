@@ -120,3 +120,9 @@ def test_the_readme_lists_every_word():
         row = f"| {kind} | {', '.join(words)} |"
         assert row in readme, f"README.md must have this line: {row}"
         assert ", ".join(words) in describe()
+
+
+def test_a_relation_that_is_read_and_not_drawn_is_told(monkeypatch):
+    monkeypatch.setattr("got_r1.icons.words.RELATIONS", ("left", "right"))
+    assert doubts("a heart above a star") == ('"above" is no relation of the icon world',)
+    assert spoken("A heart above a star") == "a heart above a star"

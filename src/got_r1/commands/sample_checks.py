@@ -131,7 +131,8 @@ class Checks:
         from got_r1.plan.reading import read
 
         asked, chain = read(drawing.prompt.text), drawing.chain
-        faults = list(chain_faults(chain))
+        cut = ["the chain was cut at its limit of tokens"] if drawing.stop == "length" else []
+        faults = [*cut, *chain_faults(chain)]
         if not self.world:
             if asked is not None:
                 faults += differences(asked, chain.objects)

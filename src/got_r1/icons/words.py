@@ -25,10 +25,11 @@ from got_r1.icons.world import (
     MAX_OBJECTS,
     NOUNS,
     SCALES,
+    Meaning,
     box_from_cells,
     natural_size,
 )
-from got_r1.plan.layout import iou
+from got_r1.plan.layout import RELATIONS, iou
 from got_r1.plan.reading import (
     COUNT_WORDS,
     OPENING,
@@ -74,7 +75,7 @@ def vocabulary() -> Mapping[str, tuple[str, ...]]:
         "objects": NOUNS,
         "colours": tuple(COLORS),
         "fills": FILLS,
-        "relations": tuple(several[0] for several in RELATION_WORDS.values()),
+        "relations": tuple(RELATION_WORDS[relation][0] for relation in RELATIONS),
         "numbers": COUNT_WORDS[:MAX_OBJECTS],
     }
 
@@ -106,6 +107,14 @@ _KNOWN = _known_words()
 # -- prompts ---------------------------------------------------------------------------------------
 
 
+def understood(text: str) -> Meaning | None:
+    """What a prompt says, or None where the models of this world know no such sentence: other
+    readers know relations that it does not draw."""
+    meaning = parse(text)
+    drawn = meaning is not None and meaning.relation in (None, *RELATIONS)
+    return meaning if drawn else None
+
+
 def folded(text: str) -> str:
     """A prompt without what says nothing to the grammar: capitals, further blanks, a final dot."""
     sentence = " ".join(text.lower().split()).removesuffix(".").rstrip()
@@ -119,7 +128,7 @@ def spoken(text: str) -> str:
     grammar reads ("RED HEART", "a heart beneath a star") becomes the plainest of its meaning; what
     the grammar does not read is only folded.
     """
-    meaning = parse(text)
+    meaning = understood(text)
     if meaning is None:
         return folded(text)
     sentence = folded(text)
@@ -129,12 +138,12 @@ def spoken(text: str) -> str:
 
 
 def doubts(text: str) -> tuple[str, ...]:
-    """What of a prompt this world does not understand, in phrases; nothing where `parse` reads it.
+    """What of a prompt this world does not understand, in phrases; nothing where it does.
 
     Words that are none of its words come first; where there are none, what keeps known words from
     being a sentence.
     """
-    if parse(text) is not None:
+    if understood(text) is not None:
         return ()
     sentence = folded(text)
     if len(sentence) > _LONGEST:
@@ -172,6 +181,9 @@ def _unknown(word: str) -> str:
 
 def _no_sentence(sentence: str) -> str:
     related = find_relation_words(sentence)
+    others = [sentence[start:end] for name, start, end in related if name not in RELATIONS]
+    if others:
+        return f'"{others[0]}" is no relation of the icon world'
     if len(related) > 1:
         return f"it states {len(related)} relations, and the icon world knows one an image"
     if related and any(count in sentence.split() for count in COUNT_WORDS[1:]):
