@@ -11,6 +11,7 @@ from got_r1.icons.words import (
     alike,
     describe,
     doubts,
+    fold_name,
     folded,
     plan_doubts,
     snap,
@@ -80,6 +81,12 @@ def test_a_name_without_a_fill_is_plain():
     assert alike("plain red heart", "red heart") == alike("red heart", "striped red heart") == 1
     assert alike("striped heart", "red heart") == 0.5
     assert alike("heart", "star") == alike("heart", "house") == 0
+
+
+def test_names_are_folded_as_chains_write_them():
+    assert fold_name(" Plain  Red HEART") == "red heart"
+    assert fold_name("Striped heart") == "striped heart"
+    assert fold_name("Red Zebra") == "Red Zebra"
 
 
 def test_boxes_snap_to_tokens():

@@ -70,6 +70,14 @@ def test_large_folders_are_cut_and_old_records_are_shown(tmp_path):
         assert max(sheet.size) < 4000
 
 
+@pytest.mark.parametrize("wrong", [3, "text", [3], {"a": 1}, None, [[]]])
+def test_any_record_is_shown(tmp_path, wrong):
+    keys = ["prompt", "objects", "chain", "faults", "not_understood", "found", "plans", "repair"]
+    damaged = dict.fromkeys(keys, wrong) | {"drawn_plan": 0}
+    page, _ = build_sheet(tmp_path, write(tmp_path, 1), [damaged])
+    assert page.read_text().count("<article>") == 1
+
+
 def test_an_image_that_is_gone_leaves_a_note(tmp_path):
     images = write(tmp_path, 2)
     images[0].write_bytes(b"no image")

@@ -185,7 +185,7 @@ def tell_pictures(
     """
     told = []
     for image, record in zip(images, records, strict=True):
-        one: dict[str, Any] = {"file": str(image), "faults": list(record.get("faults") or ())}
+        one: dict[str, Any] = {"file": str(image), "faults": faults_of(record)}
         if choice := explain_choice(record):
             one["choice"] = choice
         told.append(one)
@@ -194,6 +194,15 @@ def tell_pictures(
         [f"{Path(one['file']).name}: {'; '.join(one['faults'])}." for one in told if one["faults"]]
     )
     return told
+
+
+def faults_of(record: Mapping[str, Any]) -> list[str]:
+    """A record's faults; of an older one, which holds none, the problems of its chain."""
+    faults, problems = record.get("faults"), record.get("problems")
+    if isinstance(faults, list):
+        return [str(fault) for fault in faults]
+    some = problems if isinstance(problems, list) else []
+    return [f"malformed chain: {problem}" for problem in some]
 
 
 def refuse_faults(told: Sequence[Mapping[str, Any]]) -> None:

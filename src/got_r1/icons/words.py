@@ -195,9 +195,10 @@ def _no_sentence(sentence: str) -> str:
 
 
 def fold_name(name: str) -> str:
-    """A planned name as the world's chains write it; unchanged where it is none of this world."""
+    """A planned name as the world's chains write it, where a plain fill is not named; unchanged
+    where it is none of this world."""
     spec = parse_name(name)
-    return spec.name if spec else name
+    return replace(spec, fill=None if spec.fill == "plain" else spec.fill).name if spec else name
 
 
 def snap(box: Box) -> Box:

@@ -194,21 +194,26 @@ def score_by_geometry(asked: PromptSpec | None, plan: Chain) -> PlanScore:
 
 
 def explain_choice(record: Mapping[str, Any]) -> str:
-    """Which of several plans a sample was drawn from and why, and what was repaired; empty where
-    there was nothing to choose or repair."""
+    """From a sample's record, which of several plans was drawn and why, and what was repaired;
+    empty where there was nothing to choose or repair."""
     parts = []
-    plans, drawn = record.get("plans"), record.get("drawn_plan")
-    if isinstance(plans, list) and isinstance(drawn, int) and drawn < len(plans):
-        scores = ["none" if one["score"] is None else f"{one['score']:.2f}" for one in plans]
+    plans, drawn, repaired = (record.get(key) for key in ("plans", "drawn_plan", "repair"))
+    if isinstance(plans, list) and isinstance(drawn, int) and 0 <= drawn < len(plans):
+        entries = [plan if isinstance(plan, dict) else {} for plan in plans]
+        scores = [_in_words(entry.get("score")) for entry in entries]
         best = scores.pop(drawn)
         others = f"; the others' {listed(scores)}" if scores else ""
         parts.append(
             f"plan {drawn + 1} of {len(plans)} was drawn, with a score of {best} "
-            f"({plans[drawn]['evidence']}{others})"
+            f"({entries[drawn].get('evidence')}{others})"
         )
-    repair = record.get("repair")
-    if isinstance(repair, dict):
-        moved = f", so boxes moved by {repair.get('distance'):.0f} thousandths"
-        done = "repaired" if repair.get("repaired") else "not repaired"
-        parts.append(f"{done}: {repair.get('reason')}{moved if repair.get('repaired') else ''}")
+    if isinstance(repaired, dict):
+        distance = _in_words(repaired.get("distance"), 0)
+        moved = f", so boxes moved by {distance} thousandths" if repaired.get("repaired") else ""
+        done = "repaired" if repaired.get("repaired") else "not repaired"
+        parts.append(f"{done}: {repaired.get('reason')}{moved}")
     return "; ".join(parts)
+
+
+def _in_words(score: object, digits: int = 2) -> str:
+    return f"{score:.{digits}f}" if isinstance(score, int | float) else "none"

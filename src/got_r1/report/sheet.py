@@ -81,7 +81,9 @@ def _with_problems(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _faults(record: Mapping[str, Any]) -> list[str]:
-    return [*(record.get("not_understood") or ()), *(record.get("faults") or ())]
+    """What the record says is wrong; it may be anybody's."""
+    some = [record.get("not_understood"), record.get("faults")]
+    return [str(fault) for faults in some if isinstance(faults, list) for fault in faults]
 
 
 # -- the picture -----------------------------------------------------------------------------------
