@@ -117,7 +117,9 @@ def test_overrides_stand_before_and_behind_options():
     assert parse(["train", "rl", "--resume", "r.yaml", "a=1"]).overrides == ["a=1"]
 
 
-@pytest.mark.parametrize("command", ["prepare", "train", "sample", "score", "eval", "report"])
+@pytest.mark.parametrize(
+    "command", ["prepare", "train", "sample", "plan", "score", "eval", "report"]
+)
 def test_every_command_has_help(capsys, command):
     with pytest.raises(SystemExit) as done:
         main([command, "--help"])

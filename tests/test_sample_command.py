@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from got_r1.cli import main
-from got_r1.commands.sample_checks import tell
+from got_r1.commands.sample_checks import tell, tell_pictures
 from got_r1.icons.data import triples
 from got_r1.policy.tiny import build_policy
 
@@ -97,6 +97,13 @@ def test_many_lines_are_counted_and_move_no_cursor(capsys):
     assert "... and 5 more such lines" in told
 
 
+def test_an_older_record_tells_the_problems_of_its_chain():
+    older = {"problems": ["unclosed tag"], "plans": [{}, {}], "drawn_plan": 1}
+    (told,) = tell_pictures([Path("000.png")], [older])
+    assert told["faults"] == ["malformed chain: unclosed tag"]
+    assert told["choice"].startswith("plan 2 of 2 was drawn, with a score of none")
+
+
 def test_small_images_are_enlarged(draw, tmp_path):
     draw(["a red heart"])
     draw(["a red heart"], "--scale", 5, out="large")
@@ -175,6 +182,7 @@ def test_a_plan_is_shown(plan_command, tmp_path):
     assert "2  blue star  600,300,999,700\nprose: A {1} on the left of a {2}." in out
     with Image.open(tmp_path / "plan.png") as image:
         assert image.size == (200, 200)
+    assert plan_command("show", "--image", tmp_path / "plan.png")[0] == 2  # overwrites nothing
     _, out, _ = plan_command("show", "--json", "--prompt", "two moons")
     assert json.loads(out)["notes"] == ['2 "moon" are not planned']
 

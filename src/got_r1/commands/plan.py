@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,9 +70,14 @@ def show_plan(args: argparse.Namespace) -> None:
     if args.image:
         from PIL import Image
 
+        from got_r1.files.atomic import write_bytes
         from got_r1.plan.layout import draw_plan
 
-        Image.fromarray(draw_plan(plan.objects, (args.size, args.size))).save(args.image, "PNG")
+        if Path(args.image).exists():
+            raise BadInput(f"{args.image} exists; choose another --image.")
+        png = io.BytesIO()
+        Image.fromarray(draw_plan(plan.objects, (args.size, args.size))).save(png, "PNG")
+        write_bytes(Path(args.image), png.getvalue())
     tell_plan(args, plan, {"image": args.image} if args.image else {})
 
 

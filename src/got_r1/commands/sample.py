@@ -22,19 +22,11 @@ from got_r1.commands.arguments import (
     show,
 )
 from got_r1.commands.models import make_drawer
-from got_r1.commands.sample_checks import (
-    Checks,
-    checks_of,
-    read_record,
-    refuse_faults,
-    tell,
-    tell_pictures,
-    unread_prompts,
-)
 from got_r1.errors import BadInput
 from got_r1.files.sample_files import LAYOUTS
 
 if TYPE_CHECKING:
+    from got_r1.commands.sample_checks import Checks
     from got_r1.records import Prompt
 
 __all__ = ["register"]
@@ -140,6 +132,13 @@ def world_reference() -> str:
 
 def sample(args: argparse.Namespace) -> None:
     """`sample`: chains and images for one prompt or a file of them, in a folder."""
+    from got_r1.commands.sample_checks import (
+        checks_of,
+        read_record,
+        refuse_faults,
+        tell,
+        tell_pictures,
+    )
     from got_r1.files.inputs import check_prompt
     from got_r1.files.prompt_files import read_prompts
     from got_r1.files.sample_files import SampleFiles
@@ -250,6 +249,8 @@ def tell_repeats(prompts: Sequence[Prompt]) -> None:
 
 def unread(prompts: Sequence[Prompt], args: argparse.Namespace, checks: Checks) -> int:
     """How many prompts geometry could not read, told where something depends on reading them."""
+    from got_r1.commands.sample_checks import unread_prompts
+
     count = len(unread_prompts(prompts))
     consequences = ["chosen by form and overlaps alone"] if args.plans and not args.judge else []
     consequences += ["not repaired"] if args.repair else []
