@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,7 +13,9 @@ from got_r1.errors import BadInput
 from got_r1.files.images import MOST_PIXELS, UnreadableImage, open_image
 from got_r1.files.parsing import parse_json
 from got_r1.plan.chain import parse, without_end
-from got_r1.plan.editing import Plan, chain_of_record, check_chain, plan_of_chain
+
+if TYPE_CHECKING:
+    from got_r1.plan.editing import Plan
 
 __all__ = [
     "check_prompt",
@@ -101,6 +103,8 @@ def read_chain_text(path: Path | str, prompt: str = "") -> str:
     and the reward to say.
     """
     if Path(path).suffix.lower() == ".json":
+        from got_r1.plan.editing import chain_of_record  # slow to import, and recipes are read here
+
         record = read_json(path, "chain file")
         check_keys(path)
         return chain_of_record(record, f"the chain file {path}", prompt)
@@ -123,6 +127,8 @@ def read_plan(path: Path | str, prompt: str = "") -> str:
 
     Raises BadInput as that does, and names every problem with its place.
     """
+    from got_r1.plan.editing import check_chain
+
     text = read_chain_text(path, prompt)
     check_chain(text, f"the chain file {path}")
     return text
@@ -133,6 +139,8 @@ def load_plan(path: Path | str, prompt: str = "") -> Plan:
 
     Raises BadInput as `read_plan`.
     """
+    from got_r1.plan.editing import plan_of_chain
+
     chain = parse(read_plan(path, prompt))
     if not prompt and Path(path).suffix.lower() == ".json":
         own = read_json(path, "chain file").get("prompt")
