@@ -50,7 +50,7 @@ def make_recipe(model_folder: Path, tmp_path: Path) -> MakeRecipe:
                 "save_every": 2,
                 "sample_every": 2,
             },
-            "eval": {"prompts": 4, "split": "dev"},
+            "eval": {"prompts": 4, "split": "dev", "probes": 0},
         }
         for section, values in sections.items():
             recipe[section] = recipe[section] | values if section in recipe else values

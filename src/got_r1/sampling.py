@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import product
 from pathlib import Path
@@ -17,6 +17,7 @@ from PIL import Image
 from got_r1.errors import BadInput
 from got_r1.files.sample_files import SampleFiles, named_box
 from got_r1.plan import chain as chains
+from got_r1.plan.editing import prose_of
 from got_r1.policy.janus import Policy
 from got_r1.policy.sampler import Sampler
 from got_r1.progress import TrainingProgress
@@ -247,31 +248,39 @@ def sample(
     chain_text: str | Sequence[str] | None = None,
     planner: Planner | None = None,
     quiet: bool = False,
+    spoken: Callable[[str], str] | None = None,
+    look: Callable[[Drawing], Mapping[str, Any]] | None = None,
+    scale: int = 1,
 ) -> Sampled:
     """Generates as `generate` does and writes each sample as an image and a record: prompt, chain,
     objects, settings, timings, and the candidates of a `planner`. Samples that `files` already
     contains are kept and not generated again.
 
-    Shows progress on stderr unless `quiet`.
+    `spoken` words a prompt for the model; the record keeps both. What `look` sees in a sample is
+    written into its record. A pixel becomes `scale` x `scale` pixels of the file. Shows progress on
+    stderr unless `quiet`.
     """
+    told = [replace(one, text=spoken(one.text)) for one in prompts] if spoken else prompts
     total = len(prompts) * n * images_per_chain
     owners = [prompts[index // (n * images_per_chain)] for index in range(total)]
     finished = {i for i, prompt in enumerate(owners) if files.is_finished(i, prompt)}
     done, start = len(finished), time.perf_counter()
     batches = draw_batches(
-        policy, prompts, seed, rollout, n, images_per_chain, batch, chain_text, planner, finished
+        policy, told, seed, rollout, n, images_per_chain, batch, chain_text, planner, finished
     )
     with TrainingProgress("sampling", total, done, unit="image", quiet=quiet) as progress:
         for drawings in batches:
             for drawing in drawings:
-                png = io.BytesIO()
-                Image.fromarray(drawing.image).save(png, format="PNG")
-                image = files.image(drawing.index, drawing.prompt)
+                prompt, png = owners[drawing.index], io.BytesIO()
+                enlarged = drawing.image.repeat(scale, axis=0).repeat(scale, axis=1)
+                Image.fromarray(enlarged).save(png, format="PNG")
+                image = files.image(drawing.index, prompt)
                 record = {
-                    "prompt": drawing.prompt.text,
+                    "prompt": prompt.text,
                     "category": drawing.prompt.category,
                     "image": str(image.relative_to(files.folder)),
                     "chain": drawing.chain.text,
+                    "prose": prose_of(drawing.chain),
                     "objects": [named_box(planned) for planned in drawing.chain.objects],
                     "problems": list(drawing.chain.problems),
                     "stop": drawing.stop,
@@ -283,7 +292,11 @@ def sample(
                 }
                 if drawing.decision is not None:
                     record |= drawing.decision.record()
-                files.write(drawing.index, drawing.prompt, png.getvalue(), record)
+                if drawing.prompt.text != prompt.text:
+                    record["drawn_as"] = drawing.prompt.text
+                if look is not None:
+                    record |= look(replace(drawing, prompt=prompt))
+                files.write(drawing.index, prompt, png.getvalue(), record)
             done += len(drawings)
             seconds = time.perf_counter() - start
             progress.update(done, {"images_per_second": (done - len(finished)) / seconds})

@@ -111,7 +111,9 @@ def test_a_packaged_recipe_is_written_out_to_be_changed(tmp_path, capsys) -> Non
         assert main(["recipe", name]) == 0
         mine = tmp_path / "mine.yaml"
         mine.write_text(capsys.readouterr().out)
-        assert mine.read_text() == recipe_path(name).read_text()
+        words = mine.read_text().removeprefix(recipe_path(name).read_text())
+        assert bool(words) == (name == "icons")
+        assert all(line.startswith("#") for line in words.splitlines())
         assert load_recipe(mine) == load_recipe(name)
 
 

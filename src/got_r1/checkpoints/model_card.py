@@ -22,6 +22,8 @@ from got_r1.files.redaction import redact
 __all__ = ["CardFacts", "model_card"]
 
 UNKNOWN = "not recorded"
+# By the side of a model's images in pixels: 40 are the icon world's.
+EXAMPLES: Mapping[object, str] = {40: "a red heart on the left of a blue star"}
 HUB_ID = re.compile(r"([\w.-]+/[\w.-]+)(@[\w./-]+)?")
 
 
@@ -93,7 +95,7 @@ def model_card(
         f"Settings: {', '.join(settings) or UNKNOWN}. The prompt stands in the sentence that the "
         "model was trained with; `got-r1` adds it.\n\n"
         f"```\n{first}got-r1 sample --model {repository or 'MODEL'} "
-        f'--prompt "a red vase left of a clock" --out samples\n```\n\n{readers}',
+        f'--prompt "{example_prompt(model)}" --out samples\n```\n\n{readers}',
     ]
     if scores:
         blocks.append("## Scores\n\n" + scores)
@@ -104,6 +106,15 @@ def model_card(
         text = yaml.safe_dump(stages, sort_keys=False, allow_unicode=True)
         blocks.append(f"## Earlier stages\n\n```yaml\n{text}```")
     return redact("\n\n".join(blocks) + "\n")
+
+
+def example_prompt(model: Path) -> str:
+    """A prompt that a model can draw: the icon world's knows no vases."""
+    config = model / "config.json"
+    content = read_json(config, "model's configuration") if config.is_file() else {}
+    vision = content.get("vision_config")
+    size = vision.get("image_size") if isinstance(vision, dict) else None
+    return EXAMPLES.get(size, "a red vase left of a clock")
 
 
 def find_run(model: Path, given: Path | None) -> Path | None:

@@ -6,9 +6,20 @@ inside the functions, so that `--help` and a typing mistake answer at once.
 
 from __future__ import annotations
 
-from got_r1.commands import audit, convert, evaluate, push, recipe, report, sample, score, train
+from got_r1.commands import (
+    audit,
+    convert,
+    evaluate,
+    plan,
+    push,
+    recipe,
+    report,
+    sample,
+    score,
+    train,
+)
 
 __all__ = ["COMMANDS"]
 
-COMMANDS = (train, recipe, sample, score, convert, push, evaluate, audit, report)
+COMMANDS = (train, recipe, sample, plan, score, convert, push, evaluate, audit, report)
 """In the order of `--help`."""

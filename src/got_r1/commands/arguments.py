@@ -27,6 +27,7 @@ __all__ = [
     "empty_folder",
     "file_path",
     "guidance",
+    "move",
     "positive",
     "seed",
     "show",
@@ -176,6 +177,19 @@ def file_path(text: str) -> str:
         return check_path(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def move(text: str) -> tuple[str, list[int]]:
+    """The type of "NAME=x1,y1,x2,y2": where an object of a plan goes."""
+    from got_r1.plan.editing import parse_move
+
+    try:
+        return parse_move(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"must be a name or number and two or four coordinates, such as "
+            f"'blue star=0,0,300,300', not {text!r}"
+        ) from None
 
 
 def positive(text: str) -> float:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from textwrap import indent
 from typing import Any
 
 from got_r1.commands.arguments import add, file_path, show
 from got_r1.errors import BadInput
 
 __all__ = ["register"]
+
+ICONS = "icons"
 
 
 def register(subparsers: Any) -> None:
@@ -30,4 +33,14 @@ def recipe(args: argparse.Namespace) -> None:
     if args.name not in names:
         raise BadInput(f"there is no packaged recipe {args.name!r}: use {', '.join(names)}.")
     text = recipe_path(args.name).read_text(encoding="utf-8")
+    if args.name == ICONS:
+        text += world_words()
     show(args, {"name": args.name, "text": text}, text.rstrip("\n"))
+
+
+def world_words() -> str:
+    """What prompts of the icon world may say, as comments behind its recipe."""
+    from got_r1.icons.words import describe
+
+    head = "The words of the icon world, for prompts of your own:"
+    return indent(f"{head}\n\n{describe()}\n", "# ", lambda line: True).replace("# \n", "#\n")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from math import isqrt
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
 from got_r1.commands.arguments import (
@@ -16,6 +17,7 @@ from got_r1.commands.arguments import (
     add_drawing,
     at_least,
     file_path,
+    move,
     positive,
     show,
 )
@@ -24,6 +26,7 @@ from got_r1.errors import BadInput
 from got_r1.files.sample_files import LAYOUTS
 
 if TYPE_CHECKING:
+    from got_r1.commands.sample_checks import Checks
     from got_r1.records import Prompt
 
 __all__ = ["register"]
@@ -32,6 +35,7 @@ __all__ = ["register"]
 def register(subparsers: Any) -> None:
     """Adds the command."""
     one = add(subparsers, "sample", sample, "write chains and draw images for a prompt")
+    one.reference = world_reference
     what = one.add_mutually_exclusive_group(required=True)
     what.add_argument("--prompt", metavar="TEXT", help="what to draw")
     what.add_argument(
@@ -53,7 +57,19 @@ def register(subparsers: Any) -> None:
         help="images drawn from each chain (1)",
     )
     one.add_argument(
-        "--chain", type=file_path, metavar="FILE", help="draw this plan: a chain, or a NNN.json"
+        "--chain",
+        type=file_path,
+        metavar="FILE",
+        help="draw this plan: a chain, a NNN.json, or what got-r1 plan edit wrote",
+    )
+    one.add_argument(
+        "--move",
+        type=move,
+        action="append",
+        default=[],
+        metavar="NAME=X1,Y1,X2,Y2",
+        help="draw the plan of --chain with this object's box there (X1,Y1 alone: in its size); "
+        "may be repeated",
     )
     one.add_argument(
         "--plans",
@@ -89,6 +105,18 @@ def register(subparsers: Any) -> None:
         help="longest chain (the model's own, else 600; no more than its context leaves)",
     )
     one.add_argument(
+        "--strict",
+        action="store_true",
+        help="refuse prompts that are not understood, and fail where an image is not as asked",
+    )
+    one.add_argument(
+        "--scale",
+        type=at_least(1, 64),
+        default=1,
+        metavar="K",
+        help="write every pixel as K x K pixels, for small images (1)",
+    )
+    one.add_argument(
         "--layout",
         choices=LAYOUTS,
         default="numbered",
@@ -96,12 +124,26 @@ def register(subparsers: Any) -> None:
     )
 
 
+def world_reference() -> str:
+    from got_r1.icons.words import describe
+
+    return f"\nwhat a model of the icon world understands:\n\n{indent(describe(), '  ')}\n"
+
+
 def sample(args: argparse.Namespace) -> None:
     """`sample`: chains and images for one prompt or a file of them, in a folder."""
-    from got_r1.files.inputs import check_prompt, read_plan
+    from got_r1.commands.sample_checks import (
+        checks_of,
+        read_record,
+        refuse_faults,
+        tell,
+        tell_pictures,
+    )
+    from got_r1.files.inputs import check_prompt
     from got_r1.files.prompt_files import read_prompts
     from got_r1.files.sample_files import SampleFiles
     from got_r1.records import Prompt
+    from got_r1.report.sheet import build_sheet
 
     if args.column and args.prompts is None:
         raise BadInput("--column is of a file of prompts: give it with --prompts, or leave it out.")
@@ -117,7 +159,9 @@ def sample(args: argparse.Namespace) -> None:
         )
     if args.judge and not args.plans:
         raise BadInput("--judge scores the plans to choose from: say how many with --plans.")
-    chain_text = read_plan(args.chain) if args.chain else None
+    if args.move and not args.chain:
+        raise BadInput("--move changes a given plan: give it with --chain.")
+    chain_text = given_chain(args, prompts[0]) if args.chain else None
     files = SampleFiles(Path(args.out), args.layout)
     files.check_prompts(prompts)
     files.check_folder(args.resume)
@@ -129,6 +173,10 @@ def sample(args: argparse.Namespace) -> None:
 
         score = plan_scorer(load_judge(args.judge, terms=("r_sem", "r_spa")))
     drawer = make_drawer(args, prompts, chain_text)
+    checks = checks_of(drawer.policy)
+    doubts = checks.tell_doubts(prompts, args.strict)
+    drawn_text, changes = checks.fitted(chain_text) if chain_text else (None, [])
+    tell(changes)
     arguments = {
         **drawer.about,
         "layout": args.layout,
@@ -137,6 +185,8 @@ def sample(args: argparse.Namespace) -> None:
         "chain": chain_text,
         "prompts": [asdict(prompt) for prompt in prompts],
     }
+    if args.scale > 1:  # not in the arguments of older folders
+        arguments["scale"] = args.scale
     planner = None
     if args.plans or args.repair:
         from got_r1.plan.planning import Planner
@@ -149,16 +199,41 @@ def sample(args: argparse.Namespace) -> None:
         prompts,
         n=args.n,
         images_per_chain=args.images_per_chain,
-        chain_text=chain_text,
+        chain_text=drawn_text,
         planner=planner,
+        spoken=checks.spoken,
+        look=checks.look,
+        scale=args.scale,
     )
     tell_repeats(prompts)
+    count = unread(prompts, args, checks)
+    records = [read_record(files.record(index)) for index in range(len(done.images))]
+    pictures = tell_pictures(done.images, records)
+    about = {"Model": args.model, "Seed": args.seed, "Guidance": drawer.rollout.guidance}
+    page, sheet = build_sheet(Path(args.out), done.images, records, **about)
     names = [str(image) for image in done.images]
     speed = done.drawn / done.seconds if done.drawn else None
     facts = {"drawn": done.drawn, "seconds": done.seconds, "images_per_second": speed}
-    if planner is not None:
-        facts |= {"unread_prompts": unread(prompts, args)}
-    show(args, {"files": names, **facts}, "\n".join(names))
+    if planner is not None or not checks.world:
+        facts |= {"unread_prompts": count}
+    not_understood = [{"prompt": text, "reasons": list(why)} for text, why in doubts.items()]
+    told = {"not_understood": not_understood, "pictures": pictures, "plan_changes": changes}
+    told |= {"page": str(page), "sheet": str(sheet)}
+    show(args, {"files": names, **facts, **told}, "\n".join(names))
+    if args.strict:
+        refuse_faults(pictures)
+
+
+def given_chain(args: argparse.Namespace, prompt: Prompt) -> str:
+    """The chain of `--chain`, with its boxes where `--move` puts them."""
+    from got_r1.files.inputs import load_plan, read_plan
+
+    if not args.move:
+        return read_plan(args.chain, prompt.text)
+    plan = load_plan(args.chain, prompt.text)
+    for target, numbers in args.move:
+        plan = plan.moved(target, numbers)
+    return plan.chain.text
 
 
 def tell_repeats(prompts: Sequence[Prompt]) -> None:
@@ -172,13 +247,14 @@ def tell_repeats(prompts: Sequence[Prompt]) -> None:
         )
 
 
-def unread(prompts: Sequence[Prompt], args: argparse.Namespace) -> int:
+def unread(prompts: Sequence[Prompt], args: argparse.Namespace, checks: Checks) -> int:
     """How many prompts geometry could not read, told where something depends on reading them."""
-    from got_r1.plan.reading import read
+    from got_r1.commands.sample_checks import unread_prompts
 
-    count = sum(read(prompt.text) is None for prompt in prompts)
+    count = len(unread_prompts(prompts))
     consequences = ["chosen by form and overlaps alone"] if args.plans and not args.judge else []
     consequences += ["not repaired"] if args.repair else []
+    consequences += [] if checks.world else ["not compared with them"]
     if count and consequences:
         print(  # noqa: T201
             f"{count} of {len(prompts)} prompts could not be read as objects and a relation: their "

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from got_r1.errors import BadInput, listed
+from got_r1.errors import BadInput
 from got_r1.files.images import MOST_PIXELS, UnreadableImage, open_image
 from got_r1.files.parsing import parse_json
-from got_r1.plan.chain import find_problems, without_end
+from got_r1.plan.chain import parse, without_end
+
+if TYPE_CHECKING:
+    from got_r1.plan.editing import Plan
 
 __all__ = [
     "check_prompt",
     "decode",
+    "load_plan",
     "path_inside",
     "read_bytes",
     "read_chain_text",
@@ -88,35 +94,58 @@ def read_json(path: Path | str, what: str) -> dict[str, Any]:
     return content
 
 
-def read_chain_text(path: Path | str) -> str:
-    """A chain as its tags and prose: a text file, or a `NNN.json` that `sample` wrote.
+def read_chain_text(path: Path | str, prompt: str = "") -> str:
+    """A chain as its tags and prose: a text file, or a JSON file of a plan as `plan.editing` has
+    it, such as the `NNN.json` that `sample` wrote. `prompt` is what the chain is for.
 
-    Raises BadInput where the file cannot be read or holds no chain. A malformed chain is no error
-    here: what it is worth is for `chain.parse` and the reward to say.
+    Raises BadInput where the file cannot be read or holds no chain, and where it holds a plan twice
+    and the two disagree. A malformed chain is no error here: what it is worth is for `chain.parse`
+    and the reward to say.
     """
-    if Path(path).suffix == ".json":
-        text = read_json(path, "chain file").get("chain")
-        if not isinstance(text, str):
-            raise BadInput(f"the chain file {path} has no text under 'chain'.")
-        return without_end(text)
+    if Path(path).suffix.lower() == ".json":
+        from got_r1.plan.editing import chain_of_record  # slow to import, and recipes are read here
+
+        record = read_json(path, "chain file")
+        check_keys(path)
+        return chain_of_record(record, f"the chain file {path}", prompt)
     return without_end(read_text(path, "chain file")).strip()
 
 
-def read_plan(path: Path | str) -> str:
+def check_keys(path: Path | str) -> None:
+    """Raises BadInput where an object of a JSON file has a key twice: only one of them counts."""
+
+    def refuse_repeated(pairs: list[tuple[str, Any]]) -> None:
+        for key, count in Counter(key for key, _ in pairs).items():
+            if count > 1:
+                raise BadInput(f"the chain file {path} has {key!r} twice; remove one of them.")
+
+    json.loads(read_text(path, "chain file"), object_pairs_hook=refuse_repeated)
+
+
+def read_plan(path: Path | str, prompt: str = "") -> str:
     """A chain to draw from: `read_chain_text` of a chain without problems.
 
     Raises BadInput as that does, and names every problem with its place.
     """
-    text = read_chain_text(path)
-    found = [
-        f"{what} at character {at + 1} ({text[at : at + 40]!r})" for what, at in find_problems(text)
-    ]
-    if found:
-        raise BadInput(
-            f"the chain file {path} holds no plan to draw from: {listed(found, separator='; ')}; "
-            "fix it, or leave it out and the model writes its own."
-        )
+    from got_r1.plan.editing import check_chain
+
+    text = read_chain_text(path, prompt)
+    check_chain(text, f"the chain file {path}")
     return text
+
+
+def load_plan(path: Path | str, prompt: str = "") -> Plan:
+    """A file's plan, to show or edit; its prompt is `prompt`, else the file's own.
+
+    Raises BadInput as `read_plan`.
+    """
+    from got_r1.plan.editing import plan_of_chain
+
+    chain = parse(read_plan(path, prompt))
+    if not prompt and Path(path).suffix.lower() == ".json":
+        own = read_json(path, "chain file").get("prompt")
+        prompt = own if isinstance(own, str) else ""
+    return plan_of_chain(chain, prompt)
 
 
 def read_image(path: Path | str) -> np.ndarray:

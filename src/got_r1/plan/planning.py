@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from got_r1.errors import RunFailed
+from got_r1.errors import RunFailed, listed
 from got_r1.plan.layout import iou
 from got_r1.plan.reading import PromptSpec, likeness, read
 from got_r1.plan.repair import Repair, asked_relation_holds, planned_objects, repair
@@ -36,6 +36,7 @@ __all__ = [
     "PlanScore",
     "Planner",
     "ScorePlans",
+    "explain_choice",
     "score_by_geometry",
 ]
 
@@ -187,3 +188,32 @@ def score_by_geometry(asked: PromptSpec | None, plan: Chain) -> PlanScore:
     if terms["apart"] < 1:
         evidence.append("boxes overlap")
     return PlanScore(float(np.prod(list(terms.values()))), terms, "; ".join(evidence))
+
+
+# -- in words ------------------------------------------------------------------------------------
+
+
+def explain_choice(record: Mapping[str, Any]) -> str:
+    """From a sample's record, which of several plans was drawn and why, and what was repaired;
+    empty where there was nothing to choose or repair."""
+    parts = []
+    plans, drawn, repaired = (record.get(key) for key in ("plans", "drawn_plan", "repair"))
+    if isinstance(plans, list) and isinstance(drawn, int) and 0 <= drawn < len(plans):
+        entries = [plan if isinstance(plan, dict) else {} for plan in plans]
+        scores = [_in_words(entry.get("score")) for entry in entries]
+        best = scores.pop(drawn)
+        others = f"; the others' {listed(scores)}" if scores else ""
+        parts.append(
+            f"plan {drawn + 1} of {len(plans)} was drawn, with a score of {best} "
+            f"({entries[drawn].get('evidence')}{others})"
+        )
+    if isinstance(repaired, dict):
+        distance = _in_words(repaired.get("distance"), 0)
+        moved = f", so boxes moved by {distance} thousandths" if repaired.get("repaired") else ""
+        done = "repaired" if repaired.get("repaired") else "not repaired"
+        parts.append(f"{done}: {repaired.get('reason')}{moved}")
+    return "; ".join(parts)
+
+
+def _in_words(score: object, digits: int = 2) -> str:
+    return f"{score:.{digits}f}" if isinstance(score, int | float) else "none"
