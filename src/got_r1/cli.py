@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import gc
 import os
 import select
 import signal
@@ -43,6 +44,7 @@ def run() -> NoReturn:
         with suppress(OSError):
             sys.stdout.flush()
         os._exit(code)
+    gc.freeze()  # the interpreter's end would otherwise look at every object of torch, for a second
     sys.exit(code)
 
 

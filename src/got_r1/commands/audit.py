@@ -129,17 +129,19 @@ def add_build(one: Parser) -> None:
 
 def judge(args: argparse.Namespace) -> None:
     """`audit judge`: suites to the judge, a verdict for each term, one page and one JSON."""
-    from got_r1.audit.judge import audit_judge
     from got_r1.audit.limits import Limits
-    from got_r1.audit.variants import other_canvases
-    from got_r1.files.atomic import write_text
     from got_r1.judges import load_judge
     from got_r1.recipes.recipe_file import load_section
-    from got_r1.report.audit_pages import write_judge_page
 
     limits = load_section(args.limits, Limits, "limits file") if args.limits else Limits()
     # Without a cache: asking again must ask again.
     audited = load_judge(args.judge, terms=args.terms)
+
+    from got_r1.audit.judge import audit_judge
+    from got_r1.audit.variants import other_canvases
+    from got_r1.files.atomic import write_text
+    from got_r1.report.audit_pages import write_judge_page
+
     draws, canvases = other_canvases(args.judge, args.canvas)
     result = audit_judge(
         audited,
