@@ -18,6 +18,7 @@ from got_r1.cli import main, parse
 from got_r1.commands import train as train_command
 from got_r1.errors import RunFailed
 from got_r1.icons.data import triples
+from got_r1.recipes.recipe_file import load_recipe, recipe_text
 from got_r1.records import Prompt
 
 RECIPE = str(Path(__file__).parents[1] / "recipes" / "icons.yaml")
@@ -65,6 +66,10 @@ def printed(capsys):
     [
         ("", "required: COMMAND"),
         ("trian", "invalid choice: 'trian'"),
+        ("trian", "did you mean train?"),
+        ("eval tabel", "did you mean table?"),
+        ("sample --model m --prompt p --out o --guidanse 3", "did you mean --guidance?"),
+        (f"train rl {RECIPE} rl.lr=1e-4", "the nearest is 'rl.learning_rate'"),
         ("train rll r.yaml", "invalid choice: 'rll'"),
         ("train rl", "required: RECIPE"),
         ("train rl nowhere.yaml", "no recipe at nowhere.yaml"),
@@ -129,12 +134,28 @@ def test_every_command_has_help(capsys, command):
     assert f"usage: got-r1 {command}" in capsys.readouterr().out
 
 
-def test_the_help_of_train_explains_the_settings(capsys):
+@pytest.mark.parametrize(
+    ("argv", "shown", "hidden"),
+    [
+        ("train rl --help", ["rl.learning_rate = 1e-05", "judge.spec = oracle"], ["sft.", "vq."]),
+        ("train sft --help", ["sft.batch = 32", "data.source = ''"], ["rl.group", "judge.spec"]),
+        ("train vq icons --help", ["vq.batch = 32", "rollout.guidance"], ["data.source", "rl."]),
+        ("prepare --help", ["data.source = ''", "model.path = ''"], ["rl.group", "model.dtype"]),
+        ("train --help", ["vq, sft, rl", "--help-all"], ["learning_rate"]),
+        ("train --help-all", ["rl.group = 16", "sft.batch = 32", "vq.batch = 32"], []),
+        ("eval --help", ["got-r1 eval run --model icons"], []),
+        ("audit human --help", ["got-r1 audit human build"], []),
+    ],
+)
+def test_the_help_shows_what_a_command_reads(argv, shown, hidden, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit):
-        main(["train", "--help"])
+        main(argv.split())
     text = capsys.readouterr().out
-    assert "rl.learning_rate = 1e-05" in text
-    assert "peak learning rate" in text
+    assert all(part in text for part in shown)
+    assert not any(f"\n  {part}" in text for part in hidden)
+    too_wide = [line for line in text.splitlines() if len(line) > 80 and " " in line.strip()]
+    assert too_wide == []
 
 
 def test_help_and_mistakes_do_not_wait_for_torch():
@@ -143,7 +164,7 @@ import sys
 from got_r1.cli import main
 assert main(["train", "rl", "nowhere.yaml"]) == 2
 try:
-    main(["train", "--help"])
+    main(["train", "rl", "--help"])
 except SystemExit:
     pass
 sys.exit(any(name in sys.modules for name in ("torch", "transformers", "scipy", "matplotlib")))
@@ -185,6 +206,19 @@ def stage(monkeypatch):
 def an_evaluation(name, mean):
     overall = {"mean": mean, "low": mean, "high": mean, "n": 3}
     return {"name": name, "metrics": {"count": {"overall": overall, "by_category": {}}}}
+
+
+def test_a_run_folder_stands_for_its_own_recipe(stage, printed, refused, tmp_path):
+    started = load_recipe(RECIPE, ["rl.steps=7", "run.dir=elsewhere"])
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text(recipe_text(started))
+    calls = stage(lambda recipe: {})
+    printed(["train", "rl", tmp_path / "run", "rl.save_every=3", "--resume"])
+    ((recipe, resume, _),) = calls
+    assert resume
+    assert recipe.run.dir == str(tmp_path / "run")  # which may have been moved
+    assert (recipe.rl.steps, recipe.rl.save_every) == (7, 3)
+    assert "add --resume to continue the run" in refused(["train", "rl", tmp_path / "run"])
 
 
 def test_train_shows_the_evaluations_and_the_report(stage, printed, tmp_path):

@@ -29,6 +29,7 @@ def register(subparsers: Any) -> None:
     group = subparsers.add_parser(
         "audit", help="can a judge be trusted?", description="Can a judge be trusted?",
         allow_abbrev=False,
+        epilog="Example: got-r1 audit judge --judge oracle --out audits/oracle",
     )  # fmt: skip
     audits = group.add_subparsers(metavar="COMMAND", required=True)
     add_judge(add(audits, "judge", judge, "counterfactual pairs whose order is known"))
@@ -45,6 +46,8 @@ def register(subparsers: Any) -> None:
     study = audits.add_parser(
         "human", help="people rate what the judge rated", allow_abbrev=False,
         description="People rate what the judge rated: build, export, import, report.",
+        epilog="Example: got-r1 audit human build runs/icons --out study, then export, import and "
+        "report of study",
     )  # fmt: skip
     parts = study.add_subparsers(metavar="COMMAND", required=True)
     add_build(add(parts, "build", build, "draw the items of a study from runs"))

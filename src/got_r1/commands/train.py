@@ -32,7 +32,7 @@ def register(subparsers: Any) -> None:
         metavar="OUT",
         help="folder of the tokens; a part done is gone on from",
     )
-    add_overrides(one)
+    add_overrides(one, uses=("model.path", "data", "run.seed"))
 
     one = add(subparsers, "train", train, "train a model by a recipe")
     one.add_argument("stage", choices=("vq", "sft", "rl"), help="image tokens, fine-tuning, GRPO")
@@ -40,9 +40,10 @@ def register(subparsers: Any) -> None:
         "recipe",
         type=file_path,
         metavar="RECIPE",
-        help="YAML file, or a packaged recipe by name: icons, janus-1b, janus-7b",
+        help="YAML file, or a packaged recipe by name: icons, janus-1b, janus-7b; with --resume "
+        "also a run folder, for its own recipe",
     )
-    add_overrides(one)
+    add_overrides(one, stages=("vq", "sft", "rl"))
     one.add_argument("--resume", action="store_true", help="go on from the newest checkpoint")
     dry = one.add_argument_group("before a run")
     dry.add_argument(
@@ -108,7 +109,7 @@ def train(args: argparse.Namespace) -> None:
 
     if not args.dry_run and (args.processes or args.gpu_memory):
         raise BadInput("--processes and --gpu-memory are plans: give them with --dry-run.")
-    recipe = load_recipe(args.recipe, args.overrides)
+    recipe = load_recipe(*recipe_and_overrides(args))
     if os.environ.get("RANK", "0") == "0":  # under torchrun others may see what the first has begun
         from got_r1.training.beforehand import check_start
 
@@ -123,6 +124,20 @@ def train(args: argparse.Namespace) -> None:
         return
     evals = sorted(Path(recipe.run.dir, "evals").glob("*.json"), key=lambda p: p.stat().st_mtime)
     show_run(args, summary, [read_json(path, "evaluation") for path in evals])
+
+
+def recipe_and_overrides(args: argparse.Namespace) -> tuple[str, list[str]]:
+    """What the recipe is read from. A run folder stands for its own recipe, wherever it lies now;
+    raises BadInput where the run in it is not to be resumed."""
+    own = Path(args.recipe, "config.yaml")
+    if not own.is_file():
+        return args.recipe, args.overrides
+    if not (args.resume or args.dry_run):
+        raise BadInput(
+            f"{args.recipe} is a run folder: add --resume to continue the run in it, or give a "
+            "recipe to start another."
+        )
+    return str(own), [f"run.dir={args.recipe}", *args.overrides]
 
 
 def quiet_rank(args: argparse.Namespace) -> bool:
