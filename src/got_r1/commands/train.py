@@ -104,7 +104,7 @@ def prepare(args: argparse.Namespace) -> None:
 def train(args: argparse.Namespace) -> None:
     """`train vq|sft|rl`: a recipe in, a run folder out; with `--dry-run` what that takes."""
     from got_r1.files.inputs import read_json
-    from got_r1.progress import import_modules
+    from got_r1.progress import import_modules, note
     from got_r1.recipes.recipe_file import load_recipe
 
     if not args.dry_run and (args.processes or args.gpu_memory):
@@ -119,6 +119,8 @@ def train(args: argparse.Namespace) -> None:
     plan_run(args, recipe)
     if args.dry_run:
         return
+    if args.stage != "vq" and not quiet_rank(args):
+        note(f"loading the model {recipe.model.path}")
     summary = stage(args.stage)(recipe, args.resume, args.json)
     if os.environ.get("RANK", "0") != "0":  # under torchrun the first process speaks for all
         return
