@@ -18,9 +18,16 @@ from got_r1.cli import main, parse
 from got_r1.commands import train as train_command
 from got_r1.errors import RunFailed
 from got_r1.icons.data import triples
+from got_r1.recipes.recipe_file import load_recipe, recipe_text
 from got_r1.records import Prompt
 
 RECIPE = str(Path(__file__).parents[1] / "recipes" / "icons.yaml")
+
+
+def without_progress(err):
+    """The lines of stderr that are not about what a command is doing."""
+    doing = ("importing torch ", "loading the model ", "sampling image ")
+    return [line for line in err.splitlines() if not line.startswith(doing)]
 
 
 @pytest.fixture
@@ -31,9 +38,9 @@ def refused(capsys):
         assert main(list(map(str, argv))) == code
         output = capsys.readouterr()
         assert output.out == ""
-        assert output.err.startswith("got-r1: ")
-        assert output.err.count("\n") == 1
-        return output.err
+        (sentence,) = without_progress(output.err)
+        assert sentence.startswith("got-r1: ")
+        return f"{sentence}\n"
 
     return call
 
@@ -45,9 +52,9 @@ def printed(capsys):
     def call(argv):
         code = main(list(map(str, argv)))
         output = capsys.readouterr()
-        usual = r"sampling image |\d+\.png: "  # progress, and what a random model got wrong
-        aside = [line for line in output.err.splitlines() if not re.match(usual, line)]
-        assert (code, aside) == (0, [])
+        aside = without_progress(output.err).splitlines()
+        # What a random model got wrong is told.
+        assert (code, [line for line in aside if not re.match(r"\d+\.png: ", line)]) == (0, [])
         return output.out
 
     return call
@@ -61,6 +68,10 @@ def printed(capsys):
     [
         ("", "required: COMMAND"),
         ("trian", "invalid choice: 'trian'"),
+        ("trian", "did you mean train?"),
+        ("eval tabel", "did you mean table?"),
+        ("sample --model m --prompt p --out o --guidanse 3", "did you mean --guidance?"),
+        (f"train rl {RECIPE} rl.lr=1e-4", "the nearest is 'rl.learning_rate'"),
         ("train rll r.yaml", "invalid choice: 'rll'"),
         ("train rl", "required: RECIPE"),
         ("train rl nowhere.yaml", "no recipe at nowhere.yaml"),
@@ -127,12 +138,28 @@ def test_every_command_has_help(capsys, command):
     assert f"usage: got-r1 {command}" in capsys.readouterr().out
 
 
-def test_the_help_of_train_explains_the_settings(capsys):
+@pytest.mark.parametrize(
+    ("argv", "shown", "hidden"),
+    [
+        ("train rl --help", ["rl.learning_rate = 1e-05", "judge.spec = oracle"], ["sft.", "vq."]),
+        ("train sft --help", ["sft.batch = 32", "data.source = ''"], ["rl.group", "judge.spec"]),
+        ("train vq icons --help", ["vq.batch = 32", "rollout.guidance"], ["data.source", "rl."]),
+        ("prepare --help", ["data.source = ''", "model.path = ''"], ["rl.group", "model.dtype"]),
+        ("train --help", ["vq, sft, rl", "--help-all"], ["learning_rate"]),
+        ("train --help-all", ["rl.group = 16", "sft.batch = 32", "vq.batch = 32"], []),
+        ("eval --help", ["got-r1 eval run --model icons"], []),
+        ("audit human --help", ["got-r1 audit human build"], []),
+    ],
+)
+def test_the_help_shows_what_a_command_reads(argv, shown, hidden, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit):
-        main(["train", "--help"])
+        main(argv.split())
     text = capsys.readouterr().out
-    assert "rl.learning_rate = 1e-05" in text
-    assert "peak learning rate" in text
+    assert all(part in text for part in shown)
+    assert not any(f"\n  {part}" in text for part in hidden)
+    too_wide = [line for line in text.splitlines() if len(line) > 80 and " " in line.strip()]
+    assert too_wide == []
 
 
 def test_help_and_mistakes_do_not_wait_for_torch():
@@ -141,7 +168,7 @@ import sys
 from got_r1.cli import main
 assert main(["train", "rl", "nowhere.yaml"]) == 2
 try:
-    main(["train", "--help"])
+    main(["train", "rl", "--help"])
 except SystemExit:
     pass
 sys.exit(any(name in sys.modules for name in ("torch", "transformers", "scipy", "matplotlib")))
@@ -185,11 +212,24 @@ def an_evaluation(name, mean):
     return {"name": name, "metrics": {"count": {"overall": overall, "by_category": {}}}}
 
 
+def test_a_run_folder_stands_for_its_own_recipe(stage, printed, refused, tmp_path):
+    started = load_recipe(RECIPE, ["rl.steps=7", "run.dir=elsewhere"])
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text(recipe_text(started))
+    calls = stage(lambda recipe: {})
+    printed(["train", "rl", tmp_path / "run", "rl.save_every=3", "--resume"])
+    ((recipe, resume, _),) = calls
+    assert resume
+    assert recipe.run.dir == str(tmp_path / "run")  # which may have been moved
+    assert (recipe.rl.steps, recipe.rl.save_every) == (7, 3)
+    assert "add --resume to continue the run" in refused(["train", "rl", tmp_path / "run"])
+
+
 def test_train_shows_the_evaluations_and_the_report(stage, printed, tmp_path):
     def behaviour(recipe):
         for name, mean in (("sft", 0.25), ("rl", 0.75)):
             path = Path(recipe.run.dir, "evals", f"{name}.json")
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(an_evaluation(name, mean)))
         return {"run_dir": recipe.run.dir, "report": f"{recipe.run.dir}/report.html"}
 
@@ -197,9 +237,10 @@ def test_train_shows_the_evaluations_and_the_report(stage, printed, tmp_path):
     text = printed(["train", "rl", RECIPE, f"run.dir={tmp_path}", "--resume"])
     assert text.index("0.250") < text.index("0.750")
     assert text.rstrip().endswith(f"report: {tmp_path}/report.html")
-    as_json = json.loads(printed(["train", "rl", RECIPE, f"run.dir={tmp_path}", "--json"]))
+    again = tmp_path / "again"
+    as_json = json.loads(printed(["train", "rl", RECIPE, f"run.dir={again}", "--json"]))
     assert [one["name"] for one in as_json["evals"]] == ["sft", "rl"]
-    assert as_json["report"] == f"{tmp_path}/report.html"
+    assert as_json["report"] == f"{again}/report.html"
     assert [(resume, quiet) for _, resume, quiet in calls] == [(True, False), (False, True)]
 
 
@@ -344,10 +385,9 @@ def test_too_little_memory_is_a_sentence(model, monkeypatch, capsys, tmp_path):
 
     monkeypatch.setattr("got_r1.sampling.sample", ask_for_too_much)
     assert main([str(word) for word in sample_argv(model, tmp_path / "out")]) == 1
-    error = capsys.readouterr().err
+    (error,) = without_progress(capsys.readouterr().err)
     assert error.startswith("got-r1: out of memory (")
     assert "--batch" in error
-    assert error.count("\n") == 1
 
 
 def test_prompts_that_stand_twice_are_told(model, capsys, tmp_path):
@@ -375,7 +415,9 @@ def test_a_gpu_that_is_not_there_is_refused(model, refused, tmp_path):
 def test_the_speed_is_told_beside_the_result(model, capsys, tmp_path):
     argv = sample_argv(model, tmp_path / "out", "--chain-limit", 5, "--dtype", "bfloat16")
     assert main(list(map(str, argv))) == 0
-    assert re.match(r"sampling image 1/1  ETA 0:00  images/s [\d.]+\n", capsys.readouterr().err)
+    assert re.search(
+        r"^sampling image 1/1  ETA 0:00  images/s [\d.]+$", capsys.readouterr().err, re.MULTILINE
+    )
 
 
 @pytest.mark.parametrize(

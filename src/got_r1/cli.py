@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import gc
 import os
 import select
 import signal
@@ -17,7 +18,7 @@ from typing import NoReturn, TextIO, cast
 
 from got_r1 import __version__
 from got_r1.commands import COMMANDS
-from got_r1.commands.arguments import Parser
+from got_r1.commands.arguments import Parser, did_you_mean
 from got_r1.errors import BadInput, GotR1Error, interrupt
 from got_r1.files.parsing import REPLACED, valid_unicode
 from got_r1.files.redaction import CleanStream, redact, remember_environment
@@ -43,6 +44,7 @@ def run() -> NoReturn:
         with suppress(OSError):
             sys.stdout.flush()
         os._exit(code)
+    gc.freeze()  # the interpreter's end would otherwise look at every object of torch, for a second
     sys.exit(code)
 
 
@@ -203,7 +205,10 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     args, rest = parser.parse_known_args(argv)
     unknown = [word for word in rest if word.startswith("-") or not hasattr(args, "overrides")]
     if unknown:
-        raise BadInput(f"unrecognized argument {unknown[0]} ({args.prog} --help explains).")
+        meant = did_you_mean(unknown[0].partition("=")[0], list(args.parser.options()))
+        raise BadInput(
+            f"unrecognized argument {unknown[0]}{meant} ({args.parser.prog} --help explains)."
+        )
     if rest:
         args.overrides = [*args.overrides, *rest]
     return args

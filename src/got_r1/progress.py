@@ -5,15 +5,19 @@
 
 It reads the keys of `metrics.jsonl` (see `runlog`) and shows those that are there: the reward and
 its terms for RL, the losses for SFT and VQ. `byte_progress` is a bar for work that is measured in
-bytes. Everything goes to stderr; stdout stays for results.
+bytes, `import_modules` says what a slow start is waiting for. Everything goes to stderr; stdout
+stays for results.
 """
 
 from __future__ import annotations
 
+import gc
+import sys
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from itertools import pairwise
 
 from rich.console import Console, Group, RenderableType
@@ -23,7 +27,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["TrainingProgress", "byte_progress", "note"]
+__all__ = ["TrainingProgress", "byte_progress", "import_modules", "note"]
 
 _PLAIN_EVERY = 15.0  # seconds between lines where stderr is not a terminal
 _WINDOW = 10  # steps that a shown value is averaged over: one step of GRPO is mostly noise
@@ -166,6 +170,29 @@ class TrainingProgress:
 def note(text: str) -> None:
     """Says something in a line on stderr."""
     Console(stderr=True).print(text, soft_wrap=True, highlight=False, markup=False)
+
+
+def import_modules(*names: str, quiet: bool = False) -> None:
+    """Imports modules that need torch and transformers, which takes seconds: a line says so, unless
+    `quiet` or they are there already. For commands, once everything that a user can get wrong is
+    checked.
+
+    The garbage collector is off meanwhile and leaves alone what was imported: modules are no
+    garbage, and looking at them again and again would take a sixth of the time.
+    """
+    if all(name in sys.modules for name in names):
+        return
+    if not quiet and "torch" not in sys.modules:
+        note("importing torch and transformers")
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        for name in names:
+            import_module(name)
+    finally:
+        if collects:
+            gc.freeze()
+            gc.enable()
 
 
 @contextmanager

@@ -23,7 +23,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 __all__ = [
     "LEVEL",
@@ -94,6 +93,8 @@ def bootstrap(
         return NOTHING
     if items == 1:
         return Estimate(value, *_where_all_agree(value, items, within), n, items)
+
+    from scipy import stats  # slow to import
 
     def of_drawn(drawn: NDArray[np.int64], axis: int = -1) -> Array:
         return statistic(_weights(drawn.reshape(-1, drawn.shape[-1]), items)).reshape(

@@ -143,7 +143,10 @@ def test_unknown_coordinates_of_a_local_model_are_refused_before_it_is_loaded(
     ("spec", "told"),
     [
         ("", "unknown judge ''"),
-        ("orakel", "unknown judge 'orakel': it must be 'oracle', openai:MODEL@URL"),
+        (
+            "orakel",
+            "unknown judge 'orakel': did you mean 'oracle'. It must be 'oracle', openai",
+        ),
         ("oracle:x", "unknown judge 'oracle:x'"),
         ("openai", "unknown judge 'openai'"),
         ("transformers", "unknown judge 'transformers'"),

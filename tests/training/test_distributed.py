@@ -107,7 +107,7 @@ def adam_step(
     optimizer = make_optimizer(policy.trainable().values(), recipe.sft)
     if step > 1:
         before = folder / "checkpoints" / f"step_{step - 1:06d}"
-        assert load_checkpoint(before, policy, optimizer, ranks) == step - 1
+        assert load_checkpoint(before, policy, optimizer, ranks).step == step - 1
     states = [state(policy, optimizer)]
     hidden = torch.zeros(len(batch), dtype=torch.bool)
     metrics = sft.learn(policy, optimizer, batch, hidden, recipe, step, ranks)

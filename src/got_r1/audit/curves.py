@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
 
 __all__ = ["monotony"]
 
@@ -21,6 +20,8 @@ def monotony(doses: Sequence[float], scores: Sequence[float]) -> dict[str, float
     names = ("kendall", "spearman", "strict", "rising")
     if len(kept) < 3:
         return dict.fromkeys(names, float("nan"))
+    from scipy import stats  # slow to import
+
     dose, score = (np.array(column) for column in zip(*kept, strict=True))
     steps = np.diff(score)
     moves = bool(np.any(steps))

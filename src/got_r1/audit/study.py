@@ -25,7 +25,6 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from scipy.stats import rankdata
 
 from got_r1 import __version__
 from got_r1.audit.sheets import blank_sheet
@@ -220,6 +219,8 @@ def _distinct(candidates: Sequence[Candidate]) -> tuple[list[Candidate], int]:
 
 def _bands(totals: Sequence[float]) -> list[str]:
     """The third of all totals that each lies in; equal totals lie in the same."""
+    from scipy.stats import rankdata  # slow to import
+
     ranks = (rankdata(totals) - 0.5) / max(1, len(totals))
     return [_BANDS[min(2, int(3 * rank))] for rank in ranks]
 

@@ -24,13 +24,16 @@ from torch import Tensor
 from transformers import GenerationConfig, JanusConfig, JanusProcessor
 
 from got_r1.checkpoints.convert_checks import (
-    check_destination,
     check_disk,
     check_tensors,
-    check_transformers_folder,
     common_dtype,
     model_shapes,
     no_janus,
+)
+from got_r1.checkpoints.folders import (
+    check_destination,
+    check_transformers_folder,
+    read_official_config,
 )
 from got_r1.checkpoints.model_card import CardFacts, model_card
 from got_r1.checkpoints.official_config import (
@@ -38,7 +41,6 @@ from got_r1.checkpoints.official_config import (
     OfficialConfig,
     fixed_sizes,
     official_config,
-    read_official_config,
 )
 from got_r1.checkpoints.official_names import (
     CODEBOOK,

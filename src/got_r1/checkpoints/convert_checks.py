@@ -13,13 +13,10 @@ from transformers import JanusConfig, JanusForConditionalGeneration
 
 from got_r1.checkpoints.shards import BYTES, DTYPES, Source
 from got_r1.errors import BadInput, explained, first_line
-from got_r1.files.inputs import read_json
 
 __all__ = [
-    "check_destination",
     "check_disk",
     "check_tensors",
-    "check_transformers_folder",
     "common_dtype",
     "model_shapes",
     "no_janus",
@@ -33,23 +30,6 @@ def no_janus(src: Path) -> AbstractContextManager[None]:
     return explained(
         lambda error: BadInput(f"the settings in {src} make no Janus: {first_line(error)}")
     )
-
-
-def check_transformers_folder(folder: Path) -> None:
-    """Raises BadInput where the folder holds no transformers Janus."""
-    if not folder.is_dir():
-        raise BadInput(f"there is no folder {folder}; check the path.")
-    if not (folder / "config.json").is_file():
-        raise BadInput(f"{folder} has no config.json: it is no transformers folder.")
-    kind = read_json(folder / "config.json", "model configuration").get("model_type")
-    if kind != "janus":
-        raise BadInput(f"{folder} holds a {kind!r} model, and --to-official converts 'janus' ones.")
-
-
-def check_destination(dst: Path) -> None:
-    """Raises BadInput where something is in the way."""
-    if dst.exists() and (not dst.is_dir() or any(dst.iterdir())):
-        raise BadInput(f"{dst} exists and is not an empty folder; choose another destination.")
 
 
 def model_shapes(config: JanusConfig) -> dict[str, Shape]:

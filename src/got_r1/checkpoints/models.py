@@ -18,7 +18,7 @@ from got_r1.errors import BadInput
 from got_r1.files.inputs import read_json
 from got_r1.progress import note
 
-__all__ = ["SHIPPED", "check_sizes", "model_folder"]
+__all__ = ["SHIPPED", "check_model", "check_sizes", "model_folder"]
 
 # Words in the names of a configuration's sizes, and the most that a model may have (our choice).
 SIZES = {
@@ -43,6 +43,18 @@ def model_folder(model: str | Path, *, weights: bool = True) -> Path:
     Raises BadInput where there is no such model, it is of another kind, or has no tokenizer, and as
     `local_folder`.
     """
+    folder, kind = described(model, weights)
+    return folder if kind == "janus" else converted(str(model))
+
+
+def check_model(model: str | Path) -> None:
+    """Raises BadInput as `model_folder`, without fetching weights or converting them, and without
+    importing torch: what can be told at once."""
+    described(model, weights=False)
+
+
+def described(model: str | Path, weights: bool) -> tuple[Path, str]:
+    """A model's folder and its kind, "janus" or "multi_modality" (the official format)."""
     folder = SHIPPED.get(str(model)) or local_folder(model, weights=weights)
     if not (folder / "config.json").is_file():
         raise BadInput(
@@ -59,7 +71,7 @@ def model_folder(model: str | Path, *, weights: bool = True) -> Path:
             f"{folder} has no tokenizer.json, so the model in it cannot be prompted: copy the "
             "tokenizer's files there, or convert it with --tokenizer"
         )
-    return folder if kind == "janus" else converted(str(model))
+    return folder, kind
 
 
 def check_sizes(config: Mapping[str, Any], file: Path, key: str = "") -> None:

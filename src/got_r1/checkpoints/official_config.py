@@ -19,16 +19,8 @@ from transformers import JanusConfig, JanusVisionConfig, JanusVQVAEConfig, Llama
 from got_r1.errors import BadInput
 from got_r1.files.inputs import read_json
 
-__all__ = ["OfficialConfig", "fixed_sizes", "official_config", "read_official_config"]
+__all__ = ["OfficialConfig", "fixed_sizes", "official_config"]
 
-SECTIONS = (
-    "vision_config",
-    "aligner_config",
-    "gen_vision_config",
-    "gen_aligner_config",
-    "gen_head_config",
-    "language_config",
-)
 # What the official code takes where `language_config` is silent (LlamaConfig's defaults: the 7B
 # file leaves out all that LLaMA-7B has, too). Sizes that tensors show are not in this list.
 LANGUAGE_DEFAULTS = {
@@ -244,34 +236,6 @@ class OfficialConfig:
             "says and no tensor shows; --vision-heads sets them"
         )
         return heads
-
-
-def read_official_config(folder: Path) -> dict[str, Any]:
-    """The content of an official `config.json`.
-
-    Raises BadInput where the folder is no official Janus checkpoint.
-    """
-    file = folder / "config.json"
-    if not folder.is_dir():
-        raise BadInput(f"there is no folder {folder}; check the path.")
-    if not file.is_file():
-        raise BadInput(f"{folder} has no config.json: it is no Janus checkpoint.")
-    content = read_json(file, "model configuration")
-    kind = content.get("model_type")
-    if kind == "janus":
-        raise BadInput(
-            f"{folder} is a transformers folder already; --to-official converts it back."
-        )
-    if kind != "multi_modality":
-        raise BadInput(
-            f"{folder} holds a {kind!r} model: 'multi_modality' is what Janus checkpoints say."
-        )
-    missing = [name for name in SECTIONS if not isinstance(content.get(name), dict)]
-    if missing:
-        raise BadInput(
-            f"{file} has no {' and no '.join(missing)}: it is a multi_modality model, but no Janus."
-        )
-    return content
 
 
 def ratio(inner: int, width: int) -> float:

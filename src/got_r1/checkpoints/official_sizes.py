@@ -6,7 +6,10 @@ full-size measurements take a shape by its name.
 
 from __future__ import annotations
 
-from transformers import JanusConfig, JanusVisionConfig, JanusVQVAEConfig, LlamaConfig
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import JanusConfig
 
 __all__ = ["OFFICIAL_SIZES", "official_sizes"]
 
@@ -23,6 +26,8 @@ def official_sizes(name: str) -> JanusConfig:
     The towers are transformers' defaults, which are Janus-Pro's: SigLIP-L/16 at 384 pixels, and a
     VQ of 16,384 codes of 8 numbers.
     """
+    from transformers import JanusConfig, JanusVisionConfig, JanusVQVAEConfig, LlamaConfig
+
     hidden, layers, heads, inner = OFFICIAL_SIZES[name]
     text = LlamaConfig(
         vocab_size=102400,

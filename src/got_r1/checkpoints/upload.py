@@ -8,10 +8,10 @@ from transformers import JanusConfig
 
 from got_r1.checkpoints.convert_checks import (
     check_tensors,
-    check_transformers_folder,
     model_shapes,
     no_janus,
 )
+from got_r1.checkpoints.folders import trained_folder
 from got_r1.checkpoints.hub import is_refusal
 from got_r1.checkpoints.model_card import CardFacts, model_card
 from got_r1.checkpoints.shards import Source
@@ -29,12 +29,7 @@ def check_trained(run: Path) -> Path:
     Raises BadInput where there is no such run, it is not finished, or its model is not whole or
     damaged.
     """
-    if not (run / "config.yaml").is_file():
-        raise BadInput(f"{run} is no run folder: it has no config.yaml.")
-    model = run / "checkpoints" / "final"
-    if not model.is_dir():
-        raise BadInput(f"{run} has no trained model in checkpoints/final: go on with --resume.")
-    check_transformers_folder(model)
+    model = trained_folder(run)
     with no_janus(model):
         shapes = model_shapes(JanusConfig.from_pretrained(model, local_files_only=True))
     check_tensors(model, Source(model).shapes, shapes)

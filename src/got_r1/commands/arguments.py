@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,6 +25,7 @@ __all__ = [
     "add_overrides",
     "add_split",
     "at_least",
+    "did_you_mean",
     "empty_folder",
     "file_path",
     "guidance",
@@ -40,8 +42,27 @@ MODEL_HELP = "model folder, hub name (OWNER/NAME[@REVISION]), or 'icons' for the
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are sentences like all others."""
 
-    reference: Callable[[], str] | None = None
-    """What `--help` ends with, made only when it is asked for."""
+    reference: Callable[[Sequence[str]], str] | None = None
+    """What `--help` ends with, by the arguments given; made only when it is asked for."""
+
+    given: Sequence[str] = ()
+    """The arguments of this command."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As usual, keeping the arguments for the help."""
+        self.given = list(args or ())
+        return super().parse_known_args(args, namespace)
+
+    def options(self) -> list[str]:
+        """The names of the options, such as --json."""
+        return list(self._option_string_actions)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            meant = did_you_mean(str(value), [str(choice) for choice in action.choices or ()])
+            raise argparse.ArgumentError(action, f"{error.message}{meant}") from None
 
     def error(self, message: str) -> NoReturn:
         """Raises BadInput instead of exiting."""
@@ -49,7 +70,15 @@ class Parser(argparse.ArgumentParser):
 
     def format_help(self) -> str:
         """The usual help, then the reference."""
-        return super().format_help() + (self.reference() if self.reference is not None else "")
+        return super().format_help() + (
+            self.reference(self.given) if self.reference is not None else ""
+        )
+
+
+def did_you_mean(word: str, known: Sequence[str]) -> str:
+    """The end of an error about `word`: the most similar of the `known` words, or nothing."""
+    near = difflib.get_close_matches(word, known, 1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def add(
@@ -61,22 +90,33 @@ def add(
         name, help=summary, description=description, allow_abbrev=False
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    parser.set_defaults(command=command, prog=parser.prog)
+    parser.set_defaults(command=command, parser=parser)
     return parser
 
 
-def add_overrides(parser: Parser) -> None:
-    """What a command that reads a recipe takes behind it, and the reference in its help."""
-    parser.reference = recipe_reference
+def add_overrides(parser: Parser, *, stages: Sequence[str] = (), uses: Sequence[str] = ()) -> None:
+    """What a command that reads a recipe takes behind it, and the reference in its help: of the
+    settings that `uses` names, or that the stage among its arguments reads; with `--help-all`, of
+    all settings."""
+    parser.reference = lambda given: recipe_reference(stages, uses, given)
+    parser.add_argument("--help-all", action="help", help="show every setting of a recipe")
     parser.add_argument(
         "overrides", nargs="*", metavar="section.key=value", help="settings to change"
     )
 
 
-def recipe_reference() -> str:
+def recipe_reference(stages: Sequence[str], uses: Sequence[str], given: Sequence[str]) -> str:
     from got_r1.recipes.recipe_file import explain
+    from got_r1.recipes.sections import Recipe
 
-    return f"\nsettings of a recipe:\n\n{explain()}\n"
+    if "--help-all" in given:
+        return f"\nsettings of a recipe:\n\n{explain()}\n"
+    for stage in stages:
+        if stage in given:
+            uses = getattr(Recipe(), stage).uses
+    if not uses:
+        return f"\nsettings: --help behind {', '.join(stages)} shows its own, --help-all all.\n"
+    return f"\nsettings that it reads (--help-all shows all):\n\n{explain(uses)}\n"
 
 
 def add_column(parser: Parser) -> None:

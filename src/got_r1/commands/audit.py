@@ -29,6 +29,7 @@ def register(subparsers: Any) -> None:
     group = subparsers.add_parser(
         "audit", help="can a judge be trusted?", description="Can a judge be trusted?",
         allow_abbrev=False,
+        epilog="Example: got-r1 audit judge --judge oracle --out audits/oracle",
     )  # fmt: skip
     audits = group.add_subparsers(metavar="COMMAND", required=True)
     add_judge(add(audits, "judge", judge, "counterfactual pairs whose order is known"))
@@ -45,6 +46,8 @@ def register(subparsers: Any) -> None:
     study = audits.add_parser(
         "human", help="people rate what the judge rated", allow_abbrev=False,
         description="People rate what the judge rated: build, export, import, report.",
+        epilog="Example: got-r1 audit human build runs/icons --out study, then export, import and "
+        "report of study",
     )  # fmt: skip
     parts = study.add_subparsers(metavar="COMMAND", required=True)
     add_build(add(parts, "build", build, "draw the items of a study from runs"))
@@ -129,17 +132,19 @@ def add_build(one: Parser) -> None:
 
 def judge(args: argparse.Namespace) -> None:
     """`audit judge`: suites to the judge, a verdict for each term, one page and one JSON."""
-    from got_r1.audit.judge import audit_judge
     from got_r1.audit.limits import Limits
-    from got_r1.audit.variants import other_canvases
-    from got_r1.files.atomic import write_text
     from got_r1.judges import load_judge
     from got_r1.recipes.recipe_file import load_section
-    from got_r1.report.audit_pages import write_judge_page
 
     limits = load_section(args.limits, Limits, "limits file") if args.limits else Limits()
     # Without a cache: asking again must ask again.
     audited = load_judge(args.judge, terms=args.terms)
+
+    from got_r1.audit.judge import audit_judge
+    from got_r1.audit.variants import other_canvases
+    from got_r1.files.atomic import write_text
+    from got_r1.report.audit_pages import write_judge_page
+
     draws, canvases = other_canvases(args.judge, args.canvas)
     result = audit_judge(
         audited,

@@ -73,11 +73,21 @@ def convert(args: argparse.Namespace) -> None:
             way = "without" if args.to_official else "with"
             raise BadInput(f"--{name.replace('_', '-')} has a meaning only {way} --to-official.")
 
-    from got_r1.checkpoints.convert import from_official, to_official
+    from got_r1.checkpoints.folders import (
+        check_destination,
+        check_transformers_folder,
+        read_official_config,
+    )
     from got_r1.checkpoints.hub import local_folder
-    from got_r1.checkpoints.model_card import CardFacts
+    from got_r1.progress import import_modules
 
     source, destination = local_folder(args.source), Path(args.destination)
+    (check_transformers_folder if args.to_official else read_official_config)(source)
+    check_destination(destination)
+    import_modules("got_r1.checkpoints.convert", quiet=args.json)
+    from got_r1.checkpoints.convert import from_official, to_official
+    from got_r1.checkpoints.model_card import CardFacts
+
     shard_size = int(args.shard_size * 1e9)
     if args.to_official:
         facts = CardFacts(

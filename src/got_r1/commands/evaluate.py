@@ -30,7 +30,11 @@ BENCHMARKS = "icons, compbench or geneval"
 
 def register(subparsers: Any) -> None:
     """Adds the commands."""
-    group = subparsers.add_parser("eval", help="measure a model on a benchmark", allow_abbrev=False)
+    group = subparsers.add_parser(
+        "eval", help="measure a model on a benchmark", allow_abbrev=False,
+        description="Measure a model on a benchmark.",
+        epilog="Example: got-r1 eval run --model icons --prompts 20 --out evals/icons",
+    )  # fmt: skip
     evals = group.add_subparsers(metavar="COMMAND", required=True)
 
     one = add(evals, "generate", generate, "draw the images of a benchmark")

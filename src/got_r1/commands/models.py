@@ -26,9 +26,16 @@ def make_drawer(
 
     Raises BadInput as `load_sampling_policy` and `rollout_settings`.
     """
+    from got_r1.checkpoints.models import check_model
+    from got_r1.progress import import_modules, note
+
+    check_model(args.model)
+    import_modules("got_r1.sampling", quiet=args.json)
     from got_r1.files.weights import fingerprint
     from got_r1.sampling import Drawer
 
+    if not args.json:
+        note(f"loading the model {args.model}")
     policy = load_sampling_policy(args)
     rollout = rollout_settings(policy, prompts, args, chain_text)
     about = {

@@ -21,10 +21,15 @@ def register(subparsers: Any) -> None:
 
 def push(args: argparse.Namespace) -> None:
     """`push`: uploads `checkpoints/final`, a card (README.md) and report.html in one commit."""
+    from got_r1.checkpoints.folders import trained_folder
+    from got_r1.progress import import_modules
+
+    run = Path(args.run)
+    trained_folder(run)
+    import_modules("got_r1.checkpoints.upload", quiet=args.json)
     from got_r1.checkpoints.upload import check_trained, upload
     from got_r1.report.build import build_report
 
-    run = Path(args.run)
     model = check_trained(run)
     report = build_report(run)
     url = upload(run, model, report, args.repository, private=args.private)

@@ -124,7 +124,7 @@ def register(subparsers: Any) -> None:
     )
 
 
-def world_reference() -> str:
+def world_reference(_given: Sequence[str]) -> str:
     from got_r1.icons.words import describe
 
     return f"\nwhat a model of the icon world understands:\n\n{indent(describe(), '  ')}\n"

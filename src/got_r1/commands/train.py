@@ -32,7 +32,7 @@ def register(subparsers: Any) -> None:
         metavar="OUT",
         help="folder of the tokens; a part done is gone on from",
     )
-    add_overrides(one)
+    add_overrides(one, uses=("model.path", "data", "run.seed"))
 
     one = add(subparsers, "train", train, "train a model by a recipe")
     one.add_argument("stage", choices=("vq", "sft", "rl"), help="image tokens, fine-tuning, GRPO")
@@ -40,9 +40,10 @@ def register(subparsers: Any) -> None:
         "recipe",
         type=file_path,
         metavar="RECIPE",
-        help="YAML file, or a packaged recipe by name: icons, janus-1b, janus-7b",
+        help="YAML file, or a packaged recipe by name: icons, janus-1b, janus-7b; with --resume "
+        "also a run folder, for its own recipe",
     )
-    add_overrides(one)
+    add_overrides(one, stages=("vq", "sft", "rl"))
     one.add_argument("--resume", action="store_true", help="go on from the newest checkpoint")
     dry = one.add_argument_group("before a run")
     dry.add_argument(
@@ -64,11 +65,15 @@ def register(subparsers: Any) -> None:
 
 def prepare(args: argparse.Namespace) -> None:
     """`prepare`: the triples of a recipe's source in, token shards out."""
+    from got_r1.checkpoints.models import check_model
     from got_r1.data import open_source
+    from got_r1.progress import import_modules
     from got_r1.recipes.recipe_file import load_recipe
 
     recipe = load_recipe(args.recipe, args.overrides)
+    check_model(recipe.model.path)
     source = open_source(recipe)
+    import_modules("got_r1.data.prepare", "got_r1.policy.janus", quiet=args.json)
 
     import torch
 
@@ -99,14 +104,23 @@ def prepare(args: argparse.Namespace) -> None:
 def train(args: argparse.Namespace) -> None:
     """`train vq|sft|rl`: a recipe in, a run folder out; with `--dry-run` what that takes."""
     from got_r1.files.inputs import read_json
+    from got_r1.progress import import_modules, note
     from got_r1.recipes.recipe_file import load_recipe
 
     if not args.dry_run and (args.processes or args.gpu_memory):
         raise BadInput("--processes and --gpu-memory are plans: give them with --dry-run.")
-    recipe = load_recipe(args.recipe, args.overrides)
+    recipe = load_recipe(*recipe_and_overrides(args))
+    if os.environ.get("RANK", "0") == "0":  # under torchrun others may see what the first has begun
+        from got_r1.training.beforehand import check_start
+
+        check_start(recipe, args.stage, resume=args.resume, dry_run=args.dry_run)
+    loop = "sizing.dry_run" if args.dry_run else f"training.{args.stage}"
+    import_modules(f"got_r1.{loop}", "got_r1.sizing.estimate", quiet=quiet_rank(args))
     plan_run(args, recipe)
     if args.dry_run:
         return
+    if args.stage != "vq" and not quiet_rank(args):
+        note(f"loading the model {recipe.model.path}")
     summary = stage(args.stage)(recipe, args.resume, args.json)
     if os.environ.get("RANK", "0") != "0":  # under torchrun the first process speaks for all
         return
@@ -114,15 +128,32 @@ def train(args: argparse.Namespace) -> None:
     show_run(args, summary, [read_json(path, "evaluation") for path in evals])
 
 
+def recipe_and_overrides(args: argparse.Namespace) -> tuple[str, list[str]]:
+    """What the recipe is read from. A run folder stands for its own recipe, wherever it lies now;
+    raises BadInput where the run in it is not to be resumed."""
+    own = Path(args.recipe, "config.yaml")
+    if not own.is_file():
+        return args.recipe, args.overrides
+    if not (args.resume or args.dry_run):
+        raise BadInput(
+            f"{args.recipe} is a run folder: add --resume to continue the run in it, or give a "
+            "recipe to start another."
+        )
+    return str(own), [f"run.dir={args.recipe}", *args.overrides]
+
+
+def quiet_rank(args: argparse.Namespace) -> bool:
+    """Whether this process says nothing of its progress: of several the first speaks for all."""
+    return args.json or os.environ.get("RANK", "0") != "0"
+
+
 def plan_run(args: argparse.Namespace, recipe: Recipe) -> None:
     """Raises BadInput where memory or disk cannot do; shows the estimate of a dry run."""
     import torch
 
-    from got_r1.recipes.checks import check_settings
     from got_r1.sizing.dry_run import check_room, device_bytes, render
     from got_r1.sizing.estimate import estimate
 
-    check_settings(recipe, args.stage)
     elsewhere = args.gpu_memory is not None
     processes = args.processes or int(os.environ.get("WORLD_SIZE", "1"))
     result = estimate(

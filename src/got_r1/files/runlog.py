@@ -108,6 +108,15 @@ class RunLog:
             BadInput: the folder holds something already, or cannot be written.
         """
         run_dir = Path(run_dir)
+        cls.check_new(run_dir)
+        write_text(run_dir / "config.yaml", config_yaml_text)
+        if judge_yaml_text is not None:  # last: a folder with a recipe alone can be resumed
+            write_text(run_dir / JUDGE, judge_yaml_text)
+        return cls(run_dir, open_trackers(run_dir, tracking, resumed_from=None))
+
+    @staticmethod
+    def check_new(run_dir: Path) -> None:
+        """Raises BadInput where `create` would, for what the folder holds."""
         if run_dir.exists() and not run_dir.is_dir():
             raise BadInput(f"Run folder {run_dir} is a file; choose another run.dir.")
         if run_dir.exists() and any(map(_is_content, run_dir.iterdir())):
@@ -116,10 +125,6 @@ class RunLog:
                 f"Run folder {run_dir} exists and is not empty; "
                 "choose another run.dir, or add --resume to continue the run in it."
             )
-        write_text(run_dir / "config.yaml", config_yaml_text)
-        if judge_yaml_text is not None:  # last: a folder with a recipe alone can be resumed
-            write_text(run_dir / JUDGE, judge_yaml_text)
-        return cls(run_dir, open_trackers(run_dir, tracking, resumed_from=None))
 
     @classmethod
     def resume(cls, run_dir: Path | str, step: int, *, tracking: Tracking = DEFAULT) -> RunLog:

@@ -9,14 +9,13 @@ breaks, and they are locked to the token grid, so that equal icons are equal tok
 from __future__ import annotations
 
 from functools import cache, lru_cache
-from pathlib import Path
 
-import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
 from got_r1.icons.world import CELL, COLORS, IMAGE_SIZE, Scene, pixels_from_box
+from got_r1.plan.layout import font_file
 
 __all__ = ["render", "silhouette", "stamp"]
 
@@ -41,8 +40,7 @@ _FONT_SIZE = 240
 
 @lru_cache(maxsize=1)
 def _font() -> ImageFont.FreeTypeFont:
-    path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
-    return ImageFont.truetype(str(path), _FONT_SIZE)
+    return ImageFont.truetype(str(font_file()), _FONT_SIZE)
 
 
 @cache

@@ -18,13 +18,9 @@ from got_r1.records import TERMS
 
 if TYPE_CHECKING:
     from got_r1.judges.judge_file import JudgeFile
+    from got_r1.judges.settings import OpenAISettings
 
-__all__ = ["Judge", "load_judge"]
-
-FORMS = (
-    "'oracle', openai:MODEL@URL[,URL...], transformers:MODEL, 'experts', or the path of a YAML "
-    "file (docs/judges.md)"
-)
+__all__ = ["Judge", "check_judge", "load_judge"]
 
 
 def load_judge(
@@ -55,6 +51,21 @@ def load_judge(
         return _load(spec, None, cache, finds, section.patience)
 
     return _mix(section.spec, {term: getattr(section, term) for term in TERMS}, load)
+
+
+def check_judge(section: JudgeSection) -> None:
+    """Raises BadInput where a section's specs or judge files cannot be used, as far as that can be
+    told at once: nothing is loaded and no server is asked."""
+    from got_r1.judges.specs import openai_settings, read_judge_file, resolve
+
+    resolve(section)
+    named = [section.spec, *(getattr(section, term) for term in TERMS)]
+    for spec in dict.fromkeys(filter(None, named)):
+        file = None
+        if spec.endswith((".yaml", ".yml")):
+            file, spec = read_judge_file(spec)
+        if spec.partition(":")[0] == "openai":
+            _check_served(spec, openai_settings(spec, file))
 
 
 def _mix(spec: str, others: Mapping[str, str], load: Callable[[str], Judge]) -> Judge:
@@ -89,7 +100,9 @@ def _load(
         case _ if spec.endswith((".yaml", ".yml")) and file is None:
             return _from_file(spec, cache, grounds, patience)
         case _:
-            raise BadInput(f"unknown judge {spec!r}: it must be {FORMS}")
+            from got_r1.judges.specs import unknown_judge
+
+            raise unknown_judge(spec)
 
 
 def _openai(
@@ -100,14 +113,7 @@ def _openai(
 
     wording = file.wording if file else MLLMSettings()
     settings = openai_settings(spec, file)
-    for url in settings.urls:
-        _check_url(url)
-        settings.key(url)  # one that is missing is told here, not from another process
-    if find_spec("openai") is None:
-        raise BadInput(
-            f"judge {spec!r} needs the client of OpenAI-compatible servers: "
-            "pip install 'got-r1[judge]'"
-        )
+    _check_served(spec, settings)
     from got_r1.judges.cache import CachedJudge
     from got_r1.judges.mllm import wording_version
     from got_r1.judges.requests import RequestShape
@@ -186,6 +192,18 @@ def _from_file(path: str, cache: Path | str | None, grounds: bool, patience: flo
         return _load(spec, file, cache, grounds and spec == finder, patience)
 
     return _mix(spec, {term: getattr(file, term) for term in TERMS}, load)
+
+
+def _check_served(spec: str, settings: OpenAISettings) -> None:
+    """Raises BadInput where a served judge's URL, key or client is missing or unusable."""
+    for url in settings.urls:
+        _check_url(url)
+        settings.key(url)  # one that is missing is told here, not from another process
+    if find_spec("openai") is None:
+        raise BadInput(
+            f"judge {spec!r} needs the client of OpenAI-compatible servers: "
+            "pip install 'got-r1[judge]'"
+        )
 
 
 def _check_url(url: str) -> None:

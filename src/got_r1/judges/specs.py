@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +31,13 @@ __all__ = [
     "read_judge_file",
     "resolve",
     "transformers_settings",
+    "unknown_judge",
 ]
+
+FORMS = (
+    "'oracle', openai:MODEL@URL[,URL...], transformers:MODEL, 'experts', or the path of a YAML "
+    "file (docs/judges.md)"
+)
 
 
 class JudgeSettings(Section):
@@ -102,7 +109,16 @@ def _resolve(spec: str, term: str, file: JudgeFile | None = None) -> JudgeSettin
     if spec.endswith((".yaml", ".yml")) and file is None:
         file, own = read_judge_file(spec)
         return _resolve(getattr(file, term, "") or own, term, file)
+    if spec != "oracle":
+        raise unknown_judge(spec)
     return JudgeSettings(kind=spec)
+
+
+def unknown_judge(spec: str) -> BadInput:
+    """The error for a spec that is of no kind of judge."""
+    near = difflib.get_close_matches(spec.partition(":")[0], ("oracle", *KINDS), 1)
+    meant = f"did you mean {near[0]!r}? It" if near else "it"
+    return BadInput(f"unknown judge {spec!r}: {meant} must be {FORMS}")
 
 
 def openai_settings(spec: str, file: JudgeFile | None) -> OpenAISettings:

@@ -9,12 +9,12 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from scipy.optimize import linear_sum_assignment
 
 from got_r1.records import Box, PlannedObject
 
@@ -27,6 +27,7 @@ __all__ = [
     "centre",
     "counted",
     "draw_plan",
+    "font_file",
     "gap",
     "iou",
     "match_boxes",
@@ -80,6 +81,8 @@ def assign(scores: np.ndarray) -> tuple[tuple[int, int], ...]:
     `scores`: float [rows, columns], either may be 0. Pairs whose score is not positive are left
     out: such a row has no partner. Ordered by row.
     """
+    from scipy.optimize import linear_sum_assignment  # slow to import
+
     rows, columns = linear_sum_assignment(scores, maximize=True)
     pairs = zip(rows.tolist(), columns.tolist(), strict=True)
     return tuple((row, column) for row, column in pairs if scores[row, column] > 0)
@@ -202,10 +205,18 @@ def _pixels(box: Box, width: int, height: int) -> _Rect:
 
 @lru_cache(maxsize=16)
 def _font(pixels: int) -> ImageFont.FreeTypeFont:
-    import matplotlib  # for its font folder only; slow to import, so not at the top
+    return ImageFont.truetype(str(font_file()), pixels)
 
-    path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
-    return ImageFont.truetype(str(path), pixels)
+
+def font_file() -> Path:
+    """DejaVu Sans, which matplotlib ships; importing it only for that is slow."""
+    name = Path("fonts", "ttf", "DejaVuSans.ttf")
+    spec = find_spec("matplotlib")
+    if spec and spec.origin and (path := Path(spec.origin).parent / "mpl-data" / name).is_file():
+        return path
+    import matplotlib
+
+    return Path(matplotlib.get_data_path()) / name
 
 
 def _fit(name: str, width: int, height: int) -> tuple[str, ImageFont.FreeTypeFont]:

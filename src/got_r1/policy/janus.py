@@ -11,12 +11,11 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from peft import PeftModel
 from torch import Tensor, nn
 from transformers import JanusForConditionalGeneration, JanusProcessor
 from transformers.utils import logging as transformers_logging
@@ -32,6 +31,9 @@ from got_r1.policy.replay import (
 )
 from got_r1.policy.words import BEGIN_OF_IMAGE, Words
 from got_r1.recipes.sections import LoraSection, RolloutSection
+
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 __all__ = [
     "LogprobMode",

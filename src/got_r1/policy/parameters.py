@@ -5,15 +5,17 @@ The parts that need a model but no prompt: `training`, `sizing` and the decoder 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from transformers import JanusForConditionalGeneration
 
 from got_r1.recipes.sections import LoraSection
+
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 __all__ = ["acting_parts", "choose_trained", "effective_weight", "whole"]
 
@@ -35,6 +37,8 @@ def choose_trained(model: JanusForConditionalGeneration, lora: LoraSection) -> P
     on the meta device). Returns the adapters' wrapper, None with rank 0."""
     model.requires_grad_(False)
     if lora.rank:
+        from peft import LoraConfig, get_peft_model  # slow to import, and most commands train none
+
         config = LoraConfig(
             r=lora.rank,
             lora_alpha=lora.alpha,

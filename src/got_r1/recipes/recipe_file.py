@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
@@ -19,7 +20,7 @@ from pydantic_core import ErrorDetails
 
 from got_r1.errors import BadInput
 from got_r1.files.parsing import SafeLoader, parse_yaml
-from got_r1.recipes.resuming import may_change
+from got_r1.recipes.resuming import covers, may_change
 from got_r1.recipes.sections import Recipe, Section
 
 __all__ = ["explain", "load_recipe", "load_section", "packaged", "recipe_path", "recipe_text"]
@@ -91,20 +92,37 @@ def recipe_text(recipe: Section) -> str:
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
-def explain() -> str:
-    """Every setting with its type, default and meaning, section by section, for `--help`."""
+def explain(uses: Sequence[str] = ("",)) -> str:
+    """Every setting in `uses` or below it (dotted keys; "": all) with its type, default and
+    meaning, section by section, in 80 columns, for `--help`."""
     lines: list[str] = []
     for key, section in _sections(Recipe, ()):
-        lines += ["", f"{'.'.join(key)}: {(section.__doc__ or '').strip()}"]
+        settings: list[str] = []
         for name, field in section.model_fields.items():
-            if _section_of(field) is None:
+            setting = ".".join((*key, name))
+            if _section_of(field) is None and covers(uses, setting):
                 default = "''" if field.default == "" else field.default
                 shown = "must be given" if field.is_required() else f"= {default}"
                 mark = may_change(field)
                 expected = f"{_expected(field)}; {mark.note}" if mark else _expected(field)
-                lines.append(f"  {'.'.join((*key, name))} {shown}   ({expected})")
-                lines.append(f"      {field.description}")
+                settings += _wrapped(f"{setting} {shown}   ({expected})", "  ", " " * 8)
+                settings += _wrapped(field.description or "", " " * 6, " " * 6)
+        if settings:
+            title = f"{'.'.join(key)}: {' '.join((section.__doc__ or '').split())}"
+            lines += ["", *_wrapped(title, "", "  "), *settings]
     return "\n".join(lines[1:])
+
+
+def _wrapped(text: str, first: str, rest: str) -> list[str]:
+    """Lines of at most 80 characters, unless a word is longer."""
+    return textwrap.wrap(
+        text,
+        80,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 # -- the schema ------------------------------------------------------------------------------------
@@ -157,6 +175,9 @@ def _nearest(key: Key, root: type[Section] = Recipe) -> str:
     key = tuple("N" if name.isdecimal() else name for name in key)
     sections: dict[Key, type[Section]] = {(): root, **dict(_sections(root, ()))}
     siblings = list(sections[key[:-1]].model_fields) if key[:-1] in sections else []
+    for name in siblings:  # lr: learning_rate
+        if key[-1] == "".join(word[0] for word in name.split("_")):
+            return ".".join((*key[:-1], name))
     if close := difflib.get_close_matches(key[-1], siblings, n=1):
         return ".".join((*key[:-1], *close))
     everywhere = [(*k, name) for k, section in sections.items() for name in section.model_fields]
@@ -345,7 +366,7 @@ def _sentence(
 
 
 def _unknown(key: Key, origin: str, root: type[Section] = Recipe) -> str:
-    listed = " (got-r1 train --help lists all)" if root is Recipe else ""
+    listed = " (got-r1 train --help-all lists all)" if root is Recipe else ""
     return (
         f"unknown key '{'.'.join(key)}' {origin}; the nearest is '{_nearest(key, root)}'{listed}."
     )

@@ -24,6 +24,7 @@ __all__ = [
     "Change",
     "MayChange",
     "compare",
+    "covers",
     "may_change",
 ]
 
@@ -32,7 +33,7 @@ __all__ = [
 class MayChange:
     """Marks a setting that may have another value when a run is resumed.
 
-    `note` stands beside the setting in `got-r1 train --help`; `effect` is told when it changed.
+    `note` stands beside the setting in `got-r1 train --help-all`; `effect` is told when it changed.
     """
 
     note: str
@@ -85,8 +86,13 @@ def compare(
         if isinstance(one, BaseModel) and isinstance(other, BaseModel):
             yield from compare(one, other, uses, setting)
         elif (one := plain(one)) != (other := plain(other)):
-            used = any(not use or f"{setting}.".startswith(f"{use}.") for use in uses)
-            yield Change(setting, one, other, may_change(field) if used else UNUSED)
+            mark = may_change(field) if covers(uses, setting) else UNUSED
+            yield Change(setting, one, other, mark)
+
+
+def covers(uses: Sequence[str], setting: str) -> bool:
+    """Whether a setting is one of `uses` or below it ("": everything), all dotted keys."""
+    return any(not use or f"{setting}.".startswith(f"{use}.") for use in uses)
 
 
 def plain(value: Any) -> Any:

@@ -45,7 +45,11 @@ class RunSection(Section):
     )
     seed: int = Field(0, ge=0, le=MOST_SEED, description="seed of everything random in the run")
     threads: Annotated[int, ROUNDING] = Field(
-        0, ge=0, le=1024, description="CPU threads for torch; 0 leaves torch's default"
+        0,
+        ge=0,
+        le=1024,
+        description="CPU threads for torch; 0: as many as cores are free at the start, or "
+        "OMP_NUM_THREADS",
     )
     track: Annotated[list[Literal["tensorboard", "wandb", "trackio"]], HARMLESS] = Field(
         ["tensorboard"],

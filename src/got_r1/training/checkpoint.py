@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -42,7 +42,8 @@ __all__ = [
 
 KEPT_CHECKPOINTS = 2
 
-# Keys in a checkpoint: "step", "weights/<name>", "optimizer/<name>/<AdamW's own key>".
+# Keys in a checkpoint: "step", "threads" (torch's, on the CPU; rounding depends on them, and older
+# checkpoints lack it), "weights/<name>", "optimizer/<name>/<AdamW's own key>".
 WEIGHTS, OPTIMIZER = "weights/", "optimizer/"
 
 
@@ -91,7 +92,10 @@ def save_checkpoint(
     Raises RunFailed, with nothing written or pruned, where a number in it is not finite.
     """
     trainable = policy.trainable()
-    state: dict[str, Any] = {"step": torch.tensor(step)}
+    state: dict[str, Any] = {
+        "step": torch.tensor(step),
+        "threads": torch.tensor(torch.get_num_threads()),
+    }
     for name, parameter in trainable.items():
         state[WEIGHTS + name] = parameter.detach()
         # Not torch's get_optimizer_state_dict: where a parameter has no state yet, it would make
@@ -130,10 +134,17 @@ def last_saved(folder: Path) -> str:
     return "nothing was saved yet" if newest is None else f"{newest} is the newest checkpoint"
 
 
+class Restored(NamedTuple):
+    """Where a run goes on: behind which step, and with how many CPU threads (0: not known)."""
+
+    step: int
+    threads: int
+
+
 def load_checkpoint(
     checkpoint: Path, policy: Policy, optimizer: torch.optim.Optimizer, ranks: Ranks
-) -> int:
-    """Restores weights and optimizer state; returns the step. All ranks call it.
+) -> Restored:
+    """Restores weights and optimizer state; returns what else was saved. All ranks call it.
 
     Digests are not compared: `newest_whole_checkpoint` has done that, once for all ranks.
 
@@ -158,7 +169,7 @@ def load_checkpoint(
             f"{checkpoint} holds other parameters than this recipe trains: "
             "use the recipe that the run was started with"
         )
-    state: dict[str, Any] = {"step": torch.tensor(0)}
+    state: dict[str, Any] = {key: torch.tensor(0) for key in ("step", "threads") if key in keys}
     for key in keys:
         if key.startswith(WEIGHTS):
             state[key] = trainable[key.removeprefix(WEIGHTS)].detach()
@@ -172,7 +183,7 @@ def load_checkpoint(
         if key.startswith(OPTIMIZER):
             name, kind = key.removeprefix(OPTIMIZER).rsplit("/", 1)
             optimizer.state[trainable[name]][kind] = value
-    return int(state["step"])
+    return Restored(int(state["step"]), int(state.get("threads", 0)))
 
 
 @contextmanager

@@ -159,6 +159,7 @@ def evaluate_policy(policy: Policy, recipe: Recipe, run: Run, name: str) -> None
         return
     benchmark = load_benchmark("icons")
     prompts = ranks.share(benchmark.prompts(section.split, section.prompts, 0))
+    run.progress.note(f"evaluating on {section.prompts} prompts of {section.split} ({name})")
     with whole_weights(policy):
         drawings = generate(
             policy, prompts, seed=section.seed, rollout=recipe.rollout, batch=section.batch

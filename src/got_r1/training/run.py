@@ -34,6 +34,7 @@ from got_r1.training.checkpoint import (
 )
 from got_r1.training.distributed import ALONE, Ranks
 from got_r1.training.resuming import changes_since, judge_text, record_changes
+from got_r1.training.threads import set_threads
 
 __all__ = ["KEPT_CHECKPOINTS", "Run", "seed_step"]
 
@@ -93,14 +94,12 @@ class Run:
     ) -> Self:
         """Creates the run folder, or continues from its newest whole checkpoint with `resume`.
 
-        From here on torch has the recipe's number of CPU threads.
+        From here on torch has the recipe's number of CPU threads (`threads.set_threads`).
 
         Raises BadInput where the folder exists and `resume` was not asked for, or where the
         recipe differs from the one that the run was started with in what changes results; RunFailed
         where every checkpoint is damaged.
         """
-        if recipe.run.threads:
-            torch.set_num_threads(recipe.run.threads)
         folder = Path(recipe.run.dir)
         # One rank looks and tells the others: a slower one would find the file that the first is
         # about to write, take the run for an old one, and wait for what no other rank sends.
@@ -113,7 +112,10 @@ class Run:
             return newest_whole_checkpoint(folder)
 
         newest = ranks.run_on_rank0(checkpoint_to_go_on_from) if going_on else None
-        start = 0 if newest is None else load_checkpoint(newest, policy, optimizer, ranks)
+        start, threads = (
+            (0, 0) if newest is None else load_checkpoint(newest, policy, optimizer, ranks)
+        )
+        set_threads(recipe.run.threads, threads, quiet=quiet or not ranks.main)
         log: RunLog | None = None
 
         def open_log() -> None:
