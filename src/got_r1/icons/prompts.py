@@ -215,9 +215,9 @@ def draw_meaning(rng: random.Random, category: Category) -> Meaning:
 
 
 def draw_prompt(rng: random.Random, category: Category, split: Split) -> tuple[Prompt, Meaning]:
-    """A random prompt of a category and split. In val every other one, on average, says a
+    """A random prompt of a category and split. In dev and val every other one, on average, says a
     held-out composition."""
-    wants_held_out = split == "val" and rng.random() < 0.5
+    wants_held_out = split != "train" and rng.random() < 0.5
     while True:
         meaning = draw_meaning(rng, category)
         if split_of(meaning) == split and is_held_out(meaning) == wants_held_out:
