@@ -20,9 +20,9 @@ throughout.)
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, cast
 
 from got_r1.icons.world import COLORS, NOUNS, Meaning, ObjectSpec
 from got_r1.plan.layout import RELATIONS, Relation
@@ -43,17 +43,19 @@ __all__ = [
 
 Split = Literal["train", "dev", "val"]
 
+_SPLITS: tuple[tuple[Split, int, int], ...] = (("dev", 2, 3), ("val", 5, 2))
+"""Each with the first of its pairs of a colour and of a relation."""
 _PAIRS = tuple((color, noun) for noun in NOUNS for color in COLORS)
 
 HELD_OUT_COLORS: Mapping[tuple[str, str], Split] = MappingProxyType(
-    dict.fromkeys(_PAIRS[2::11], "dev") | dict.fromkeys(_PAIRS[5::11], "val")
+    {pair: split for split, first, _ in _SPLITS for pair in _PAIRS[first::11]}
 )
 """(colour, noun) to the split that has it to itself: 7 of 72 pairs for each."""
 
 HELD_OUT_RELATIONS: Mapping[tuple[str, Relation], Split] = MappingProxyType(
     {
         (NOUNS[(5 * index + first) % len(NOUNS)], relation): split
-        for split, first in (("dev", 3), ("val", 2))
+        for split, _, first in _SPLITS
         for index, relation in enumerate(RELATIONS)
     }
 )
@@ -85,10 +87,9 @@ def drawn_directions(a: str, relation: Relation, b: str) -> list[Relation]:
 def held_out_split(meaning: Meaning) -> Split | None:
     """The split whose held-out compositions a prompt of this meaning says, if any."""
     owners = {HELD_OUT_COLORS.get((spec.color or "", spec.noun)) for spec in meaning.objects}
-    if meaning.relation is not None:
-        a, b = (meaning.objects[index].noun for index in meaning.about)
-        owners |= _owners(a, meaning.relation, b)
-        if not drawn_directions(a, meaning.relation, b):
+    for relation, a, b in _related(meaning):
+        owners |= _owners(a.noun, relation, b.noun)
+        if not drawn_directions(a.noun, relation, b.noun):
             owners.add("val")
     return "val" if "val" in owners else "dev" if "dev" in owners else None
 
@@ -111,17 +112,29 @@ def split_of(meaning: Meaning) -> Split:
     return ("dev", "val")[digest[0] % 2] if digest[1] % 5 == 0 else "train"
 
 
+def _related(meaning: Meaning) -> Iterator[tuple[Relation, ObjectSpec, ObjectSpec]]:
+    """Each relation that is said, of which objects."""
+    for condition in meaning.conditions:
+        if condition.kind in CONVERSES:
+            a, b = (meaning.objects[index] for index in condition.about)
+            yield cast(Relation, condition.kind), a, b
+
+
 def _canonical(meaning: Meaning) -> str:
     """One string for all ways to say the same."""
-    if meaning.relation is None:
-        return " + ".join(sorted(map(_spell, meaning.objects)))
-    a, b = (_spell(meaning.objects[index]) for index in meaning.about)
-    others = [o for i, o in enumerate(meaning.objects) if i not in meaning.about]
-    relation = meaning.relation
-    converse = CONVERSES[relation]
-    if converse < relation or (converse == relation and b < a):
-        a, relation, b = b, converse, a
-    return " + ".join([f"{a} {relation} {b}", *sorted(map(_spell, others))])
+    said = []
+    for relation, first, second in _related(meaning):
+        (a, b), converse = (_spell(first), _spell(second)), CONVERSES[relation]
+        if converse < relation or (converse == relation and b < a):
+            a, relation, b = b, converse, a
+        said.append(f"{a} {relation} {b}")
+    for condition in meaning.conditions:
+        if condition.kind not in CONVERSES:
+            about = sorted(_spell(meaning.objects[index]) for index in condition.about)
+            said.append(f"{condition.kind}: {', '.join(about)}")
+    named = {index for condition in meaning.conditions for index in condition.about}
+    others = [_spell(spec) for index, spec in enumerate(meaning.objects) if index not in named]
+    return " + ".join([*sorted(said), *sorted(others)])
 
 
 def _spell(spec: ObjectSpec) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,14 +14,19 @@ from rich.console import Console
 
 from got_r1.errors import BadInput, listed
 from got_r1.files.prompt_files import read_prompts
+from got_r1.icons.layouts import layout_prompts
 from got_r1.icons.prompts import prompt_list
 from got_r1.recipes.sections import DataSection, PromptSource
 from got_r1.records import Prompt
 
 __all__ = ["PromptMix", "load_prompts"]
 
-ICONS = "icons"  # the path that stands for the icon world's own list
-ICON_PROMPTS = 5000  # of the world's training list; more than any run of the recipe sees
+# The paths that stand for the icon world's own lists.
+ICONS: Mapping[str, Callable[..., list[Prompt]]] = {
+    "icons": prompt_list,
+    "icons-layouts": layout_prompts,
+}
+ICON_PROMPTS = 5000  # of a list of the world; more than any run of the recipe sees
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +83,7 @@ def load_prompts(data: DataSection, quiet: bool = False) -> PromptMix:
         for path in matching_files(entry.path)
     ]
     held_out = {text for _, texts in files for text in texts}
-    settings = data.prompts or [PromptSource(path=ICONS)]
+    settings = data.prompts or [PromptSource(path="icons")]
     sources, removed, repeated = [], 0, 0
     matched: set[str] = set()
     for source in settings:
@@ -124,8 +129,8 @@ def tell(mix: PromptMix, unmatched: Sequence[str]) -> None:
 def read_source(source: PromptSource) -> tuple[list[Prompt], int]:
     """The prompts of a source in the order of its files, each text once; and how many repeats of
     them were left out."""
-    if source.path == ICONS:
-        return prompt_list("train", ICON_PROMPTS, seed=0), 0
+    if listed := ICONS.get(source.path):
+        return listed("train", ICON_PROMPTS, seed=0), 0
     prompts = [
         prompt
         for path in matching_files(source.path)
