@@ -11,6 +11,7 @@ from got_r1.errors import BadInput
 from got_r1.icons import prompts
 from got_r1.icons.detect import detect
 from got_r1.icons.layouts import CATEGORIES, Category, draw_meaning, layout_prompts, parse, say
+from got_r1.icons.measure import layout_signature
 from got_r1.icons.render import render
 from got_r1.icons.splits import Split, is_held_out, split_of
 from got_r1.icons.truth import asked_objects, image_truth, plan_truth
@@ -49,6 +50,10 @@ Cells = tuple[int, int, int, int]  # x, y, width, height
             "a star left of a heart and above a moon",
             Meaning((STAR, HEART, MOON), "left", further=(Condition("top", (0, 2)),)),
         ),
+        (
+            "a star, a heart and a moon, the star left of the heart and above the moon",
+            Meaning((STAR, HEART, MOON), "left", further=(Condition("top", (0, 2)),)),
+        ),
         ("a star in the corner", Meaning((STAR,), further=(Condition("corner", (0,)),))),
         (
             "There is a star, a heart in the middle and a moon.",
@@ -85,6 +90,9 @@ def test_known_sentences(text: str, meaning: Meaning) -> None:
         "two stars near a heart and above a moon",
         "a star near a heart and near a moon and near a tree",
         "a star left of and above a moon",
+        "a star, a heart and a moon, the star left of the moon and above the heart",
+        "a star, a heart and a moon, the star left of the heart and above the tree",
+        "a star and a heart, the star left of the heart and above the star",
         "three stars and two hearts in a row",
         "a star in the corner and " * 100_000,
     ],
@@ -100,7 +108,8 @@ def test_every_meaning_reads_back(category: Category) -> None:
         meaning = draw_meaning(rng, category)
         for opening in ("", "there is ", "an image of "):
             for wording in range(3):
-                text = say(meaning, opening=opening, wording=wording, the=rng.random() < 0.5)
+                the, listed = rng.random() < 0.5, rng.random() < 0.5
+                text = say(meaning, opening=opening, wording=wording, the=the, listed=listed)
                 assert parse(text) == meaning, text
                 assert (prompts.parse(text) is None) == bool(meaning.further), text
 
@@ -244,3 +253,13 @@ def test_half_of_two_relations_earns_half() -> None:
     assert scores((0, 1, 2), " and a ") == [0.5, 1.0]
     assert scores((0, 2, 1), " and a ") == [0.5, 0.1]  # heart and moon exchanged
     assert scores((2, 1, 0), " and a ") == [0.5, 0.3]  # left in part, above not at all
+
+
+def test_a_pattern_is_the_relations_of_all_pairs() -> None:
+    a, b, c = (box_from_cells(*cells) for cells in ((0, 0, 3, 3), (4, 1, 4, 4), (0, 7, 3, 3)))
+    assert layout_signature([a, b]) == ({"left", "next to", "near", "on side of"},)
+    assert layout_signature([a, c]) == ({"top"},)  # too far to be near
+    assert layout_signature([b, a]) != layout_signature([a, b])
+    assert len(layout_signature([a, b, c])) == 3
+    moved = [box_from_cells(*cells) for cells in ((1, 0, 3, 3), (5, 0, 4, 4))]
+    assert layout_signature(moved) == layout_signature([a, b])

@@ -1,21 +1,24 @@
 """Prompts that ask for more, or for less, than one relation: what SFT never shows.
 
-    sentence := [opening] (two | list ["in a row"]) [.]
+    sentence := [opening] (two | list ", the" two | list ["in a row"]) [.]
     two      := phrase relation phrase "and" relation phrase
     list     := item {(", " | " and ") item}
     item     := phrase ["in the corner" | "in the middle" | "as large as possible"]
 
 "A star left of a heart and above a moon" relates the star to both. SFT shows single relations and
 at most three kinds of object, so a policy that only copies its training has no layout for these,
-and many layouts are right: RL can find its own. The phrases are those of `icons.prompts`, whose
-sentences `parse` reads as well.
+and many layouts are right: RL can find its own. After SFT a policy drops the third object of such a
+sentence, and there is nothing to learn from a group in which all do; so every other one begins with
+a list, which SFT does show ("a star, a heart and a moon, the star left of the heart and above the
+moon", with bare nouns after the list). The phrases are those of `icons.prompts`, whose sentences
+`parse` reads as well.
 """
 
 from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal, cast, get_args
 
 from got_r1.errors import BadInput
@@ -43,6 +46,7 @@ _TWO = re.compile(
     rf"(?P<a>[a-z ]+?) (?P<first>{_RELATION}) (?P<b>[a-z ]+?) "
     rf"and (?P<second>{_RELATION}) (?P<c>[a-z ]+)"
 )
+_LISTED = re.compile(r"(?P<list>[a-z, ]+), (?P<two>the [a-z -]+)")
 _ITEM = re.compile(rf"(?P<phrase>[a-z ]+?)(?: (?P<place>{'|'.join(_PLACES.values())}))?")
 _SEPARATOR = re.compile(r", and |, | and ")
 _LONGEST = 400  # characters
@@ -62,11 +66,12 @@ def parse(text: str) -> Meaning | None:
     sentence = " ".join(text.lower().split()).removesuffix(".").rstrip()
     sentence = OPENING.sub("", sentence, count=1)
     if two := _TWO.fullmatch(sentence):
-        objects = _objects(two.group("a", "b", "c"))
-        if objects is None or any(spec.count > 1 for spec in objects):
-            return None
-        second = Condition(RELATION_OF_WORDS[two["second"]], (0, 2))
-        return Meaning(objects, RELATION_OF_WORDS[two["first"]], further=(second,))
+        return _two(_objects(two.group("a", "b", "c")), two)
+    listed = _LISTED.fullmatch(sentence)
+    if listed and (two := _TWO.fullmatch(listed["two"])):
+        objects = _objects(_SEPARATOR.split(listed["list"]))
+        nouns = [f"the {spec.noun}" for spec in objects or ()]
+        return _two(objects, two) if nouns == list(two.group("a", "b", "c")) else None
     body = sentence.removesuffix(_ROW)
     items = [_ITEM.fullmatch(item) for item in _SEPARATOR.split(body)]
     if not all(items):
@@ -87,6 +92,14 @@ def parse(text: str) -> Meaning | None:
     return Meaning(objects, further=(Condition("row", tuple(range(len(objects)))),))
 
 
+def _two(objects: tuple[ObjectSpec, ...] | None, said: re.Match[str]) -> Meaning | None:
+    """The first of three objects in relation to each of the others, as a match of `_TWO` says."""
+    if objects is None or any(spec.count > 1 for spec in objects):
+        return None
+    second = Condition(RELATION_OF_WORDS[said["second"]], (0, 2))
+    return Meaning(objects, RELATION_OF_WORDS[said["first"]], further=(second,))
+
+
 def _objects(phrases: list[str] | tuple[str, ...]) -> tuple[ObjectSpec, ...] | None:
     objects: list[ObjectSpec] = []
     for phrase in phrases:
@@ -100,9 +113,17 @@ def _objects(phrases: list[str] | tuple[str, ...]) -> tuple[ObjectSpec, ...] | N
 # -- meaning -> text -----------------------------------------------------------------------------
 
 
-def say(meaning: Meaning, *, opening: str = "", wording: int = 0, the: bool = False) -> str:
+def say(
+    meaning: Meaning,
+    *,
+    opening: str = "",
+    wording: int = 0,
+    the: bool = False,
+    listed: bool = False,
+) -> str:
     """The sentence of a meaning with further conditions, or with four objects, lower case without
-    a final dot. `wording`: which of the words for its relations are used."""
+    a final dot. `wording`: which of the words for its relations are used; `listed`: whether two
+    relations follow a list of their objects."""
     counted = any(spec.count > 1 for spec in meaning.objects)
     if opening == "there is " and meaning.objects[0].count > 1:
         opening = "there are "
@@ -113,15 +134,21 @@ def say(meaning: Meaning, *, opening: str = "", wording: int = 0, the: bool = Fa
             RELATION_WORDS[cast(Relation, condition.kind)][:_WORDINGS][wording]
             for condition in meaning.conditions
         )
-        return f"{opening}{phrases[0]} {first} {phrases[1]} and {second} {phrases[2]}"
+        named = [f"the {spec.noun}" for spec in meaning.objects] if listed else phrases
+        head = f"{_enumerate(phrases)}, " if listed else ""
+        return f"{opening}{head}{named[0]} {first} {named[1]} and {second} {named[2]}"
     row = ""
     for condition in meaning.further:
         if condition.kind == "row":
             row = _ROW
         else:
             phrases[condition.about[0]] += f" {_PLACES[cast(Place, condition.kind)]}"
+    return opening + _enumerate(phrases) + row
+
+
+def _enumerate(phrases: Sequence[str]) -> str:
     *head, last = phrases
-    return opening + (f"{', '.join(head)} and {last}" if head else last) + row
+    return f"{', '.join(head)} and {last}" if head else last
 
 
 # -- drawing prompts at random -------------------------------------------------------------------
@@ -189,4 +216,5 @@ def _draw_text(rng: random.Random, category: Category, split: Split) -> str:
         if split_of(meaning) == split and is_held_out(meaning) == wants_held_out:
             opening = rng.choice(("", "", "there is ", "a picture of ", "an image of "))
             wording, the = rng.randrange(_WORDINGS), rng.random() < 0.2
-            return say(meaning, opening=opening, wording=wording, the=the)
+            listed = rng.random() < 0.5
+            return say(meaning, opening=opening, wording=wording, the=the, listed=listed)
