@@ -8,7 +8,7 @@ Trains a new icon policy on prompts and chains without any image, and samples ch
 `dev`, half of which say compositions that training never shows. Prints the share of chains that
 are right, apart for the three kinds of prompt. Settings are those of the recipe; `--nouns` and
 `--colors` try a larger vocabulary (of words without pictures). `--small --no-boxes` costs a
-twentieth of the recipe's model and chains: enough to compare ways of training.
+tenth of the recipe's model and chains: enough to compare ways of training.
 """
 
 from __future__ import annotations
