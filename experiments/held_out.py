@@ -1,31 +1,29 @@
-"""What of `val` is hard: compositions that training never shows, or all of it?
+"""What is hard: compositions that training never shows, or all of it?
 
     .venv/bin/python experiments/held_out.py icons runs/tables/seed-*/checkpoints/final
 
-Draws the 500 prompts of `val` once with each model (as the runs of `tables.py seeds` do) and prints
-the strict accuracies apart: prompts with a held-out pair of colour and noun, with a noun in a
-held-out relation, and those that are new but made of pairs that training shows.
+Draws prompts of `dev` or `val` once with each model and prints the strict accuracies apart: prompts
+with a held-out pair of colour and noun, with a noun in a held-out relation, and those that are new
+but made of pairs that training shows. Settings are chosen on `--split dev`.
 """
 
 from __future__ import annotations
 
+import argparse
 import statistics
-import sys
 from collections import defaultdict
-from collections.abc import Sequence
 
 from got_r1.benchmarks import load_benchmark
-from got_r1.benchmarks.base import Sample
-from got_r1.icons.prompts import parse
+from got_r1.benchmarks.base import Benchmark, Sample
+from got_r1.icons.layouts import parse
 from got_r1.icons.splits import holds_out_color, is_held_out
 from got_r1.icons.world import Meaning
 from got_r1.policy import load_policy
 from got_r1.recipes.recipe_file import load_recipe
 from got_r1.sampling import generate
 
-PROMPTS = 500
 KINDS = ("held-out colour of a noun", "held-out relation of a noun", "pairs that training shows")
-MEASURES = ("plan_relation", "image_relation", "plan_attributes", "attributes")
+MEASURES = ("plan_relation", "image_relation", "plan_attributes", "attributes", "count", "iou")
 
 Table = dict[tuple[str, str], list[float]]
 
@@ -37,13 +35,12 @@ def kind(meaning: Meaning) -> str:
     return KINDS[1] if is_held_out(meaning) else KINDS[2]
 
 
-def measure(model: str) -> Table:
-    """Every measure of every prompt, 0 or 1, by kind."""
+def measure(model: str, benchmark: Benchmark, split: str, count: int, seed: int) -> Table:
+    """Every measure of every prompt, in 0..1, by kind."""
     recipe = load_recipe("icons")
-    benchmark = load_benchmark("icons")
-    prompts = benchmark.prompts("val", PROMPTS, 0)
+    prompts = benchmark.prompts(split, count, seed)
     drawings = generate(
-        load_policy(model), prompts, seed=0, rollout=recipe.rollout, batch=recipe.eval.batch
+        load_policy(model), prompts, seed=seed, rollout=recipe.rollout, batch=recipe.eval.batch
     )
     rows = benchmark.score([Sample(one.prompt, one.chain, one.image) for one in drawings])
     found: Table = defaultdict(list)
@@ -56,19 +53,28 @@ def measure(model: str) -> Table:
     return found
 
 
-def main(models: Sequence[str]) -> None:
+def main() -> None:
     """A row for each model and kind."""
+    parser = argparse.ArgumentParser(description="Accuracies apart by held-out composition.")
+    parser.add_argument("models", nargs="+")
+    parser.add_argument(
+        "--benchmark", default="icons", choices=("icons", "icons-layouts"), help="whose prompts"
+    )
+    parser.add_argument("--split", default="val", choices=("dev", "val"))
+    parser.add_argument("--prompts", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0, help="of the prompts and of the sampling")
+    args = parser.parse_args()
     names = " | ".join(MEASURES).replace("_", " ")
     print(f"| model | prompts with | {names} |\n|{'-|' * (len(MEASURES) + 2)}")
-    for model in models:
-        found = measure(model)
+    for model in args.models:
+        found = measure(model, load_benchmark(args.benchmark), args.split, args.prompts, args.seed)
         for one in KINDS:
             cells = [
-                f"{statistics.mean(found[one, name]):.3f} of {len(found[one, name])}"
-                for name in MEASURES
+                f"{statistics.mean(values):.3f} of {len(values)}" if values else ""
+                for values in (found[one, name] for name in MEASURES)
             ]
             print(f"| {model} | {one} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -38,7 +38,7 @@ CHANGES_RESULTS = {
     "rollout": "chain_limit chain_temperature image_temperature guidance",
     "reward": "formula r_sem r_spa r_ri r_pi r_hps",
     "vq": OPTIMIZER + "batch",
-    "sft": OPTIMIZER + "batch condition_dropout image_loss_weight",
+    "sft": OPTIMIZER + "batch condition_dropout chain_loss_weight image_loss_weight",
     "rl": OPTIMIZER
     + "prompts group paraphrases inner_epochs clip_low clip_high kl_coef std_normalisation "
     "aggregation chain_weight image_weight logprob_mode",

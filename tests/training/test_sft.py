@@ -37,6 +37,23 @@ def test_sft_learns_both_chain_and_image(make_recipe: MakeRecipe) -> None:
     assert np.mean(image[-5:]) < 0.95 * np.mean(image[:3])  # the codes of a random VQ are noise
 
 
+@pytest.mark.parametrize("learned", ["chain", "image"])
+def test_a_loss_without_weight_teaches_nothing(make_recipe: MakeRecipe, learned: str) -> None:
+    weights = {"chain_loss_weight": 0.0, "image_loss_weight": 0.0, f"{learned}_loss_weight": 1.0}
+    sections = {"data": {"size": 8}, "sft": {"steps": 1, "learning_rate": 1e-3, **weights}}
+    recipe = make_recipe("run", **sections)
+    before = load_policy(recipe.model.path).model
+    after = load_policy(str(sft.train(recipe, quiet=True)["model"])).model
+    heads = {"chain": "lm_head", "image": "model.generation_head"}
+    for name, head in heads.items():
+        (old, *_), (new, *_) = (m.get_submodule(head).parameters() for m in (before, after))
+        assert old.equal(new) == (name != learned)
+    (line,) = Path(recipe.run.dir, "metrics.jsonl").read_text().splitlines()
+    metrics = json.loads(line)
+    assert metrics["loss"] == metrics[f"loss/{learned}"]
+    assert ("loss/image" in metrics) == (learned == "image")
+
+
 def test_a_run_uses_the_threads_that_it_is_given(make_recipe: MakeRecipe) -> None:
     before = torch.get_num_threads()
     try:

@@ -20,7 +20,7 @@ def load_benchmark(name: str, settings: BenchmarkSettings | None = None) -> Benc
     Raises `BadInput` for an unknown one.
     """
     match name:
-        case "icons":
+        case "icons" | "icons-layouts":
             from got_r1.benchmarks.icons import IconsBenchmark
 
             own = BenchmarkSettings()
@@ -29,7 +29,7 @@ def load_benchmark(name: str, settings: BenchmarkSettings | None = None) -> Benc
                     "the icon world brings its own prompts and detector: leave out --data, "
                     "--category and whatever names a model that looks at images"
                 )
-            return IconsBenchmark()
+            return IconsBenchmark(layouts=name == "icons-layouts")
         case "compbench":
             from got_r1.benchmarks.compbench.benchmark import CompBench
 
@@ -39,4 +39,7 @@ def load_benchmark(name: str, settings: BenchmarkSettings | None = None) -> Benc
 
             return GenEval(settings or BenchmarkSettings())
         case _:
-            raise BadInput(f"there is no benchmark {name!r}: use 'icons', 'compbench' or 'geneval'")
+            raise BadInput(
+                f"there is no benchmark {name!r}: use 'icons', 'icons-layouts', 'compbench' or "
+                "'geneval'"
+            )

@@ -3,7 +3,8 @@
 Measured by `icons.truth` on the parsed plan and on the icons that `icons.detect` finds, without a
 reward in between: a reward that rises can hide an accuracy that falls.
 
-    plan_relation     the asked relation holds between the planned boxes
+    plan_relation     the asked relation holds between the planned boxes, and so does all else
+                      that the prompt asks of the layout
     image_relation    ... between the objects found in the image
     realised          ... in the image, over the prompts whose plan is right about it: what the
                       drawing loses of the planning
@@ -29,7 +30,8 @@ from got_r1.benchmarks.base import ImageLayout, Row, Sample
 from got_r1.errors import BadInput
 from got_r1.files.sample_files import SampleFiles
 from got_r1.icons.detect import detect
-from got_r1.icons.prompts import parse, prompt_list
+from got_r1.icons.layouts import layout_prompts, parse
+from got_r1.icons.prompts import prompt_list
 from got_r1.icons.splits import Split
 from got_r1.icons.truth import image_truth, plan_truth
 from got_r1.judges.oracle import OracleJudge
@@ -40,22 +42,27 @@ __all__ = ["IconsBenchmark"]
 
 
 class IconsBenchmark:
-    """A `Benchmark` over the prompt lists of the icon world."""
+    """A `Benchmark` over the prompt lists of the icon world: the one of single relations, or with
+    `layouts` the one of `icons.layouts`, named "icons-layouts"."""
 
-    name = "icons"
     size = 500
     images_per_prompt = 1
     reads_chains = True
     averages: Mapping[str, Sequence[str]] = {}
 
+    def __init__(self, *, layouts: bool = False) -> None:
+        self.layouts_only = layouts
+        self.name = "icons-layouts" if layouts else "icons"
+
     def prompts(self, split: str, n: int, seed: int = 0) -> list[Prompt]:
-        """`n` prompts of a split, the five categories in turn.
+        """`n` prompts of a split, the categories in turn.
 
         Raises `BadInput` for an unknown split, or for more prompts than the split holds.
         """
         if split not in get_args(Split):
             raise BadInput(f"the icon world has no split {split!r}: use 'dev' or 'val'")
-        return prompt_list(cast(Split, split), n, seed)
+        listed = layout_prompts if self.layouts_only else prompt_list
+        return listed(cast(Split, split), n, seed)
 
     def layouts(
         self, folder: Path, prompts: Sequence[Prompt], images_per_prompt: int

@@ -45,7 +45,7 @@ def score_folder(
     each = made.images_per_prompt
     layouts = scorer.layouts(folder, made.prompts, each)
     samples = SampleFolder(folder, layouts, each, with_chains=scorer.reads_chains)
-    quiet = quiet or scorer.name == "icons"  # whose scores take no time
+    quiet = quiet or scorer.name.startswith("icons")  # whose scores take no time
     with TrainingProgress("scoring", len(samples), 0, unit="image", quiet=quiet) as progress:
         samples.on_read = lambda read: progress.update(read, {})
         rows = scorer.score(samples)

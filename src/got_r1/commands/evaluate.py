@@ -25,7 +25,7 @@ from got_r1.errors import BadInput
 
 __all__ = ["register"]
 
-BENCHMARKS = "icons, compbench or geneval"
+BENCHMARKS = "icons, icons-layouts, compbench or geneval"
 
 
 def register(subparsers: Any) -> None:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from got_r1.icons.prompts import CATEGORIES, Draw
 from got_r1.icons.render import render
-from got_r1.icons.scenes import Layout, allowed_directions, draw_scene
-from got_r1.icons.splits import holds_out_color
+from got_r1.icons.scenes import Layout, draw_scene
+from got_r1.icons.splits import drawn_directions, holds_out_color
 from got_r1.icons.wordings import Division, draw_of
 from got_r1.icons.world import COLORS, FILLS, MAX_OBJECTS, Icon, Meaning, ObjectSpec, Scene
 from got_r1.plan.chain import format_chain
@@ -163,10 +163,11 @@ def _misplace(rng: random.Random, meaning: Meaning) -> tuple[Meaning, bool]:
     """
     relation = meaning.relation
     assert relation is not None
-    options = allowed_directions(meaning)
+    a, b = (meaning.objects[index].noun for index in meaning.about)
+    options = drawn_directions(a, "near", b)
     far = CONVERSES[relation] == relation
-    if relation == "on side of" and rng.random() < 0.5:
-        upright = [option for option in options if option in ("top", "bottom")]
+    upright = [option for option in options if option in ("top", "bottom")]
+    if relation == "on side of" and upright and rng.random() < 0.5:
         return replace(meaning, relation=rng.choice(upright)), False
     if not far:
         options = [option for option in options if option != relation]

@@ -1,17 +1,19 @@
-"""How good the detector is: the share of objects that it reads exactly right."""
+"""Measures of detector and plans: objects that are read exactly right, and layouts apart."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
 from got_r1.icons.detect import detect
 from got_r1.icons.world import Scene
-from got_r1.plan.layout import iou, match_boxes
+from got_r1.plan.layout import RELATIONS, Relation, iou, match_boxes, relation_holds
+from got_r1.records import Box
 
-__all__ = ["DetectorAccuracy", "detector_accuracy"]
+__all__ = ["DetectorAccuracy", "detector_accuracy", "layout_signature"]
 
 _SAME_BOX = 0.9
 
@@ -67,4 +69,16 @@ def detector_accuracy(
         fill / n,
         total_iou / n,
         extra / n,
+    )
+
+
+def layout_signature(boxes: Sequence[Box]) -> tuple[frozenset[Relation], ...]:
+    """The pattern of a layout: for each pair of boxes, in their order, the relations that hold.
+
+    Two plans have the same pattern when they have as many objects and no relation between any two
+    tells them apart; names, sizes and exact places do not matter.
+    """
+    return tuple(
+        frozenset(relation for relation in RELATIONS if relation_holds(relation, a, b))
+        for a, b in combinations(boxes, 2)
     )

@@ -265,9 +265,9 @@ def draw_meaning(rng: random.Random, category: Category) -> Meaning:
 
 
 def draw_in_split(rng: random.Random, category: Category, split: Split) -> Meaning:
-    """A random meaning of a category and split. In val every other one, on average, is a held-out
-    composition."""
-    wants_held_out = split == "val" and rng.random() < 0.5
+    """A random meaning of a category and split. In dev and val every other one, on average, is a
+    held-out composition."""
+    wants_held_out = split != "train" and rng.random() < 0.5
     while True:
         meaning = draw_meaning(rng, category)
         if split_of(meaning) == split and is_held_out(meaning) == wants_held_out:
@@ -275,8 +275,8 @@ def draw_in_split(rng: random.Random, category: Category, split: Split) -> Meani
 
 
 def draw_prompt(rng: random.Random, category: Category, split: Split) -> tuple[Prompt, Meaning]:
-    """A random prompt of a category and split, in one of its meaning's `phrasings`. In val every
-    other one, on average, says a held-out composition."""
+    """A random prompt of a category and split, in one of its meaning's `phrasings`. In dev and
+    val every other one, on average, says a held-out composition."""
     meaning = draw_in_split(rng, category, split)
     counts = category == "numeracy"
     choices = [p for p in phrasings(meaning) if (p.article == "one") == counts]

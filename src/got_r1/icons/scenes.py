@@ -8,10 +8,9 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from got_r1.icons.splits import holds_out_color, holds_out_relation
+from got_r1.icons.splits import DIRECTIONS, drawn_directions, holds_out_color
 from got_r1.icons.world import (
     COLORS,
-    FILLS,
     GRID,
     Icon,
     Meaning,
@@ -21,29 +20,23 @@ from got_r1.icons.world import (
 )
 from got_r1.plan.layout import Relation
 
-__all__ = ["Layout", "allowed_directions", "draw_scene"]
+__all__ = ["Layout", "draw_scene"]
 
 Layout = tuple[tuple[Icon, ...], ...]
 """The icons of each object of a meaning, in its order; several for a count above one."""
 
 _Rect = tuple[int, int, int, int]  # x, y, width, height in cells
-_DIRECTIONS: tuple[Relation, ...] = ("left", "right", "top", "bottom")
 _MARGIN = 3  # half cells by which the asked axis must lead the other, between centres
 _NEAR, _FAR = 2, 3  # cells between near (at most) and far (at least) boxes: 200 and 300 of 999
-
-
-def allowed_directions(meaning: Meaning) -> list[Relation]:
-    """The directions that the two related nouns may be drawn in without a held-out composition."""
-    a, b = (meaning.objects[index].noun for index in meaning.about)
-    return [d for d in _DIRECTIONS if not holds_out_relation(a, d, b)]
 
 
 def draw_scene(rng: random.Random, meaning: Meaning, *, far: bool = False) -> Layout:
     """A random scene in which the meaning holds and nothing held out is drawn.
 
     A relation must be about the first two objects, one of each, as in every sentence of the
-    grammar. Colours and fills that the meaning leaves free are drawn at random, alike for all of
-    a count. `far` keeps the two related objects further apart than any "near" allows.
+    grammar. A colour that the meaning leaves free is drawn at random, alike for all of a count; a
+    fill that it leaves free is plain. `far` keeps the two related objects further apart than any
+    "near" allows.
     """
     looks = [_look(rng, spec) for spec in meaning.objects]
     nouns = [spec.noun for spec in meaning.objects for _ in range(spec.count)]
@@ -57,8 +50,7 @@ def draw_scene(rng: random.Random, meaning: Meaning, *, far: bool = False) -> La
 
 def _look(rng: random.Random, spec: ObjectSpec) -> tuple[str, str]:
     colors = [color for color in COLORS if not holds_out_color(color, spec.noun)]
-    fill = spec.fill or rng.choices(FILLS, (2, 1, 1))[0]
-    return spec.color or rng.choice(colors), fill
+    return spec.color or rng.choice(colors), spec.fill or "plain"
 
 
 def _place(rng: random.Random, nouns: Sequence[str], meaning: Meaning, far: bool) -> list[_Rect]:
@@ -67,7 +59,7 @@ def _place(rng: random.Random, nouns: Sequence[str], meaning: Meaning, far: bool
     while True:  # ends: three cells each always fit, and every size is drawn again and again
         sizes = [natural_size(noun, _scale(rng, len(nouns), far)) for noun in nouns]
         direction = _direction(rng, meaning) if relation else None
-        near = relation not in (None, *_DIRECTIONS)
+        near = relation not in (None, *DIRECTIONS)
         for _ in range(40):
             rects: list[_Rect] = []
             for width, height in sizes:
@@ -90,13 +82,11 @@ def _scale(rng: random.Random, objects: int, far: bool) -> int:
 
 
 def _direction(rng: random.Random, meaning: Meaning) -> Relation:
-    """The direction in which the related two are drawn."""
-    if meaning.relation in _DIRECTIONS:
-        return meaning.relation
-    options = allowed_directions(meaning)
-    if meaning.relation == "on side of":
-        options = [option for option in options if option in ("left", "right")]
-    return rng.choice(options)
+    """The direction in which the related two are drawn: any, where each is held out."""
+    assert meaning.relation is not None
+    a, b = (meaning.objects[index].noun for index in meaning.about)
+    options = drawn_directions(a, meaning.relation, b)
+    return rng.choice(options or DIRECTIONS[:2])
 
 
 def _suits(rects: Sequence[_Rect], direction: Relation, near: bool, far: bool) -> bool:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
+from typing import cast, get_args
 
 import numpy as np
 
 from got_r1.icons.prompts import parse_name
-from got_r1.icons.world import Icon, Meaning, ObjectSpec
-from got_r1.plan.layout import assign, relation_holds
+from got_r1.icons.world import Condition, Icon, Meaning, ObjectSpec, Place
+from got_r1.plan.layout import Relation, assign, centre, relation_holds
 from got_r1.records import Box, Chain
 
 __all__ = [
@@ -22,11 +23,13 @@ __all__ = [
     "PlanTruth",
     "Thing",
     "asked_objects",
+    "condition_true",
     "drawn_things",
     "fits",
     "image_truth",
     "likeness",
     "pair_up",
+    "place_holds",
     "plan_truth",
     "planned_things",
     "relation_pairs",
@@ -38,7 +41,8 @@ __all__ = [
 class PlanTruth:
     """Whether a plan is right.
 
-    `relation`: the asked relation holds; None when the prompt asks for none.
+    `relation`: the asked relation, and all else that is asked of the layout, holds; None when the
+    prompt asks for nothing of the kind.
     `objects`: every asked object is planned, as often as asked, with the right noun, colour, fill.
     `count`: and no further object of an asked noun; None when the prompt asks for no number above
     one.
@@ -145,9 +149,12 @@ def pair_up(
 # -- relations -----------------------------------------------------------------------------------
 
 
-def relation_pairs(meaning: Meaning, things: Sequence[Thing]) -> list[tuple[Box, Box]]:
-    """Boxes (a, b) of all things that fit the two objects of the prompt's relation."""
-    first, second = (meaning.objects[index] for index in meaning.about)
+def relation_pairs(
+    meaning: Meaning, things: Sequence[Thing], about: tuple[int, ...] | None = None
+) -> list[tuple[Box, Box]]:
+    """Boxes (a, b) of all things that fit the two objects of the prompt's relation, or the two
+    that `about` names."""
+    first, second = (meaning.objects[index] for index in about or meaning.about)
     return [
         (a.box, b.box)
         for a, b in product(things, things)
@@ -156,15 +163,58 @@ def relation_pairs(meaning: Meaning, things: Sequence[Thing]) -> list[tuple[Box,
 
 
 def relation_true(meaning: Meaning, things: Sequence[Thing]) -> bool | None:
-    """Whether the asked relation holds; None when the prompt asks for none.
-
-    Both objects must be there as asked. Where several things fit, the relation must hold between
-    all of them, so that a second star on the other side does not help. Only where one thing fits
-    both objects ("a star on the left of a red star") does one pair suffice.
-    """
-    if meaning.relation is None:
+    """Whether the asked relation holds, and every further condition; None when the prompt asks
+    for none."""
+    if not meaning.conditions:
         return None
-    pairs = relation_pairs(meaning, things)
-    held = [relation_holds(meaning.relation, a, b) for a, b in pairs]
+    return all(condition_true(meaning, condition, things) for condition in meaning.conditions)
+
+
+def condition_true(meaning: Meaning, condition: Condition, things: Sequence[Thing]) -> bool:
+    """Whether one condition of a prompt holds.
+
+    A relation: both objects must be there as asked. Where several things fit, the relation must
+    hold between all of them, so that a second star on the other side does not help. Only where one
+    thing fits both objects ("a star on the left of a red star") does one pair suffice.
+
+    A place: just as many things must fit the objects as are asked for, and it must hold of them.
+    """
+    if condition.kind in get_args(Place):
+        specs = [meaning.objects[index] for index in condition.about]
+        boxes = [thing.box for thing in things if any(fits(spec, thing) for spec in specs)]
+        right = len(boxes) == sum(spec.count for spec in specs)
+        return right and place_holds(cast(Place, condition.kind), boxes)
+    pairs = relation_pairs(meaning, things, condition.about)
+    held = [relation_holds(cast(Relation, condition.kind), a, b) for a, b in pairs]
     shared = {a for a, _ in pairs} & {b for _, b in pairs}
     return any(held) if shared else bool(held) and all(held)
+
+
+_CLOSE = 75  # thousandths: less than a token, the step in which icons are placed
+_LARGE = 450  # icons are drawn 300, 400 or 500 high
+
+
+def place_holds(place: Place, boxes: Sequence[Box]) -> bool:
+    """Whether objects with these boxes stand where, or are as large as, `place` says (our choice).
+
+    corner: each is less than a token away from a vertical and a horizontal side of the image.
+    middle: each one's centre is less than a token away from the image's, on both axes.
+    large: each has the largest size in which icons are drawn.
+    row: from left to right each ends before the next begins, and all centres are less than a token
+    apart in height.
+    """
+    match place:
+        case "corner":
+            return all(
+                min(box.x1, 999 - box.x2) <= _CLOSE and min(box.y1, 999 - box.y2) <= _CLOSE
+                for box in boxes
+            )
+        case "middle":
+            return all(abs(at - 500) <= _CLOSE for box in boxes for at in centre(box))
+        case "large":
+            return all(box.y2 - box.y1 >= _LARGE for box in boxes)
+        case "row":
+            ordered = sorted(boxes, key=lambda box: box.x1)
+            heights = [centre(box)[1] for box in boxes]
+            apart = all(a.x2 <= b.x1 for a, b in pairwise(ordered))
+            return apart and max(heights) - min(heights) <= _CLOSE

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal
 
 from got_r1.plan.layout import Relation
 from got_r1.records import Box
@@ -23,9 +24,11 @@ __all__ = [
     "MAX_OBJECTS",
     "NOUNS",
     "SCALES",
+    "Condition",
     "Icon",
     "Meaning",
     "ObjectSpec",
+    "Place",
     "Scene",
     "box_from_cells",
     "box_from_pixels",
@@ -92,17 +95,39 @@ class ObjectSpec:
         return " ".join(word for word in (self.fill, self.color, self.noun) if word)
 
 
+Place = Literal["corner", "middle", "large", "row"]
+"""Where objects are to stand, or how large one is to be; `truth.place_holds` says when it is so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What is asked of the layout: `kind` of the objects with the indices `about`, in order (two
+    for a relation, one or more for a place)."""
+
+    kind: Relation | Place
+    about: tuple[int, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What a prompt says: `objects[about[0]]` is in `relation` to `objects[about[1]]`.
+    """What a prompt says: `objects[about[0]]` is in `relation` to `objects[about[1]]`, and all
+    `further` conditions hold.
 
     "a star on the left of a heart" has the objects (star, heart), the relation "left" and the
-    default `about`. Without a relation `about` has no meaning.
+    default `about`. Without a relation `about` has no meaning. Only the prompts of `icons.layouts`
+    have further conditions.
     """
 
     objects: tuple[ObjectSpec, ...]
     relation: Relation | None = None
     about: tuple[int, int] = (0, 1)
+    further: tuple[Condition, ...] = ()
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """All that is asked of the layout, the relation first."""
+        own = (Condition(self.relation, self.about),) if self.relation else ()
+        return own + self.further
 
 
 @dataclass(frozen=True, slots=True)

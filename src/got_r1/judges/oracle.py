@@ -1,6 +1,6 @@
 """The icon world's own judge: right by construction.
 
-It understands a prompt by reading its text with the world's grammar (`icons.prompts`) and an image
+It understands a prompt by reading its text with the world's grammar (`icons.layouts`) and an image
 by detecting its icons (`icons.detect`); it never sees the scene an image was made from. All scores
 are in [0, 1] and made from two numbers (our choice; the paper has an MLLM give 0 to 10):
 
@@ -17,7 +17,9 @@ noun is right (R_sem), or 0 (R_spa and R_PI, which count only objects that are r
     r_pi   (agreement + (exact and the relation holds)) / 2
 
 So r_pi is strict: the relation earns its half only on objects that are right. The colour that is
-wrong costs once in the agreement and takes the other half with it.
+wrong costs once in the agreement and takes the other half with it. Of several relations, and other
+conditions of the layout, r_sem and r_spa take the mean; r_pi wants all of them. A place ("in the
+corner") holds or does not, and prose need not state it.
 """
 
 from __future__ import annotations
@@ -25,14 +27,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import combinations
+from typing import cast
 
 import numpy as np
 
 from got_r1.icons.detect import detect
-from got_r1.icons.prompts import parse, parse_name
+from got_r1.icons.layouts import parse
+from got_r1.icons.prompts import parse_name
 from got_r1.icons.truth import (
     Thing,
     asked_objects,
+    condition_true,
     drawn_things,
     fits,
     likeness,
@@ -41,7 +46,7 @@ from got_r1.icons.truth import (
     relation_pairs,
     relation_true,
 )
-from got_r1.icons.world import Icon, Meaning
+from got_r1.icons.world import Condition, Icon, Meaning
 from got_r1.plan.chain import strip_boxes
 from got_r1.plan.layout import NEAR_LIMIT, OVERLAP_LIMIT, Relation, assign, centre, gap, iou
 from got_r1.plan.reading import CONVERSES
@@ -65,6 +70,7 @@ __all__ = ["OracleJudge"]
 _SILENT = 0.5  # r_sem's factor when the prose does not state the asked relation
 _PARTLY = 0.5  # r_spa's layout when the relation is half there
 _WRONG = 0.1  # and when it is not there at all
+_HOLDS = {1.0: "holds", _PARTLY: "holds in part", _WRONG: "does not hold"}
 _OVERLAPPING = 0.5  # r_spa's factor when boxes overlap
 
 _NO_QUALITY = JudgeFailure(
@@ -137,34 +143,45 @@ def _semantic(meaning: Meaning, chain: Chain) -> Verdict:
     things = planned_things(chain)  # the names only: no box is looked at
     score = _agreement(meaning, things, strict=False)
     reasoning = f"names: {_listed([planned.name for planned in chain.objects])}"
-    if meaning.relation is not None:
-        stated = _states_relation(meaning, strip_boxes(chain.text))
-        score *= 1.0 if stated else _SILENT
-        reasoning += f"; the prose {'states' if stated else 'does not state'} the asked relation"
+    if stated := _stated(meaning, strip_boxes(chain.text)):
+        score *= float(np.mean([1.0 if one else _SILENT for one in stated]))
+        said = "states" if all(stated) else "does not state"
+        reasoning += f"; the prose {said} {_asked(len(stated), 'the asked relation')}"
     return Verdict(score, reasoning=reasoning)
 
 
-def _states_relation(meaning: Meaning, prose: str) -> bool:
-    """Whether the prose says the prompt's relation of objects of the same nouns, or its converse.
-
-    "next to" and "near" are one. Prose that is no sentence of this world states nothing.
+def _stated(meaning: Meaning, prose: str) -> list[bool]:
+    """For each asked relation whether the prose says it of objects of the same nouns, or its
+    converse. "next to" and "near" are one. Prose that is no sentence of this world states nothing.
     """
-    said = _parse(prose)
-    if said is None or said.relation is None or meaning.relation is None:
-        return False
-    asked, said_nouns = _related_nouns(meaning), _related_nouns(said)
-    if asked == said_nouns and _same(meaning.relation, said.relation):
-        return True
-    return asked == said_nouns[::-1] and _same(meaning.relation, CONVERSES[said.relation])
+    said = _relations(_parse(prose))
+    return [
+        any(
+            (here == there and _same(asked, relation))
+            or (here == there[::-1] and _same(asked, CONVERSES[relation]))
+            for relation, there in said
+        )
+        for asked, here in _relations(meaning)
+    ]
 
 
-def _related_nouns(meaning: Meaning) -> tuple[str, str]:
-    first, second = meaning.about
-    return meaning.objects[first].noun, meaning.objects[second].noun
+def _relations(meaning: Meaning | None) -> list[tuple[Relation, tuple[str, ...]]]:
+    """Each relation that is said, and the nouns that it is said of."""
+    if meaning is None:
+        return []
+    return [
+        (cast(Relation, one.kind), tuple(meaning.objects[index].noun for index in one.about))
+        for one in meaning.conditions
+        if one.kind in CONVERSES
+    ]
 
 
 def _same(a: Relation, b: Relation) -> bool:
     return a == b or {a, b} == {"next to", "near"}
+
+
+def _asked(number: int, words: str) -> str:
+    return words if number == 1 else f"all of {number} relations"
 
 
 # -- r_spa ---------------------------------------------------------------------------------------
@@ -172,21 +189,32 @@ def _same(a: Relation, b: Relation) -> bool:
 
 def _spatial(meaning: Meaning, chain: Chain) -> Verdict:
     things = planned_things(chain)
-    if meaning.relation is None:
+    if not meaning.conditions:
         exact = _exact(meaning, things)
         layout = 1.0 if exact else 0.5
         reasoning = "just the asked objects" if exact else "not just the asked objects"
-    elif relation_true(meaning, things):
-        layout, reasoning = 1.0, f"{meaning.relation!r} holds"
-    elif any(_partly(meaning.relation, a, b) for a, b in relation_pairs(meaning, things)):
-        layout, reasoning = _PARTLY, f"{meaning.relation!r} holds in part"
     else:
-        layout, reasoning = _WRONG, f"{meaning.relation!r} does not hold"
+        graded = [(one, _grade(meaning, one, things)) for one in meaning.conditions]
+        layout = float(np.mean([grade for _, grade in graded]))
+        reasoning = "; ".join(f"{one.kind!r} {_HOLDS[grade]}" for one, grade in graded)
     boxes = [thing.box for thing in things]
     if any(iou(a, b) >= OVERLAP_LIMIT for a, b in combinations(boxes, 2)):
         layout *= _OVERLAPPING
         reasoning += "; boxes overlap"
     return Verdict(_agreement(meaning, things, strict=True) * layout, reasoning=reasoning)
+
+
+def _grade(meaning: Meaning, condition: Condition, things: Sequence[Thing]) -> float:
+    """How far a condition holds; a place never holds in part."""
+    if condition_true(meaning, condition, things):
+        return 1.0
+    if condition.kind not in CONVERSES:
+        return _WRONG
+    relation, pairs = (
+        cast(Relation, condition.kind),
+        relation_pairs(meaning, things, condition.about),
+    )
+    return _PARTLY if any(_partly(relation, a, b) for a, b in pairs) else _WRONG
 
 
 def _partly(relation: Relation, a: Box, b: Box) -> bool:
@@ -241,8 +269,9 @@ def _image(meaning: Meaning, icons: Sequence[Icon]) -> Verdict:
     whole = _exact(meaning, things) and holds is not False
     score = (_agreement(meaning, things, strict=True) + whole) / 2
     reasoning = f"seen: {_listed([icon.name for icon in icons])}"
-    if meaning.relation is not None:
-        reasoning += f"; {meaning.relation!r} {'holds' if holds else 'does not hold'}"
+    if holds is not None:
+        asked = " and ".join(repr(one.kind) for one in meaning.conditions)
+        reasoning += f"; {asked} {'holds' if holds else 'does not hold'}"
     return Verdict(score, reasoning=reasoning)
 
 

@@ -21,7 +21,8 @@ class PromptSource(Section):
         ...,
         min_length=1,
         description="UTF-8 text (a prompt a line), .jsonl, .json, .csv, .tsv or .parquet, or a "
-        "pattern such as data/*_train.txt; 'icons' is the icon world's train list",
+        "pattern such as data/*_train.txt; 'icons' is the icon world's train list, 'icons-layouts' "
+        "its list of layouts that SFT never shows",
     )
     weight: float = Field(
         1.0, gt=0, description="share of the drawn prompts, relative to the other sources"

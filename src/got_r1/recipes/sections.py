@@ -236,8 +236,17 @@ class SFTSection(OptimizerSection):
         le=1,
         description="share of triples whose prompt and chain become pads, so that guidance works",
     )
+    chain_loss_weight: float = Field(
+        1.0,
+        ge=0,
+        description="weight of the chain loss; a small one in a later round lets images improve "
+        "while the chain remembers less of its data",
+    )
     image_loss_weight: float = Field(
-        1.0, ge=0, description="weight of the image loss beside the chain loss"
+        1.0,
+        ge=0,
+        description="weight of the image loss beside the chain loss; 0 trains the chain alone, "
+        "without a pass over image tokens",
     )
 
 

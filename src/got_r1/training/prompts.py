@@ -14,6 +14,7 @@ from rich.console import Console
 
 from got_r1.errors import BadInput, listed
 from got_r1.files.prompt_files import read_paraphrases, read_prompts
+from got_r1.icons.layouts import layout_prompts
 from got_r1.icons.prompts import prompt_list
 from got_r1.icons.wordings import draw_of, seen_paraphrases
 from got_r1.recipes.sections import DataSection, PromptSource
@@ -21,8 +22,9 @@ from got_r1.records import Prompt
 
 __all__ = ["PromptMix", "load_prompts"]
 
-ICONS = "icons"  # the path that stands for the icon world's own list
-ICON_PROMPTS = 5000  # of the world's training list; more than any run of the recipe sees
+# The paths that stand for the icon world's own lists.
+ICONS, LAYOUTS = "icons", "icons-layouts"
+ICON_PROMPTS = 5000  # of a list of the world; more than any run of the recipe sees
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,9 +174,11 @@ def read_source(
     """The prompts of a source in the order of its files, each text once, with their other
     wordings; and how many repeats of them were left out.
 
-    The icon world's wordings are made only where groups are asked in several. Of a prompt that
-    is repeated all wordings count.
+    The icon world's wordings are made only where groups are asked in several, and prompts about
+    layouts have one each. Of a prompt that is repeated all wordings count.
     """
+    if source.path == LAYOUTS:
+        return dict.fromkeys(layout_prompts("train", ICON_PROMPTS), ()), 0
     if source.path == ICONS:
         made = prompt_list("train", ICON_PROMPTS, 0, draw_of(data.wordings))
         return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -78,11 +79,13 @@ def learn(
     """
     section = recipe.sft
     batch = batch.unconditional(policy.pad_id, rows=hidden)
+    if section.image_loss_weight == 0:  # a first token that is not fed keeps the shapes
+        batch = replace(batch, image_ids=batch.image_ids[:, :1])
     written = batch.chain_mask & ~hidden[:, None]
     totals = (int(written.sum().clamp(min=1)), batch.image_ids.numel())
     mine = micro_batches(
         torch.arange(ranks.rank, len(batch), ranks.size),
-        batch.text_lengths + policy.image_tokens,
+        batch.text_lengths + batch.image_ids.shape[1],
         samples=len(batch),
         tokens=recipe.scale.micro_tokens,
     )
@@ -97,13 +100,15 @@ def learn(
                 chain_counts = (written[rows, : replay.chain_logprobs.shape[1]] * counts).to(losses)
                 chain_loss = -(replay.chain_logprobs * chain_counts).sum() / totals[0]
                 image_loss = -(replay.image_logprobs * counts.to(losses)).sum() / totals[1]
-                loss = chain_loss + section.image_loss_weight * image_loss
+                loss = (
+                    section.chain_loss_weight * chain_loss + section.image_loss_weight * image_loss
+                )
                 (loss * ranks.size).backward()
             losses += torch.stack([chain_loss, image_loss]).detach()
     chain, image = ranks.sum(losses).tolist()
-    total = chain + section.image_loss_weight * image
-    metrics = update(optimizer, section, step, total)
-    return metrics | {"loss": total, "loss/chain": chain, "loss/image": image}
+    total = section.chain_loss_weight * chain + section.image_loss_weight * image
+    metrics = update(optimizer, section, step, total) | {"loss": total, "loss/chain": chain}
+    return metrics | ({"loss/image": image} if section.image_loss_weight else {})
 
 
 def encode(source: Source, policy: Policy, recipe: Recipe, run: Run, *, quiet: bool) -> Tokens:

@@ -1,0 +1,90 @@
+"""Does RL find layouts that SFT never showed?
+
+    .venv/bin/python experiments/novel_layouts.py icons runs/demo/checkpoints/final
+
+Writes a group of chains for each prompt of `icons-layouts` (or `--benchmark icons`), without
+images, and prints for each model and category:
+
+- holds: share of plans in which all asked objects are planned and every condition holds;
+- new: share of plans whose pattern (`layout_signature`) no chain of the SFT data has, and the
+  share that is new and right;
+- patterns: different patterns of a group, as a share of the group.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections import defaultdict
+from collections.abc import Sequence
+
+from got_r1.benchmarks import load_benchmark
+from got_r1.icons.data import triples
+from got_r1.icons.layouts import parse
+from got_r1.icons.measure import layout_signature
+from got_r1.icons.truth import plan_truth
+from got_r1.plan import chain as chains
+from got_r1.policy import load_policy
+from got_r1.policy.sampler import Sampler
+from got_r1.recipes.recipe_file import load_recipe
+from got_r1.records import Prompt
+
+Signatures = set[tuple[frozenset[str], ...]]
+
+
+def shown(count: int, seed: int) -> Signatures:
+    """The patterns of the SFT data."""
+    data = load_recipe("icons").data
+    noise = (data.relation_noise, data.attribute_noise, data.count_noise)
+    made = triples(count, seed, *noise)
+    return {layout_signature([icon.box for icon in one.scene.icons]) for one in made}
+
+
+def measure(
+    model: str, prompts: Sequence[Prompt], group: int, seed: int, known: Signatures
+) -> dict[str, dict[str, list[float]]]:
+    """Each measure of each plan (of each group: patterns), by category."""
+    sampler = Sampler(load_policy(model))
+    limit = load_recipe("icons").rollout.chain_limit
+    found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for prompt in prompts:
+        meaning = parse(prompt.text)
+        assert meaning is not None  # a prompt of the icon world
+        values, patterns = found[prompt.category], set()
+        for text in sampler.write_chains([prompt], group, seed=seed, limit=limit).texts:
+            plan = chains.parse(text)
+            truth = plan_truth(meaning, plan)
+            right = truth.objects and truth.relation is not False
+            pattern = layout_signature([one.box for one in plan.objects])
+            new = not plan.problems and pattern not in known
+            patterns.add(pattern)
+            values["holds"].append(right)
+            values["new"].append(new)
+            values["new and right"].append(new and right)
+        values["patterns"].append(len(patterns) / group)
+    return found
+
+
+def main() -> None:
+    """A row for each model and category."""
+    parser = argparse.ArgumentParser(description="Layouts that SFT never showed.")
+    parser.add_argument("models", nargs="+")
+    parser.add_argument("--benchmark", default="icons-layouts", choices=("icons", "icons-layouts"))
+    parser.add_argument("--split", default="val", choices=("dev", "val"))
+    parser.add_argument("--prompts", type=int, default=200)
+    parser.add_argument("--group", type=int, default=8, help="chains a prompt")
+    parser.add_argument("--seed", type=int, default=0, help="of prompts, sampling and SFT data")
+    parser.add_argument("--triples", type=int, default=80_000, help="of the SFT data")
+    args = parser.parse_args()
+    known = shown(args.triples, args.seed)
+    prompts = load_benchmark(args.benchmark).prompts(args.split, args.prompts, args.seed)
+    names = ("holds", "new", "new and right", "patterns")
+    print(f"| model | prompts | {' | '.join(names)} |\n|{'-|' * (len(names) + 2)}")
+    for model in args.models:
+        for category, values in measure(model, prompts, args.group, args.seed, known).items():
+            cells = [f"{statistics.mean(values[name]):.3f}" for name in names]
+            print(f"| {model} | {category} | {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
