@@ -20,6 +20,7 @@ __all__ = [
     "add",
     "add_column",
     "add_drawing",
+    "add_marks",
     "add_name",
     "add_overrides",
     "add_split",
@@ -104,6 +105,7 @@ def add_drawing(parser: Parser, *, batch: int) -> None:
         metavar="B",
         help=f"images drawn at once, for speed against memory ({batch})",
     )
+    add_marks(parser)
     parser.add_argument(
         "--dtype",
         choices=("float32", "bfloat16"),
@@ -118,6 +120,15 @@ def add_drawing(parser: Parser, *, batch: int) -> None:
     )
     parser.add_argument(
         "--out", required=True, type=file_path, metavar="DIR", help="new folder for the images"
+    )
+
+
+def add_marks(parser: Parser) -> None:
+    """Whether chains are read in the extended grammar."""
+    parser.add_argument(
+        "--marks",
+        action="store_true",
+        help="boxes of chains may carry a depth and a time index (docs/depth.md)",
     )
 
 

@@ -117,7 +117,7 @@ def sample(args: argparse.Namespace) -> None:
         )
     if args.judge and not args.plans:
         raise BadInput("--judge scores the plans to choose from: say how many with --plans.")
-    chain_text = read_plan(args.chain) if args.chain else None
+    chain_text = read_plan(args.chain, marks=args.marks) if args.chain else None
     files = SampleFiles(Path(args.out), args.layout)
     files.check_prompts(prompts)
     files.check_folder(args.resume)

@@ -102,14 +102,16 @@ def read_chain_text(path: Path | str) -> str:
     return without_end(read_text(path, "chain file")).strip()
 
 
-def read_plan(path: Path | str) -> str:
-    """A chain to draw from: `read_chain_text` of a chain without problems.
+def read_plan(path: Path | str, *, marks: bool = False) -> str:
+    """A chain to draw from: `read_chain_text` of a chain without problems, as `chain.parse` finds
+    them with or without `marks`.
 
     Raises BadInput as that does, and names every problem with its place.
     """
     text = read_chain_text(path)
     found = [
-        f"{what} at character {at + 1} ({text[at : at + 40]!r})" for what, at in find_problems(text)
+        f"{what} at character {at + 1} ({text[at : at + 40]!r})"
+        for what, at in find_problems(text, marks=marks)
     ]
     if found:
         raise BadInput(

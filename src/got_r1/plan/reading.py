@@ -12,8 +12,8 @@ same wordings; `benchmarks.compbench` reproduces the official scripts' reading w
     tail     := (", with" | ", and" | "with" | "and") list
     phrase   := [a | an | the | one .. ten] up to five words without a verb or a preposition
 
-What it cannot read is None, never a guess: "a man is walking his dog" has no plan to compare with,
-and "in front of" and "behind" are no relation of boxes. `relation_asked` is for those who need the
+What it cannot read is None, never a guess: "a man is walking his dog" has no plan to compare with.
+`relation_asked` is for those who need the
 relation only: it also takes the words around it from sentences outside the grammar. (Our choice
 throughout.)
 """
@@ -78,10 +78,26 @@ RELATION_WORDS: Mapping[Relation, tuple[str, ...]] = MappingProxyType(
         "next to": ("next to", "beside", "adjacent to", "alongside"),
         "near": ("near", "close to"),
         "on side of": ("on side of", "on the side of", "at the side of"),
+        "in front of": (
+            "in front of",
+            "directly in front of",
+            "right in front of",
+            "just in front of",
+            "in the front of",
+        ),
+        "behind": (
+            "behind",
+            "hidden by",
+            "hidden behind",
+            "hiding behind",
+            "directly behind",
+            "right behind",
+            "just behind",
+        ),
     }
 )
-"""Wordings of each relation, T2I-CompBench's first. New ones go to the end: prompts of the icon
-world are made with the first ones."""
+"""Wordings of each relation, T2I-CompBench's first ("hidden by" is scored as "behind" there). New
+ones go to the end: prompts of the icon world are made with the first ones."""
 
 RELATION_OF_WORDS: Mapping[str, Relation] = MappingProxyType(
     {words: name for name, several in RELATION_WORDS.items() for words in several}
@@ -97,6 +113,8 @@ CONVERSES: Mapping[Relation, Relation] = MappingProxyType(
         "next to": "next to",
         "near": "near",
         "on side of": "on side of",
+        "in front of": "behind",
+        "behind": "in front of",
     }
 )
 """a <relation> b is the same as b <converse> a."""

@@ -60,6 +60,13 @@ class DataSection(Section):
     count_noise: float = Field(
         0.25, ge=0, le=1, description="share of numeracy captions with a wrong count"
     )
+    depth: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the icon world's prompts and scenes in which one icon is in front of "
+        "another (category 3d_spatial; needs rollout.marks)",
+    )
     source: PathText = Field(
         "",
         description="SFT triples: a .jsonl, .json or .parquet file, a pattern or a folder of them, "

@@ -114,6 +114,11 @@ class RolloutSection(Section):
     guidance: float = Field(
         5.0, ge=1, description="classifier-free guidance of image tokens (paper: 5)"
     )
+    marks: bool = Field(
+        False,
+        description="boxes of chains may carry a depth and a time index (z and t, behind their "
+        "corners); without, such a box is malformed",
+    )
 
 
 _JudgeOfTerm = Annotated[

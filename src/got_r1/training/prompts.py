@@ -82,7 +82,7 @@ def load_prompts(data: DataSection, quiet: bool = False) -> PromptMix:
     sources, removed, repeated = [], 0, 0
     matched: set[str] = set()
     for source in settings:
-        prompts, repeats = read_source(source)
+        prompts, repeats = read_source(source, data.depth)
         texts = [normalise(prompt.text) for prompt in prompts]
         matched |= held_out.intersection(texts)
         kept = tuple(
@@ -121,11 +121,11 @@ def tell(mix: PromptMix, unmatched: Sequence[str]) -> None:
         )
 
 
-def read_source(source: PromptSource) -> tuple[list[Prompt], int]:
+def read_source(source: PromptSource, depth: float = 0.0) -> tuple[list[Prompt], int]:
     """The prompts of a source in the order of its files, each text once; and how many repeats of
-    them were left out."""
+    them were left out. `depth`: of the icon world's, the share that is about depth."""
     if source.path == ICONS:
-        return prompt_list("train", ICON_PROMPTS, seed=0), 0
+        return prompt_list("train", ICON_PROMPTS, seed=0, depth=depth), 0
     prompts = [
         prompt
         for path in matching_files(source.path)

@@ -162,6 +162,7 @@ def save_gallery(run: Run, step: int, samples: Samples) -> None:
             "chain": chain.text,
             "objects": [named_box(planned) for planned in chain.objects],
             "problems": list(chain.problems),
+            **({"marks": True} if run.recipe.rollout.marks else {}),
             "found": [named_box(item) for item in found],
             "reward": {"total": reward.total, "terms": dict(reward.terms)},
             "advantage": values[row] if kept[row] else None,  # None: no part in the update

@@ -20,7 +20,7 @@ from got_r1.icons.truth import image_truth, plan_truth
 from got_r1.judges.base import answers_of
 from got_r1.judges.oracle import OracleJudge
 from got_r1.plan.chain import format_chain
-from got_r1.plan.layout import Relation, assign, relation_holds
+from got_r1.plan.layout import DEPTH_RELATIONS, Relation, assign, has_depths, relation_holds
 from got_r1.plan.reading import PromptSpec, likeness, read
 from got_r1.plan.repair import planned_objects
 from got_r1.records import (
@@ -82,11 +82,14 @@ def direction(pair: BoxPair) -> Relation | None:
 def follows(relation: Relation, planned: BoxPair | None, found: BoxPair | None) -> bool | None:
     """Whether the image does what its plan says of the two, right or wrong.
 
-    For a direction: the two lie in the planned one. For nearness: the asked relation holds in the
-    image if it does in the plan, and not if not. None where the plan does not say: a thing is not
-    planned, or the boxes lie in no direction. A thing that is not in the image follows no plan.
+    For a direction: the two lie in the planned one. For nearness and depth: the asked relation
+    holds in the image if it does in the plan, and not if not. None where the plan does not say: a
+    thing is not planned, the boxes lie in no direction, or have no depths. A thing that is not in
+    the image follows no plan.
     """
     if planned is None:
+        return None
+    if relation in DEPTH_RELATIONS and not has_depths(*planned):
         return None
     if relation not in DIRECTIONS:
         return found is not None and (
@@ -119,7 +122,8 @@ def _see_icons(sample: Sample, grounded: Verdict | JudgeFailure) -> Sight:
     assert meaning is not None
     assert asked is not None
     assert isinstance(grounded, Verdict)  # the oracle answers every grounding
-    plan, image = plan_truth(meaning, sample.chain), image_truth(meaning, detect(sample.image))
+    icons_seen = detect(sample.image, overlaps=meaning.relation in DEPTH_RELATIONS)
+    plan, image = plan_truth(meaning, sample.chain), image_truth(meaning, icons_seen)
     plan_whole = plan.objects and plan.relation is not False and plan.count is not False
     image_whole = image.attributes and image.relation is not False and image.count is not False
     pair = _planned_pair(asked, sample.chain)

@@ -87,7 +87,10 @@ def _terms(record: Mapping[str, Any]) -> Mapping[str, float]:
 
 def _drawing(record: Mapping[str, Any]) -> np.ndarray:
     objects = [
-        PlannedObject(_text(planned["name"]), Box(*planned["box"]))
+        PlannedObject(
+            _text(planned["name"]),
+            Box(*planned["box"][:4], depth=planned.get("depth"), time=planned.get("time")),
+        )
         for planned in record.get("objects") or ()
     ]
     return draw_plan(objects, (256, 256))
