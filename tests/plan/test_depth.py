@@ -127,6 +127,11 @@ def test_times_are_drawn_side_by_side():
         assert same[:, :120].mean() > 0.95
         assert same[:130].mean() > 0.95
     assert (strip[:, :200] != strip[:, 200:]).any()
+    colors = [
+        set(map(tuple, frame.reshape(-1, 3).tolist())) for frame in np.split(strip, 2, axis=1)
+    ]
+    one_color = (26, 95, 180)  # of the second object, the car in the first of its frames
+    assert one_color in colors[0] & colors[1]
 
 
 def test_marks_are_stored_and_drawn_again():

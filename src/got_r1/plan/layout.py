@@ -213,15 +213,21 @@ def draw_plan(objects: Sequence[PlannedObject], size: tuple[int, int] = (512, 51
     Boxes with a depth are filled, the farthest first, so that nearer ones cover them; boxes
     without are outlines above these. Where boxes have times the drawing is a filmstrip: a canvas of
     `size` for each of `frame_times`, side by side, uint8 [height, frames * width, 3]; an object
-    without a time is in all of them.
+    without a time is in all of them, and one that is in several has one colour.
     """
-    numbered = list(enumerate(objects))
     times = frame_times(objects)
     if not times:
-        return _draw_frame(numbered, size)
+        return _draw_frame(list(enumerate(objects)), size)
     frames = []
+    numbers: dict[tuple[str, int], int] = {}  # the n-th of its name in a frame keeps its colour
     for place, time in enumerate(times):
-        here = [(i, planned) for i, planned in numbered if planned.box.time in (None, time)]
+        here = []
+        seen: Counter[str] = Counter()
+        for planned in objects:
+            if planned.box.time in (None, time):
+                key = planned.name, seen[planned.name]
+                here.append((numbers.setdefault(key, len(numbers)), planned))
+                seen[planned.name] += 1
         frame = Image.fromarray(_draw_frame(here, size))
         draw = ImageDraw.Draw(frame)
         text, font = _fit(f"t {time}", *size)

@@ -218,7 +218,7 @@ class OptimizerSection(Section):
 class VQSection(OptimizerSection):
     """Training of the image tokenizer (the embedded world only)."""
 
-    uses = ("run", "model.dtype", "rollout", "vq")
+    uses = ("run", "model.dtype", "data.depth", "rollout", "vq")
 
     batch: int = Field(
         32, ge=2, le=65536, description="images a step, two drawings of a scene each"
@@ -246,7 +246,7 @@ class RLSection(OptimizerSection):
     """GRPO."""
 
     uses = (
-        *("run", "model", "data.prompts", "data.held_out", "rollout"),
+        *("run", "model", "data.prompts", "data.held_out", "data.depth", "rollout"),
         *("judge", "reward", "rl", "scale", "eval"),
     )
 
