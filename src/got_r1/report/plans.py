@@ -143,8 +143,8 @@ def _unseen(unseen: Mapping[str, Any]) -> list[str]:
 def _undecided(samples: Sequence[Mapping[str, Any]]) -> list[str]:
     """How many plans and images do not say which of two things is nearer, where that was asked."""
     return [
-        f"{count} {part}s do not say which of the two things is in front of the other, and count "
-        "as wrong."
+        f"{count} {part}{' does' if count == 1 else 's do'} not say which of the two things is in "
+        "front of the other: not decidable, so not right."
         for part in ("plan", "image")
         if (count := sum(part in (sample.get("undecided") or ()) for sample in samples))
     ]

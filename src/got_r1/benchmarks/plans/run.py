@@ -25,7 +25,6 @@ from got_r1.files.evaluations import by_prompt
 from got_r1.files.inputs import read_image, read_json
 from got_r1.files.sample_files import SampleFiles, named_box
 from got_r1.plan.chain import parse
-from got_r1.plan.layout import DEPTH_RELATIONS, has_depths
 from got_r1.plan.repair import asked_relation_is_undecided, with_boxes
 from got_r1.records import Chain, FoundObject, JudgeFailure, Prompt
 
@@ -210,7 +209,7 @@ def _entry(
     }
     if isinstance(sight, JudgeFailure):
         return entry | {"unseen": sight.reason}
-    undecided = _undecided(case, chain, sight)
+    undecided = undecided_parts(case, chain, sight)
     return entry | {
         "plan": sight.plan,
         "image_right": sight.image,
@@ -220,13 +219,11 @@ def _entry(
     }
 
 
-def _undecided(case: Case, chain: Chain, sight: Sight) -> list[str]:
-    """In which of plan and image both things of a relation in depth are there, but nothing says
-    which is nearer. They count as wrong."""
-    if case.asked.relation not in DEPTH_RELATIONS:
-        return []
+def undecided_parts(case: Case, chain: Chain, sight: Sight) -> list[str]:
+    """In which of plan and image nothing says which thing of a relation in depth is nearer. They
+    count as wrong."""
     parts = ["plan"] if asked_relation_is_undecided(case.asked, chain) else []
-    return parts + ["image"] * (sight.found is not None and not has_depths(*sight.found))
+    return parts + ["image"] * sight.image_undecided
 
 
 def _found(chain: Chain, sight: Sight) -> list[dict[str, Any]] | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -52,7 +53,8 @@ class Sight:
     `plan`, `image`: whether the asked relation is right there; without one, the same as `*_whole`:
     whether all that was asked is there, things, numbers and relation. `pair`: which planned objects
     (indices) the relation is about, `planned` their boxes, `found` where those two things are in
-    the image. None where there is no relation, or they are not both there.
+    the image. None where there is no relation, or they are not both there. `image_undecided`: the
+    relation is one in depth, and whoever looked cannot tell which of the two is nearer.
     """
 
     plan: bool
@@ -62,6 +64,7 @@ class Sight:
     pair: tuple[int, int] | None = None
     planned: BoxPair | None = None
     found: BoxPair | None = None
+    image_undecided: bool = False
 
 
 class Observer(Protocol):
@@ -181,7 +184,11 @@ def _see(
     plan, plan_whole = _right(asked, () if chain.problems else chain.objects)
     image, image_whole = _right(asked, wanted.found)
     found = _found_pair(chain, pair, planned.found) if isinstance(planned, Verdict) else None
-    return Sight(plan, image, plan_whole, image_whole, pair, _boxes(chain, pair), found)
+    in_depth = asked.relation in DEPTH_RELATIONS
+    pairs = list(combinations([thing.box for thing in wanted.found], 2))
+    undecided = in_depth and bool(pairs) and not any(has_depths(a, b) for a, b in pairs)
+    boxes = _boxes(chain, pair)
+    return Sight(plan, image, plan_whole, image_whole, pair, boxes, found, undecided)
 
 
 def _right(
