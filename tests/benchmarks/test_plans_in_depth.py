@@ -1,6 +1,7 @@
 """The plan benchmark where relations are in depth: what is asked, seen, and left undecided."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 from got_r1.benchmarks.base import Sample
@@ -8,11 +9,19 @@ from got_r1.benchmarks.plans.cases import file_cases, icon_cases
 from got_r1.benchmarks.plans.run import undecided_parts
 from got_r1.benchmarks.plans.sight import IconObserver, JudgeObserver, Sight, follows
 from got_r1.icons.data import triples
-from got_r1.judges.oracle import OracleJudge
+from got_r1.icons.world import Scene
 from got_r1.plan.chain import format_chain, parse
 from got_r1.plan.layout import DEPTH_RELATIONS, RELATIONS
 from got_r1.plan.reading import CONVERSES
-from got_r1.records import Box, PlannedObject, Prompt
+from got_r1.records import (
+    Box,
+    FoundObject,
+    JudgeFailure,
+    PlannedObject,
+    Prompt,
+    Query,
+    Verdict,
+)
 from got_r1.report.plans import _undecided as told
 
 NEAR, FAR = Box(100, 100, 500, 500, depth=1), Box(300, 300, 700, 700, depth=0)
@@ -59,8 +68,25 @@ def test_plans_and_images_are_seen_and_what_says_nothing_is_told():
     entries = [{"undecided": undecided_parts(case, chains[1], undecided)}, {}]
     assert entries[0]["undecided"] == ["plan"]
     assert "1 plan does not say" in told(entries)[0]
-    # A judge that finds boxes sees no depth: its image is undecided, and not right.
-    (flat_sight,) = JudgeObserver(OracleJudge(), "oracle").observe(samples[:1])
-    assert isinstance(flat_sight, Sight)
-    assert (flat_sight.plan, flat_sight.image) == (True, False)
-    assert undecided_parts(case, chains[0], flat_sight) == ["image"]
+
+
+class BoxesOnly:
+    """A judge that finds everything where it was drawn, as boxes without depths."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.boxes = [replace(icon.box, depth=None) for icon in scene.icons]
+
+    def judge(self, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:
+        """The boxes in the order of the asked names."""
+        names = [[one.name for one in query.chain.objects] for query in queries]
+        found = [tuple(map(FoundObject, some, self.boxes)) for some in names]
+        return [Verdict(None, some) for some in found]
+
+
+def test_a_judge_that_finds_boxes_cannot_tell_an_images_order():
+    (triple,) = triples(1, seed=3, depth=1.0)
+    sample = Sample(triple.prompt, parse(triple.chain, marks=True), triple.image)
+    (sight,) = JudgeObserver(BoxesOnly(triple.scene), "boxes").observe([sample])
+    assert isinstance(sight, Sight)
+    assert (sight.plan, sight.image) == (True, False)
+    assert undecided_parts(file_cases([triple.prompt])[0], sample.chain, sight) == ["image"]
