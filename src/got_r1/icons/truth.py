@@ -161,9 +161,6 @@ def relation_true(meaning: Meaning, things: Sequence[Thing]) -> bool | None:
     Both objects must be there as asked. Where several things fit, the relation must hold between
     all of them, so that a second star on the other side does not help. Only where one thing fits
     both objects ("a star on the left of a red star") does one pair suffice.
-
-    A relation in depth holds only where the boxes carry depths: a plan that gives none does not
-    say which is nearer, and is not right.
     """
     if meaning.relation is None:
         return None
