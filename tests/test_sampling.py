@@ -16,9 +16,11 @@ import pytest
 import torch
 from PIL import Image
 
+from got_r1.benchmarks.base import ImageLayout
+from got_r1.benchmarks.sample_folder import SampleFolder
 from got_r1.cli import main
 from got_r1.errors import BadInput
-from got_r1.files.sample_files import SampleFiles
+from got_r1.files.sample_files import SampleFiles, named_box
 from got_r1.files.weights import fingerprint
 from got_r1.icons.data import triples
 from got_r1.policy.janus import Policy
@@ -64,6 +66,23 @@ def test_files_of_a_sample(policy: Policy, tmp_path: Path) -> None:
     assert min(record["seconds"].values()) > 0
     with Image.open(done.images[3]) as image:
         assert image.size == (40, 40)
+
+
+@pytest.mark.parametrize("marks", [True, False])
+def test_depth_and_time_are_recorded_where_chains_may_carry_them(
+    policy: Policy, tmp_path: Path, marks: bool
+) -> None:
+    rollout = RolloutSection(chain_limit=12, guidance=2.0, marks=marks)
+    chain = PLAN.replace("400)<", "400),z1,t2<")
+    files = SampleFiles(tmp_path)
+    sample(policy, PROMPTS[:1], n=1, seed=3, rollout=rollout, files=files, chain_text=chain)
+    record = json.loads((tmp_path / "000.json").read_text())
+    heart = {"name": "red heart", "box": [0, 0, 400, 400], "depth": 1, "time": 2}
+    assert record["objects"] == ([heart] if marks else [])
+    assert record.get("marks") == (True if marks else None)
+    assert ("malformed coordinates" in record["problems"]) != marks
+    (read,) = SampleFolder(tmp_path, [ImageLayout(files, tuple(PROMPTS[:1]))])
+    assert [named_box(one) for one in read.chain.objects] == record["objects"]
 
 
 def test_batches_do_not_change_what_is_drawn(policy: Policy) -> None:

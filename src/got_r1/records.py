@@ -50,12 +50,23 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A bounding box, origin top-left, in thousandths of the image's sides: integers 0 to 999."""
+    """A bounding box, origin top-left, in thousandths of the image's sides: integers 0 to 999.
+
+    `depth`: where it lies among the others along the line of sight, larger is nearer; `time`: the
+    index of the frame that it is in. Integers 0 to 999, None where nothing is said.
+    """
 
     x1: int
     y1: int
     x2: int
     y2: int
+    depth: int | None = None
+    time: int | None = None
+
+    def __repr__(self) -> str:
+        # Without what is not said: caches of judges are keyed by this text.
+        said = {name: getattr(self, name) for name in self.__slots__}
+        return f"Box({', '.join(f'{k}={v}' for k, v in said.items() if v is not None)})"
 
 
 @dataclass(frozen=True, slots=True)

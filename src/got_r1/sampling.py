@@ -130,7 +130,7 @@ def draw_batches(
         decisions: list[Decision] | None = None
         written = candidates
         if planner is not None:
-            written, decisions = decide(sampler, planner, candidates, plans)
+            written, decisions = decide(sampler, planner, candidates, plans, rollout.marks)
         middle = time.perf_counter()
         drawn = sampler.draw_images(
             repeat(written, rows, [index % (n * images_per_chain) for index in indices]),
@@ -142,7 +142,7 @@ def draw_batches(
         yield [
             Drawing(
                 written.prompts[row],
-                chains.parse(written.texts[row]),
+                chains.parse(written.texts[row], marks=rollout.marks),
                 written.stops[row],
                 image,
                 (middle - start) / len(rows),
@@ -191,14 +191,14 @@ def write(
 
 
 def decide(
-    sampler: Sampler, planner: Planner, candidates: WrittenChains, plans: int
+    sampler: Sampler, planner: Planner, candidates: WrittenChains, plans: int, marks: bool
 ) -> tuple[WrittenChains, list[Decision]]:
     """The chosen chains, one of every `plans` candidates, and the decisions behind them.
 
     A repaired chain is treated as a user-supplied one: all of its tokens are masked out of the
     loss. A repair that would exceed the model's context is dropped, and the original chain used.
     """
-    parsed = [chains.parse(text) for text in candidates.texts]
+    parsed = [chains.parse(text, marks=marks) for text in candidates.texts]
     firsts = range(0, len(parsed), plans)
     decisions = planner.decide(
         [candidates.prompts[first] for first in firsts],
@@ -283,6 +283,7 @@ def sample(
                     "prose": prose_of(drawing.chain),
                     "objects": [named_box(planned) for planned in drawing.chain.objects],
                     "problems": list(drawing.chain.problems),
+                    **({"marks": True} if rollout.marks else {}),
                     "stop": drawing.stop,
                     "seed": seed,
                     "sample": drawing.index // images_per_chain % n,  # which chain of the prompt

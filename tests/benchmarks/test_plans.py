@@ -29,7 +29,8 @@ from got_r1.icons.world import Icon, Scene, box_from_cells
 from got_r1.judges import load_judge
 from got_r1.plan import chain as chains
 from got_r1.plan.layout import RELATIONS
-from got_r1.plan.reading import CONVERSES, read
+from got_r1.plan.reading import read
+from got_r1.plan.wordings import CONVERSES
 from got_r1.records import Box, Chain, JudgeFailure, PlannedObject, Prompt, Query, Verdict
 from got_r1.report.plans import build_plans_page, headline
 from got_r1.statistics import mean

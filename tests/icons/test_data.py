@@ -24,7 +24,7 @@ from got_r1.icons.splits import (
 from got_r1.icons.world import CELL, COLORS, NOUNS, Meaning, ObjectSpec, Scene, pixels_from_box
 from got_r1.plan.chain import parse as parse_chain
 from got_r1.plan.layout import RELATIONS, gap, relation_holds
-from got_r1.plan.reading import CONVERSES
+from got_r1.plan.wordings import CONVERSES
 
 NOISE = {"relation_noise": 0.25, "attribute_noise": 0.2, "count_noise": 0.25}
 

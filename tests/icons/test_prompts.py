@@ -22,7 +22,7 @@ from got_r1.icons.prompts import (
 from got_r1.icons.splits import Split, is_held_out, split_of
 from got_r1.icons.world import COLORS, FILLS, NOUNS, Icon, Meaning, ObjectSpec, box_from_cells
 from got_r1.plan.layout import RELATIONS
-from got_r1.plan.reading import RELATION_WORDS
+from got_r1.plan.wordings import RELATION_WORDS
 
 meanings = st.builds(
     lambda seed, category: draw_meaning(random.Random(seed), category),

@@ -12,7 +12,8 @@ from got_r1.icons.splits import split_of
 from got_r1.icons.wordings import DIVISIONS, Division, draw_of, seen_paraphrases, wordings
 from got_r1.icons.world import Meaning, ObjectSpec
 from got_r1.plan.layout import RELATIONS
-from got_r1.plan.reading import CONVERSES, read, relation_asked
+from got_r1.plan.reading import read, relation_asked
+from got_r1.plan.wordings import CONVERSES
 from got_r1.policy import load_policy
 
 meanings = st.builds(

@@ -19,7 +19,7 @@ from got_r1.icons.words import (
     vocabulary,
 )
 from got_r1.icons.world import CELL, GRID, pixels_from_box
-from got_r1.plan.reading import RELATION_WORDS
+from got_r1.plan.wordings import RELATION_WORDS
 from got_r1.records import Box, PlannedObject
 
 

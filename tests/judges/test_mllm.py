@@ -93,6 +93,23 @@ def test_r_spa_from_text_lists_the_coordinates():
     assert "- red heart: (50,300),(400,700)\n- blue star: (600,300),(950,700)\n" in asked.text
 
 
+@pytest.mark.parametrize("frames", [1, 3, 20])
+def test_r_spa_sees_a_plan_over_time_as_a_filmstrip_that_is_sent_as_it_is(frames):
+    objects = [PlannedObject("star", Box(0, 0, 400, 400, time=time)) for time in range(frames)]
+    (canvas,) = only(SpatialQuery(PROMPT, Chain("", tuple(objects)))).images
+    height, width, _ = canvas.shape
+    assert width == frames * height
+    assert sent_size(width, height, QWEN2_5) == (width, height)
+    side = min(504, (int((QWEN2_5.max_pixels / frames) ** 0.5) // 28) * 28)
+    np.testing.assert_array_equal(canvas, draw_plan(objects, (side, side)))
+
+
+def test_r_spa_from_text_names_depth_and_frame():
+    plan = Chain("", (PlannedObject("star", Box(0, 0, 400, 400, 2, 1)),))
+    asked = only(SpatialQuery(PROMPT, plan), MLLMSettings(spatial="text"))
+    assert "- star: (0,0),(400,400), depth 2 (larger is nearer), in frame 1\n" in asked.text
+
+
 def test_r_pi_sees_the_image_and_the_prompt():
     asked = only(ImageQuery(PROMPT, IMAGE))
     assert asked.images[0].shape == (392, 392, 3)

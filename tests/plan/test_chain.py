@@ -2,6 +2,7 @@
 
 import random
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -299,3 +300,86 @@ def test_stripping_takes_every_digit_of_the_boxes_and_no_name(parts):
     assert not re.search(r"[0-9()]", stripped)
     for name in ("cat", "dog"):
         assert stripped.count(name) == sum(item.name == name for _, item in parts)
+
+
+# -- the extension: depth and time ---------------------------------------------------------------
+
+marked = st.builds(
+    lambda box, depth, time: replace(box, depth=depth, time=time),
+    boxes,
+    st.none() | st.integers(0, 999),
+    st.none() | st.integers(0, 999),
+)
+marked_objects = st.builds(PlannedObject, names, marked)
+
+
+def place(item: PlannedObject) -> PlannedObject:
+    return replace(item, box=replace(item.box, depth=None))
+
+
+@given(st.lists(st.tuples(tagless, marked_objects), min_size=1, unique_by=lambda p: place(p[1])))
+def test_marks_are_read_back_and_are_malformed_where_they_are_not_allowed(parts):
+    objects = tuple(item for _, item in parts)
+    text = format_chain([piece for pair in parts for piece in pair])
+    chain = parse(text, marks=True)
+    assert chain.objects == objects
+    assert chain.problems == ()
+    assert format_chain(chain.objects) == format_chain(objects)
+    plain = [item for item in objects if item.box.depth is item.box.time is None]
+    assert list(parse(text).objects) == plain
+    assert (Problem.MALFORMED in parse(text).problems) == (len(plain) < len(objects))
+
+
+@given(noise.filter(lambda text: not re.search(r"[zt]\s*-?[0-9]", text)))
+def test_a_chain_without_marks_is_read_alike_in_both_grammars(text):
+    assert parse(text) == parse(text, marks=True)
+    assert find_problems(text) == find_problems(text, marks=True)
+
+
+def test_a_box_in_the_extended_grammar():
+    box = Box(202, 482, 729, 964, depth=2, time=0)
+    assert format_object(PlannedObject("vase", box)) == wrap("vase", "(202,482),(729,964),z2,t0")
+    assert repr(box) == "Box(x1=202, y1=482, x2=729, y2=964, depth=2, time=0)"
+    assert repr(VASE.box) == "Box(x1=202, y1=482, x2=729, y2=964)"  # keys of judges' caches
+
+
+@pytest.mark.parametrize(
+    ("marks", "read"),
+    [
+        (",z7", (7, None)),
+        (",t7", (None, 7)),
+        (" , z 007 , t 1 ", (7, 1)),
+        (",t1,z7", Problem.MALFORMED),
+        (",z1,z2", Problem.MALFORMED),
+        (",z", Problem.MALFORMED),
+        (",7", Problem.MALFORMED),
+        (",Z7", Problem.MALFORMED),
+        (",z1.5", Problem.MALFORMED),
+        ("z7", Problem.MALFORMED),
+        (",z1000", Problem.OUT_OF_RANGE),
+        (",t-1", Problem.OUT_OF_RANGE),
+        (f",z{'9' * 5000}", Problem.OUT_OF_RANGE),
+    ],
+)
+def test_how_marks_are_written(marks, read):
+    chain = parse(wrap("vase", f"(1,2),(30,40){marks}"), marks=True)
+    if isinstance(read, Problem):
+        assert chain.problems == (read, Problem.NO_PLAN)
+    else:
+        assert [(one.box.depth, one.box.time) for one in chain.objects] == [read]
+        assert chain.problems == ()
+
+
+def test_what_stays_in_its_place_is_repeated_at_one_time_only():
+    def problems(*marks):
+        text = "".join(wrap("star", f"(1,2),(30,40){mark}") for mark in marks)
+        return parse(text, marks=True).problems
+
+    assert problems(",t0", ",t1") == ()
+    assert problems(",z1,t0", ",z2,t0") == (Problem.REPEATED,)
+    assert problems("", ",z2") == (Problem.REPEATED,)
+
+
+def test_marks_are_no_prose():
+    text = f"A {format_object(PlannedObject('vase', Box(1, 2, 30, 40, 3, 4)))} stands."
+    assert strip_boxes(text) == "A vase stands."

@@ -116,3 +116,14 @@ def test_an_end_of_sentence_is_an_action_and_no_text(own_policy: Policy) -> None
         assert chains.logprobs[row][-2] < 0
     hidden = set(own_policy.words.control.values()) - set(TAGS)
     assert not [text for text in chains.texts if any(token in text for token in hidden)]
+
+
+def test_marks_of_depth_and_time_are_tokens_of_their_own(words: Words) -> None:
+    text = CHAIN.replace("(400,400)", "(400,400),z12,t3")
+    ids = words.encode_chain(text)
+    assert words.decode_chain(ids) == text
+    spelled = [words.decode_chain([number]) for number in ids]
+    assert spelled.count("z") == spelled.count("t") == 1, "merged with nothing beside them"
+    ordinary = words.encode_chain(CHAIN)
+    shared = ordinary.index(words.encode_chain(BOX_START)[0]) + 6
+    assert ids[:shared] == ordinary[:shared]

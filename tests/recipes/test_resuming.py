@@ -32,10 +32,10 @@ OPTIMIZER = "steps learning_rate warmup final_lr weight_decay beta1 beta2 max_gr
 CHANGES_RESULTS = {
     "run": "seed",
     "model": "path dtype lora.rank lora.alpha lora.dropout lora.targets",
-    "data": "prompts held_out size relation_noise attribute_noise count_noise source split "
+    "data": "prompts held_out size relation_noise attribute_noise count_noise depth source split "
     "prompt_column chain_column image_column image_root bad_chains max_text_tokens encode_batch "
     "shard_records shards wordings",
-    "rollout": "chain_limit chain_temperature image_temperature guidance",
+    "rollout": "chain_limit chain_temperature image_temperature guidance marks",
     "reward": "formula r_sem r_spa r_ri r_pi r_hps",
     "vq": OPTIMIZER + "batch",
     "sft": OPTIMIZER + "batch condition_dropout chain_loss_weight image_loss_weight",

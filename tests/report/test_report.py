@@ -33,7 +33,7 @@ from got_r1.report.panels import draw_sections
 from got_r1.report.read import read_run
 from got_r1.report.results import compare
 
-VOID = {"meta", "input", "br"}
+VOID = {"meta", "input", "br", "img"}
 
 
 class Page(HTMLParser):
@@ -459,6 +459,22 @@ def test_boxes_are_drawn_where_the_record_says(tmp_path: Path) -> None:
     page = page_of(log_sample(tmp_path / "run", BLANK, objects=objects, found=found))
     assert '<rect class="planned" x="100" y="200" width="300" height="400"/>' in page.html
     assert '<rect class="found" x="90" y="210" width="320" height="370"/>' in page.html
+
+
+def test_a_plan_over_time_is_shown_as_a_filmstrip(tmp_path: Path) -> None:
+    objects = [
+        {**named("star", 0, 0, 400, 400), "depth": 1, "time": time} for time in (0, 4)
+    ]  # fmt: skip
+    run = log_sample(tmp_path / "run", BLANK, objects=objects)
+    ((gallery,), _) = build_galleries(read_run(run))
+    (card,) = gallery.cards
+    assert card.drawing is not None
+    assert (card.drawing.width, card.drawing.height) == (512, 256)
+    assert page_of(run).html.count(card.drawing.uri) == 1
+    damaged = [{**named("star", 0, 0, 400, 400), "depth": "near", "time": float("inf")}]
+    run = log_sample(tmp_path / "other", BLANK, objects=damaged)
+    ((gallery,), _) = build_galleries(read_run(run))
+    assert gallery.cards[0].drawing is None
 
 
 def test_a_run_where_nobody_looked_for_boxes_has_no_found_pane(tmp_path: Path) -> None:

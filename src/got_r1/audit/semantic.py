@@ -10,7 +10,7 @@ from got_r1.audit.cases import Draft, Suite
 from got_r1.audit.subjects import Subject, fill, reordered, rephrased, tags_of, write_chain
 from got_r1.icons.world import COLORS, Icon
 from got_r1.plan.chain import TAGS, parse
-from got_r1.plan.reading import CONVERSES
+from got_r1.plan.wordings import CONVERSES
 from got_r1.records import Chain, PlannedObject, SemanticQuery
 
 __all__ = ["PERSUASIONS", "semantic_suite", "swap_looks"]

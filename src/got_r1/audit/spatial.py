@@ -28,7 +28,7 @@ from got_r1.audit.subjects import (
 from got_r1.icons.prompts import say
 from got_r1.icons.world import Meaning
 from got_r1.plan.layout import Relation
-from got_r1.plan.reading import CONVERSES
+from got_r1.plan.wordings import CONVERSES
 from got_r1.records import Box, Chain, PlannedObject, SpatialQuery
 
 __all__ = ["DOSES", "LABEL", "spatial_suite"]

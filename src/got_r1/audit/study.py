@@ -176,7 +176,7 @@ def _candidate(method: str, run: Path, path: Path) -> Candidate:
         read_image(image)
     except BadInput:
         raise _Unusable("without a readable record and image") from None
-    chain = parse(str(record.get("chain", "")))
+    chain = parse(str(record.get("chain", "")), marks=record.get("marks") is True)
     if chain.problems:
         raise _Unusable("with a malformed chain, which has no plan to show")
     reward = record.get("reward")

@@ -18,7 +18,7 @@ from got_r1.icons.scenes import Layout, draw_scene
 from got_r1.icons.world import Icon, Meaning
 from got_r1.plan.chain import format_chain, parse
 from got_r1.plan.layout import RELATIONS, Relation
-from got_r1.plan.reading import CONVERSES, RELATION_WORDS
+from got_r1.plan.wordings import CONVERSES, RELATION_WORDS
 from got_r1.records import Chain, PlannedObject, Prompt
 
 __all__ = [

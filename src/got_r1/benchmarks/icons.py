@@ -35,6 +35,7 @@ from got_r1.icons.prompts import prompt_list
 from got_r1.icons.splits import Split
 from got_r1.icons.truth import image_truth, plan_truth
 from got_r1.judges.oracle import OracleJudge
+from got_r1.plan.layout import DEPTH_RELATIONS
 from got_r1.records import GroundingQuery, Prompt, Verdict
 from got_r1.rewards import mean_iou
 
@@ -91,7 +92,8 @@ def _row(sample: Sample) -> Row:
             "score it with another benchmark"
         )
     plan = plan_truth(meaning, sample.chain)
-    image = image_truth(meaning, detect(sample.image))
+    overlaps = meaning.relation in DEPTH_RELATIONS
+    image = image_truth(meaning, detect(sample.image, overlaps=overlaps))
     return {
         "plan_relation": _number(plan.relation),
         "image_relation": _number(image.relation),

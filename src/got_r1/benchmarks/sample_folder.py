@@ -140,7 +140,7 @@ class SampleFolder(Sequence[Sample]):
                 record.get("chain"), str
             ):
                 raise BadInput(f"{place.record} is of another prompt")
-            chain = parse(record["chain"])
+            chain = parse(record["chain"], marks=record.get("marks") is True)
         elif place.record is not None:
             raise BadInput(f"{place.record} is missing")
         name = str(place.image.relative_to(self.folder))

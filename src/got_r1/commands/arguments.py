@@ -21,6 +21,7 @@ __all__ = [
     "add",
     "add_column",
     "add_drawing",
+    "add_marks",
     "add_name",
     "add_overrides",
     "add_split",
@@ -145,6 +146,7 @@ def add_drawing(parser: Parser, *, batch: int) -> None:
         metavar="B",
         help=f"images drawn at once, for speed against memory ({batch})",
     )
+    add_marks(parser)
     parser.add_argument(
         "--dtype",
         choices=("float32", "bfloat16"),
@@ -159,6 +161,15 @@ def add_drawing(parser: Parser, *, batch: int) -> None:
     )
     parser.add_argument(
         "--out", required=True, type=file_path, metavar="DIR", help="new folder for the images"
+    )
+
+
+def add_marks(parser: Parser) -> None:
+    """Whether chains are read in the extended grammar."""
+    parser.add_argument(
+        "--marks",
+        action="store_true",
+        help="boxes of chains may carry a depth and a time index (docs/depth.md)",
     )
 
 

@@ -44,7 +44,8 @@ def make_drawer(
         "dtype": args.dtype,
         "device": policy.device.type,  # each rounds in its own way
         "seed": args.seed,
-        **rollout.model_dump(),
+        **rollout.model_dump(exclude={"marks"}),
+        **({"marks": True} if rollout.marks else {}),  # folders of before have no such entry
     }
     return Drawer(policy, rollout, args.seed, args.batch, args.json, about)
 
@@ -91,6 +92,7 @@ def rollout_settings(
             or own.temperature
             or 1.0,
             guidance=args.guidance or own.guidance_scale or GUIDANCE,
+            marks=asked.get("marks", False),
         )
     except ValidationError as error:
         fault = error.errors()[0]

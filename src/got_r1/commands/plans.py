@@ -107,7 +107,7 @@ def questions(args: argparse.Namespace) -> tuple[list[Case], Observer]:
             sample_prompts_evenly(prompts, args.meanings) if args.meanings else prompts
         )
     else:
-        cases = icon_cases(args.split, args.meanings or 100, CASE_SEED)
+        cases = icon_cases(args.split, args.meanings or 100, CASE_SEED, depth=args.marks)
     if not args.judge:
         return cases, IconObserver()
     from got_r1.judges import load_judge

@@ -229,8 +229,8 @@ def given_chain(args: argparse.Namespace, prompt: Prompt) -> str:
     from got_r1.files.inputs import load_plan, read_plan
 
     if not args.move:
-        return read_plan(args.chain, prompt.text)
-    plan = load_plan(args.chain, prompt.text)
+        return read_plan(args.chain, prompt.text, marks=args.marks)
+    plan = load_plan(args.chain, prompt.text, marks=args.marks)
     for target, numbers in args.move:
         plan = plan.moved(target, numbers)
     return plan.chain.text

@@ -108,7 +108,7 @@ class Checks:
             return chain_text, []
         from got_r1.icons.words import fold_name, snap
 
-        plan, told = plan_of_chain(parse(chain_text)), []
+        plan, told = plan_of_chain(parse(chain_text, marks=True)), []
         for index, planned in enumerate(plan.objects):
             name, box = fold_name(planned.name), snap(planned.box)
             if name != planned.name:

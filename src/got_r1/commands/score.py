@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from got_r1.commands.arguments import add, file_path, show
+from got_r1.commands.arguments import add, add_marks, file_path, show
 from got_r1.errors import RunFailed
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def register(subparsers: Any) -> None:
     one.add_argument(
         "--judge", default="oracle", type=file_path, metavar="SPEC", help="who judges (oracle)"
     )
+    add_marks(one)
 
 
 def score(args: argparse.Namespace) -> None:
@@ -40,7 +41,8 @@ def score(args: argparse.Namespace) -> None:
     from got_r1.records import Prompt, Verdict
 
     prompt = Prompt(check_prompt(args.prompt))
-    chain, image = parse_chain(read_chain_text(args.chain)), read_image(args.image)
+    chain = parse_chain(read_chain_text(args.chain), marks=args.marks)
+    image = read_image(args.image)
     config = RewardSection()
     judge = load_judge(args.judge, terms=rewards.active_terms(config))
     (reward,) = rewards.score(judge, [prompt], [chain], [image], config)

@@ -84,7 +84,8 @@ def prepare(args: argparse.Namespace) -> None:
     if torch.cuda.is_available():
         policy.model.model.vqmodel.to("cuda")
     out = Path(args.out)
-    made = prepare(policy, source, out, recipe.data, quiet=args.json).manifest
+    marks = recipe.rollout.marks
+    made = prepare(policy, source, out, recipe.data, marks=marks, quiet=args.json).manifest
     lines = [f"{made['kept']:,} of {made['records']:,} triples in {made['shards']} shards: {out}"]
     converted, examples = made.get("converted", {}), made.get("examples", {})
     lines += [f"converted {count:,}: {change}" for change, count in converted.items()]

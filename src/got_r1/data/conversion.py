@@ -75,9 +75,12 @@ class Conversion:
     problems: tuple[str, ...] = ()
 
 
-def convert(text: str) -> Conversion:
-    """Reads a chain in any of the notations. One that is in the grammar already stays as it is."""
-    if not parse(text).problems and all(tag == _OURS[tag] for tag in _TAG.findall(text)):
+def convert(text: str, *, marks: bool = False) -> Conversion:
+    """Reads a chain in any of the notations. One that is in the grammar already stays as it is;
+    with `marks`, also one in the extended grammar, which no other notation has."""
+    if not parse(text, marks=marks).problems and all(
+        tag == _OURS[tag] for tag in _TAG.findall(text)
+    ):
         return Conversion(text)
     reader = _Reader(text)
     converted = "".join(reader.read())

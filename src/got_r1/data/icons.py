@@ -24,6 +24,8 @@ class IconSource:
             "attribute_noise": data.attribute_noise,
             "count_noise": data.count_noise,
         }
+        if data.depth:  # sources of before have no such entry in their identity
+            self.noise["depth"] = data.depth
 
     @property
     def identity(self) -> Mapping[str, Any]:

@@ -56,9 +56,16 @@ SKIPPED = "skipped.jsonl"
 
 
 def prepare(
-    policy: Policy, source: Source, folder: Path, settings: DataSection, *, quiet: bool = False
+    policy: Policy,
+    source: Source,
+    folder: Path,
+    settings: DataSection,
+    *,
+    marks: bool = False,
+    quiet: bool = False,
 ) -> Tokens:
-    """Encodes a source into `folder`, or what is missing of it there; returns the tokens.
+    """Encodes a source into `folder`, or what is missing of it there; returns the tokens. With
+    `marks`, boxes may carry depth and time (`chain.parse`).
 
     Chains in related notations are converted (`conversion.convert`), and counted in `manifest.json`
     by what was changed. Records that cannot be used are counted there by what is wrong with them,
@@ -66,14 +73,14 @@ def prepare(
     something else, where too little disk is left, or where nothing of a whole shard can be used;
     RunFailed where the disk fills up. What was encoded before stays in any case.
     """
-    manifest = begin(policy, source, folder, settings)
+    manifest = begin(policy, source, folder, settings, marks)
     size = settings.shard_records
     shards = -(-len(source) // size)
     missing = [n for n in range(shards) if not shard_path(folder, n).exists()]
     if missing:
         start = missing[0] * size
         check_disk(policy, len(source) - start, folder)
-        examples = Reader(policy, settings).examples(source.records(start))
+        examples = Reader(policy, settings, marks).examples(source.records(start))
         progress = TrainingProgress("Encoding", len(source), start, unit="record", quiet=quiet)
         with progress, closing(examples):
             for number in range(missing[0], shards):
@@ -93,7 +100,9 @@ def prepare(
 # -- the folder ------------------------------------------------------------------------------------
 
 
-def begin(policy: Policy, source: Source, folder: Path, settings: DataSection) -> dict[str, Any]:
+def begin(
+    policy: Policy, source: Source, folder: Path, settings: DataSection, marks: bool
+) -> dict[str, Any]:
     """The folder's manifest: a new one, or the one there, if it is of the same work."""
     manifest: dict[str, Any] = {
         "complete": False,
@@ -104,6 +113,7 @@ def begin(policy: Policy, source: Source, folder: Path, settings: DataSection) -
             "max_text_tokens": settings.max_text_tokens,
             "encode_batch": settings.encode_batch,
             "shard_records": settings.shard_records,
+            **({"marks": True} if marks else {}),
         },
         "records": len(source),
     }
@@ -118,7 +128,7 @@ def begin(policy: Policy, source: Source, folder: Path, settings: DataSection) -
         if part != "complete" and theirs != ours:
             what = part
             if isinstance(ours, dict) and isinstance(theirs, dict):
-                what = next(key for key in ours if theirs.get(key) != ours[key])
+                what = next(k for k in [*ours, *theirs] if theirs.get(k) != ours.get(k))
             raise BadInput(
                 f"the tokens in {folder} were begun with other {part} ({what} differs); "
                 "choose another folder, or delete it."
@@ -198,8 +208,9 @@ class Example:
 class Reader:
     """Makes examples of records, or says why that cannot be."""
 
-    def __init__(self, policy: Policy, settings: DataSection) -> None:
+    def __init__(self, policy: Policy, settings: DataSection, marks: bool = False) -> None:
         self.policy = policy
+        self.marks = marks
         self.keep_malformed = settings.bad_chains == "keep"
         self.longest = min(settings.max_text_tokens, policy.context - policy.image_tokens)
         # The VQ's encoder halves the image at every level but one.
@@ -221,7 +232,7 @@ class Reader:
         """Prompt and chain as token ids; a fault stays one."""
         if isinstance(record, Fault):
             return record
-        read = convert(without_end(record.chain))
+        read = convert(without_end(record.chain), marks=self.marks)
         text, problems = read.text, read.problems
         if problems and (not text or not self.keep_malformed):
             return Fault(record.name, problems[0], "; ".join(problems))

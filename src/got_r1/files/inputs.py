@@ -122,26 +122,27 @@ def check_keys(path: Path | str) -> None:
     json.loads(read_text(path, "chain file"), object_pairs_hook=refuse_repeated)
 
 
-def read_plan(path: Path | str, prompt: str = "") -> str:
-    """A chain to draw from: `read_chain_text` of a chain without problems.
+def read_plan(path: Path | str, prompt: str = "", *, marks: bool = False) -> str:
+    """A chain to draw from: `read_chain_text` of a chain without problems, as `chain.parse` finds
+    them with or without `marks`.
 
     Raises BadInput as that does, and names every problem with its place.
     """
     from got_r1.plan.editing import check_chain
 
     text = read_chain_text(path, prompt)
-    check_chain(text, f"the chain file {path}")
+    check_chain(text, f"the chain file {path}", marks=marks)
     return text
 
 
-def load_plan(path: Path | str, prompt: str = "") -> Plan:
+def load_plan(path: Path | str, prompt: str = "", *, marks: bool = False) -> Plan:
     """A file's plan, to show or edit; its prompt is `prompt`, else the file's own.
 
     Raises BadInput as `read_plan`.
     """
     from got_r1.plan.editing import plan_of_chain
 
-    chain = parse(read_plan(path, prompt))
+    chain = parse(read_plan(path, prompt, marks=marks), marks=marks)
     if not prompt and Path(path).suffix.lower() == ".json":
         own = read_json(path, "chain file").get("prompt")
         prompt = own if isinstance(own, str) else ""

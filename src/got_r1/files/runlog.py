@@ -42,7 +42,8 @@ Metrics, one line a step (a stage writes those it has; a number that is not fini
     seconds/judge               both
 
 A sample's record: `step`, `sample` (index in its group), `seed`, `prompt`, `category`, `chain`
-(text with its tags), `objects` and `found` ([{"name", "box": [x1, y1, x2, y2]}], 0 to 999),
+(text with its tags), `objects` and `found` ([{"name", "box": [x1, y1, x2, y2]}], 0 to 999, with
+"depth" and "time" where a box has them),
 `problems`, `reward` ({"total", "terms": {term: score}}), `evidence` ({term: text}), `advantage`.
 
 An evaluation: `name`, `benchmark`, `split`, `prompts`, `seed`, `guidance`, and `metrics`

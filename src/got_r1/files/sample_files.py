@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -131,8 +131,12 @@ class SampleFiles:
 
 
 def named_box(item: PlannedObject | FoundObject) -> dict[str, object]:
-    """An object as it is stored on disk: its name and its box as [x1, y1, x2, y2]."""
-    return {"name": item.name, "box": list(asdict(item.box).values())}
+    """An object as it is stored on disk: its name, its box as [x1, y1, x2, y2], and its depth and
+    time where it has them."""
+    box = item.box
+    stored: dict[str, object] = {"name": item.name, "box": [box.x1, box.y1, box.x2, box.y2]}
+    marks = {"depth": box.depth, "time": box.time}
+    return stored | {name: mark for name, mark in marks.items() if mark is not None}
 
 
 def name_fault(text: str) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from got_r1.icons.overlaps import draw_overlapping_scene
 from got_r1.icons.prompts import CATEGORIES, Draw
 from got_r1.icons.render import render
 from got_r1.icons.scenes import Layout, draw_scene
@@ -21,7 +22,8 @@ from got_r1.icons.splits import drawn_directions, holds_out_color
 from got_r1.icons.wordings import Division, draw_of
 from got_r1.icons.world import COLORS, FILLS, MAX_OBJECTS, Icon, Meaning, ObjectSpec, Scene
 from got_r1.plan.chain import format_chain
-from got_r1.plan.reading import CONVERSES, RELATION_WORDS
+from got_r1.plan.layout import DEPTH_RELATIONS
+from got_r1.plan.wordings import CONVERSES, RELATION_WORDS
 from got_r1.records import PlannedObject, Prompt
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ def triples(
     count_noise: float = 0.0,
     start: int = 0,
     wordings: Division = "shipped",
+    depth: float = 0.0,
 ) -> Iterator[Triple]:
     """The triples `start` to `n - 1` of the train split; the i-th depends on `seed`, `i` and the
     rates only.
@@ -60,11 +63,12 @@ def triples(
     relation (drawn scene contradicts it, half of the time as the converse), `attribute_noise` of
     those with a colour or fill (one is changed, or those of two objects are swapped),
     `count_noise` of numeracy captions (one count is off by one). `wordings`: which of them
-    captions may have (`icons.wordings`).
+    captions may have (`icons.wordings`). `depth` is the share of captions of the category
+    "3d_spatial": one icon covers another, and the chain's boxes carry depths.
     """
     for index in range(start, n):
         rng = random.Random(f"triple {seed} {index}")
-        yield _triple(rng, relation_noise, attribute_noise, count_noise, draw_of(wordings))
+        yield _triple(rng, relation_noise, attribute_noise, count_noise, draw_of(wordings), depth)
 
 
 def _triple(
@@ -73,8 +77,11 @@ def _triple(
     attribute_noise: float,
     count_noise: float,
     draw: Draw,
+    depth: float,
 ) -> Triple:
     category = rng.choice(CATEGORIES)
+    if depth and rng.random() < depth:
+        category = "3d_spatial"
     prompt, meaning = draw(rng, category, "train")
     if category == "numeracy" and rng.random() < count_noise:
         meaning = _miscount(rng, meaning)
@@ -83,7 +90,11 @@ def _triple(
     far = False
     if meaning.relation and rng.random() < relation_noise:
         meaning, far = _misplace(rng, meaning)
-    layout: Layout = draw_scene(rng, meaning, far=far)
+    layout: Layout
+    if meaning.relation in DEPTH_RELATIONS:
+        layout = draw_overlapping_scene(rng, meaning)
+    else:
+        layout = draw_scene(rng, meaning, far=far)
     scene = Scene(tuple(icon for group in layout for icon in group))
     return Triple(prompt, chain_for(rng, layout, meaning), render(scene), scene, meaning)
 
@@ -159,10 +170,12 @@ def _misplace(rng: random.Random, meaning: Meaning) -> tuple[Meaning, bool]:
 
     A direction becomes its converse half of the time, else another direction. Proximity becomes
     distance, and the chain then states the direction; "on side of" may also become a vertical
-    neighbourhood.
+    neighbourhood. A relation in depth becomes its converse.
     """
     relation = meaning.relation
     assert relation is not None
+    if relation in DEPTH_RELATIONS:
+        return replace(meaning, relation=CONVERSES[relation]), False
     a, b = (meaning.objects[index].noun for index in meaning.about)
     options = drawn_directions(a, "near", b)
     far = CONVERSES[relation] == relation

@@ -4,19 +4,21 @@ What is not white is split into components. A component's extents are its box; i
 the nearest template among all nouns, colours and fills, rendered at the box's size on the token
 grid; it is an icon when most of its pixels agree with that template. A component that agrees badly
 is searched for icons inside of it (they may touch, or carry specks), and dropped when nothing
-fits: then there is no object. (Our choice throughout.)
+fits: then there is no object. Where icons may overlap, it is also read as two of which one covers
+the other (`occlusion`). (Our choice throughout.)
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from got_r1.icons.occlusion import compose, find_pair, natural_sizes
 from got_r1.icons.render import stamp
 from got_r1.icons.world import (
     CELL,
@@ -26,10 +28,8 @@ from got_r1.icons.world import (
     IMAGE_SIZE,
     MAX_OBJECTS,
     NOUNS,
-    SCALES,
     Icon,
     box_from_pixels,
-    natural_size,
 )
 
 __all__ = ["detect"]
@@ -39,6 +39,7 @@ _MIN_AREA = 20  # pixels; the smallest icon, an airplane of 12x12, has about 50
 _CLOSE = 100.0  # pixels agree up to this distance in RGB; stripes differ from plain by 130 and more
 _GOOD = 0.12  # a component with a smaller share of disagreeing pixels is this icon, surely
 _WORST = 0.30  # one with a larger share is no icon
+_TELLING = 8  # pixels that must look otherwise if the order were the other one
 _SLACK = 1  # pixels by which a tip may be too faint to see: a star's is one pixel wide
 _ALL_NEIGHBOURS = np.ones((3, 3), dtype=bool)
 
@@ -46,8 +47,12 @@ _Rect = tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels, ends exclusive
 _Look = tuple[str, str, str]  # noun, colour, fill
 
 
-def detect(image: np.ndarray) -> tuple[Icon, ...]:
+def detect(image: np.ndarray, *, overlaps: bool = False) -> tuple[Icon, ...]:
     """The icons of an image, in reading order.
+
+    With `overlaps` two icons may overlap: the boxes of such two are whole, hidden parts included,
+    and have the depths 1 (it covers the other) and 0, or none where nobody can tell. All other
+    boxes have no depth.
 
     `image`: uint8 [height, width, 3], RGB; another size than 40x40 is resized first. Boxes are the
     extents of what is seen, to the pixel, in 0..999.
@@ -57,7 +62,8 @@ def detect(image: np.ndarray) -> tuple[Icon, ...]:
         image = np.asarray(resized)
     mask = image.min(axis=2) < 255 - _INK
     ink = 255 - image.astype(np.float32)
-    icons = [icon for component in _components(mask) for icon in _explain(ink, component)]
+    components = _components(mask)
+    icons = [icon for component in components for icon in _explain(ink, component, overlaps)]
     return tuple(sorted(icons, key=lambda icon: (icon.box.y1, icon.box.x1)))
 
 
@@ -90,13 +96,17 @@ class _Fit:
         return self.agreeing - self.disagreeing
 
 
-def _explain(ink: np.ndarray, component: np.ndarray) -> Iterator[Icon]:
+def _explain(ink: np.ndarray, component: np.ndarray, overlaps: bool) -> Iterator[Icon]:
     """The icons that make up a component: mostly one, none when nothing fits."""
     ink = np.where(component[..., None], ink, 0)
     whole = _fit(ink, _extents(component))
     if whole.wrong > _GOOD:
         parts = list(_search(ink, component))
-        if sum(part.gain for part in parts) > whole.gain:
+        gain = sum(part.gain for part in parts)
+        if overlaps and (pair := _overlapping(ink, component, max(gain, whole.gain))):
+            yield from pair
+            return
+        if gain > whole.gain:
             for part in parts:
                 x1, y1, x2, y2 = part.window
                 inside = np.zeros_like(component)
@@ -105,6 +115,23 @@ def _explain(ink: np.ndarray, component: np.ndarray) -> Iterator[Icon]:
             return
     if whole.wrong <= _WORST:
         yield _icon(whole, _extents(component))
+
+
+def _overlapping(ink: np.ndarray, component: np.ndarray, gain: int) -> tuple[Icon, ...]:
+    """A component as two overlapping icons, where that explains more than `gain`; else none."""
+    found = find_pair(ink, _extents(component))
+    if found is None:
+        return ()
+    back, front = found
+    agreeing, disagreeing = _compare(ink, compose((back, front), ink.shape[:2]))
+    if agreeing - disagreeing <= gain or disagreeing > _WORST * (agreeing + disagreeing):
+        return ()
+    _, if_exchanged = _compare(ink, compose((front, back), ink.shape[:2]))
+    told = if_exchanged - disagreeing >= _TELLING
+    return tuple(
+        Icon(*one.look, replace(box_from_pixels(*one.window), depth=depth if told else None))
+        for depth, one in enumerate((back, front))
+    )
 
 
 def _icon(fit: _Fit, extents: _Rect) -> Icon:
@@ -202,7 +229,7 @@ def _candidates(rest: np.ndarray, extents: _Rect) -> Iterator[_Fit]:
         -(-extents[2] // CELL),
         -(-extents[3] // CELL),
     )
-    for (width, height), nouns in _natural_sizes().items():
+    for (width, height), nouns in natural_sizes().items():
         templates = _templates(width, height, nouns)
         windows = [
             (CELL * x, CELL * y, CELL * (x + width), CELL * (y + height))
@@ -220,14 +247,3 @@ def _starts(first: int, last: int, length: int) -> range:
     """Where a window of `length` cells may start to lie within first..last, or to cover it."""
     low, high = sorted((first, last - length))
     return range(max(0, low), min(GRID - length, high) + 1)
-
-
-@lru_cache(maxsize=1)
-def _natural_sizes() -> dict[tuple[int, int], tuple[str, ...]]:
-    """Size in cells -> the nouns that have it."""
-    sizes: dict[tuple[int, int], tuple[str, ...]] = {}
-    for noun in NOUNS:
-        for scale in SCALES:
-            size = natural_size(noun, scale)
-            sizes[size] = (*sizes.get(size, ()), noun)
-    return sizes

@@ -27,7 +27,8 @@ from got_r1.icons.prompts import Phrasing
 from got_r1.icons.splits import DIRECTIONS, Split, is_held_out, split_of
 from got_r1.icons.world import COLORS, MAX_OBJECTS, NOUNS, Condition, Meaning, ObjectSpec, Place
 from got_r1.plan.layout import Relation
-from got_r1.plan.reading import CONVERSES, OPENING, RELATION_OF_WORDS, RELATION_WORDS
+from got_r1.plan.reading import OPENING
+from got_r1.plan.wordings import CONVERSES, RELATION_OF_WORDS, RELATION_WORDS
 from got_r1.records import Prompt
 
 __all__ = ["CATEGORIES", "Category", "draw_meaning", "layout_prompts", "parse", "say"]

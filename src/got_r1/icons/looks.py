@@ -28,7 +28,7 @@ def relook(scene: Scene, seed: str) -> Scene:
 def look_map(scene: Scene) -> np.ndarray:
     """int64 [GRID, GRID]: the index in `LOOKS` of the object whose box covers a cell, else -1."""
     looks = np.full((GRID, GRID), -1)
-    for icon in scene.icons:
+    for icon in sorted(scene.icons, key=lambda icon: icon.box.depth or 0):
         x1, y1, x2, y2 = (edge // CELL for edge in pixels_from_box(icon.box))
         looks[y1:y2, x1:x2] = LOOKS.index((icon.color, icon.fill))
     return looks

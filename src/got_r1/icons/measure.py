@@ -47,7 +47,7 @@ def detector_accuracy(
     objects = extra = exact = found = noun = color = fill = 0
     total_iou = 0.0
     for image, scene in zip(images, scenes, strict=True):
-        finds = detect(image)
+        finds = detect(image, overlaps=any(icon.box.depth is not None for icon in scene.icons))
         pairs = match_boxes([icon.box for icon in scene.icons], [icon.box for icon in finds])
         objects += len(scene.icons)
         extra += len(finds) - len(pairs)

@@ -30,10 +30,10 @@ from typing import Literal, get_args
 from got_r1.errors import BadInput
 from got_r1.icons.splits import Split, is_held_out, split_of
 from got_r1.icons.world import COLORS, FILLS, MAX_OBJECTS, NOUNS, Meaning, ObjectSpec
-from got_r1.plan.layout import RELATIONS, Relation
-from got_r1.plan.reading import (
+from got_r1.plan.layout import DEPTH_RELATIONS, RELATIONS, Relation
+from got_r1.plan.reading import OPENING
+from got_r1.plan.wordings import (
     COUNT_WORDS,
-    OPENING,
     RELATION_OF_WITH_WORDS,
     RELATION_OF_WORDS,
     RELATION_WORDS,
@@ -59,13 +59,24 @@ __all__ = [
     "say_related",
 ]
 
-Category = Literal["color", "texture", "spatial", "numeracy", "complex"]
-CATEGORIES: tuple[Category, ...] = get_args(Category)
+Category = Literal["color", "texture", "spatial", "numeracy", "complex", "3d_spatial"]
+CATEGORIES: tuple[Category, ...] = tuple(c for c in get_args(Category) if c != "3d_spatial")
+"""The categories of the world without overlaps; "3d_spatial" is for those who ask for depth."""
 
 # How many wordings of a relation, from the first, prompts are made with; all of them are read.
 # More would change every list of prompts that is drawn, and with it every run.
 _SAID: Mapping[Relation, int] = MappingProxyType(
-    {"left": 3, "right": 3, "top": 3, "bottom": 3, "next to": 2, "near": 2, "on side of": 2}
+    {
+        "left": 3,
+        "right": 3,
+        "top": 3,
+        "bottom": 3,
+        "next to": 2,
+        "near": 2,
+        "on side of": 2,
+        "in front of": 2,
+        "behind": 2,
+    }
 )
 _COUNTS = COUNT_WORDS[:MAX_OBJECTS]
 _OPENINGS = ("", "there is ", "a picture of ", "an image of ")
@@ -254,6 +265,11 @@ def draw_meaning(rng: random.Random, category: Category) -> Meaning:
                 for noun, color, count in zip(nouns, colors, counts, strict=False)
             )
         )
+    if category == "3d_spatial":
+        colored, size = rng.random() < 0.5, rng.choice((2, 2, 2, 3))
+        named = zip(nouns[:size], colors, strict=False)
+        objects = tuple(ObjectSpec(noun, color if colored else None) for noun, color in named)
+        return Meaning(objects, rng.choice(DEPTH_RELATIONS))
     specs = tuple(
         ObjectSpec(noun, color, rng.choice(FILLS[1:]) if rng.random() < 0.3 else None)
         for noun, color in zip(nouns, colors, strict=True)
@@ -289,18 +305,25 @@ Draw = Callable[[random.Random, Category, Split], tuple[Prompt, Meaning]]
 """How prompts are drawn: `draw_prompt`, or one of `icons.wordings`."""
 
 
-def prompt_list(split: Split, n: int, seed: int = 0, draw: Draw = draw_prompt) -> list[Prompt]:
-    """`n` different prompts of a split, the five categories in turn; the same for a seed.
+def prompt_list(
+    split: Split, n: int, seed: int = 0, draw: Draw = draw_prompt, depth: float = 0.0
+) -> list[Prompt]:
+    """`n` different prompts of a split, the five categories in turn; the same for a seed. `depth`
+    is the share of prompts that are "3d_spatial" instead, in [0, 1].
 
     Raises `BadInput` when the split does not hold that many different sentences.
     """
-    return list(_distinct(split, n, random.Random(f"prompts {split} {seed}"), draw))
+    return list(_distinct(split, n, random.Random(f"prompts {split} {seed}"), draw, depth))
 
 
-def _distinct(split: Split, n: int, rng: random.Random, draw: Draw) -> Iterator[Prompt]:
+def _distinct(
+    split: Split, n: int, rng: random.Random, draw: Draw, depth: float
+) -> Iterator[Prompt]:
     seen: set[str] = set()
     for index in range(n):
         category = CATEGORIES[index % len(CATEGORIES)]
+        if depth and rng.random() < depth:
+            category = "3d_spatial"
         for _ in range(_PATIENCE):
             prompt, _meaning = draw(rng, category, split)
             if prompt.text not in seen:

@@ -89,9 +89,14 @@ def stamp(noun: str, color: str, fill: str, width: int, height: int) -> np.ndarr
 
 
 def render(scene: Scene) -> np.ndarray:
-    """Draw a scene: uint8 [40, 40, 3], RGB on white."""
+    """Draw a scene: uint8 [40, 40, 3], RGB on white. Icons with a depth may overlap: the nearer one
+    covers the farther."""
     image = np.full((IMAGE_SIZE, IMAGE_SIZE, 3), 255, dtype=np.uint8)
-    for icon in scene.icons:
+    for icon in sorted(scene.icons, key=lambda icon: icon.box.depth or 0):
         x1, y1, x2, y2 = pixels_from_box(icon.box)
-        image[y1:y2, x1:x2] = stamp(icon.noun, icon.color, icon.fill, x2 - x1, y2 - y1)
+        pixels = stamp(icon.noun, icon.color, icon.fill, x2 - x1, y2 - y1)
+        if icon.box.depth is not None:  # what lies behind it shows through around its outline
+            free = 1 - silhouette(icon.noun, x2 - x1, y2 - y1)[..., None]
+            pixels = np.rint(pixels - free * (255.0 - image[y1:y2, x1:x2])).astype(np.uint8)
+        image[y1:y2, x1:x2] = pixels
     return image

@@ -26,7 +26,7 @@ from typing import Literal, cast
 
 from got_r1.icons.world import COLORS, NOUNS, Meaning, ObjectSpec
 from got_r1.plan.layout import RELATIONS, Relation
-from got_r1.plan.reading import CONVERSES
+from got_r1.plan.wordings import CONVERSES
 
 __all__ = [
     "DIRECTIONS",

@@ -47,7 +47,7 @@ from got_r1.icons.prompts import (
 from got_r1.icons.splits import Split
 from got_r1.icons.world import Meaning
 from got_r1.plan.layout import RELATIONS
-from got_r1.plan.reading import CONVERSES, RELATION_WORDS, WITH_WORDS
+from got_r1.plan.wordings import CONVERSES, RELATION_WORDS, WITH_WORDS
 from got_r1.records import Prompt
 
 __all__ = ["DIVISIONS", "Division", "Wording", "draw_of", "seen_paraphrases", "wordings"]

@@ -30,14 +30,8 @@ from got_r1.icons.world import (
     natural_size,
 )
 from got_r1.plan.layout import RELATIONS, iou
-from got_r1.plan.reading import (
-    COUNT_WORDS,
-    OPENING,
-    RELATION_WORDS,
-    find_relation_words,
-    likeness,
-    read,
-)
+from got_r1.plan.reading import OPENING, find_relation_words, likeness, read
+from got_r1.plan.wordings import COUNT_WORDS, RELATION_WORDS
 from got_r1.records import Box, PlannedObject
 
 __all__ = [

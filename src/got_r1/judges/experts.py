@@ -29,7 +29,18 @@ from numpy.typing import NDArray
 from got_r1.errors import BadInput
 from got_r1.judges.settings import ExpertsSettings
 from got_r1.plan.chain import strip_boxes
-from got_r1.plan.layout import NEAR_LIMIT, Relation, centre, counted, draw_plan, gap, relation_holds
+from got_r1.plan.layout import (
+    DEPTH_RELATIONS,
+    NEAR_LIMIT,
+    Relation,
+    centre,
+    counted,
+    draw_plan,
+    gap,
+    has_depths,
+    is_nearer,
+    relation_holds,
+)
 from got_r1.plan.reading import content_words, head_word, relation_asked
 from got_r1.records import (
     Box,
@@ -53,7 +64,7 @@ if TYPE_CHECKING:
 
 __all__ = ["READING", "ExpertsJudge"]
 
-READING = 2  # raise it where answers change with the same weights: it is part of the cache key
+READING = 3  # raise it where answers change with the same weights: it is part of the cache key
 
 _HOLDS, _PARTLY, _WRONG = 1.0, 0.5, 0.1  # the middle of the paper's bands 8-10, 5-7 and 1-4, about
 
@@ -136,8 +147,8 @@ class ExpertsJudge:
             for place, cosine in zip(left, cosines, strict=True):
                 verdicts[place] = Verdict(
                     self.settings.r_spa.score(cosine),
-                    reasoning="the prompt states no relation, or more than one; CLIP: the drawn "
-                    f"plan is at cosine {cosine:.3f} to it",
+                    reasoning="geometry cannot tell: the prompt states no relation or several, or "
+                    f"the plan lacks a depth; CLIP: the drawn plan is at cosine {cosine:.3f} to it",
                 )
         return [verdict for verdict in verdicts if verdict is not None]
 
@@ -206,7 +217,8 @@ def _cosines(a: NDArray[np.float32], b: NDArray[np.float32]) -> list[float]:
 
 
 def _layout(prompt: str, chain: Chain) -> Verdict | None:
-    """r_spa by geometry, or None where the prompt asks for no single relation.
+    """r_spa by geometry, or None where the prompt asks for no single relation, or for one in depth
+    and the plan does not say which is nearer.
 
     A missing object scores as a contradicted relation does (the paper's rubric): the similarity of
     a drawing would often be worth more, and leaving objects out would pay.
@@ -223,6 +235,8 @@ def _layout(prompt: str, chain: Chain) -> Verdict | None:
             repr(side) for side, ones in ((before, firsts), (after, seconds)) if not ones
         )
         return Verdict(_WRONG, reasoning=f"the plan names nothing for {missing or repr(after)}")
+    if relation in DEPTH_RELATIONS and not any(has_depths(a, b) for a, b in pairs):
+        return None
     score = max(_degree(relation, a, b) for a, b in pairs)
     word = {_HOLDS: "holds", _PARTLY: "holds in part"}.get(score, "does not hold")
     return Verdict(score, reasoning=f"geometry of the plan: {relation!r} {word}")
@@ -259,4 +273,8 @@ def _degree(relation: Relation, a: Box, b: Box) -> float:
             partly = dy > 0
         case "next to" | "near" | "on side of":
             partly = gap(a, b) <= 2 * NEAR_LIMIT
+        case "in front of":
+            partly = is_nearer(a, b)
+        case "behind":
+            partly = is_nearer(b, a)
     return _PARTLY if partly else _WRONG

@@ -41,9 +41,10 @@ from got_r1.judges.replies import Order, read_boxes, read_score
 from got_r1.judges.schemas import boxes_schema, score_schema
 from got_r1.judges.settings import MLLMSettings
 from got_r1.plan.chain import strip_boxes
-from got_r1.plan.layout import draw_plan
+from got_r1.plan.layout import draw_plan, frame_times
 from got_r1.records import (
     Box,
+    Chain,
     FoundObject,
     GroundingQuery,
     ImageQuery,
@@ -115,7 +116,7 @@ def question(query: Query, settings: MLLMSettings) -> list[Question]:
             return [_scored("r_spa_text", texts, (), settings)]
         case SpatialQuery():
             # Drawn at the size that is sent: a drawing that is resized gets blurred labels.
-            size = sent_size(settings.canvas, settings.canvas, settings)
+            size = _canvas_size(query.chain, settings)
             plan_image = draw_plan(query.chain.objects, size)
             texts = {"prompt": as_data(query.prompt.text)}
             return [_scored("r_spa", texts, (plan_image,), settings)]
@@ -210,7 +211,10 @@ def _read_score(reply: str) -> Verdict:
 
 def _plan_line(planned: PlannedObject) -> str:
     box = planned.box
-    return f"- {as_data(planned.name)}: ({box.x1},{box.y1}),({box.x2},{box.y2})"
+    line = f"- {as_data(planned.name)}: ({box.x1},{box.y1}),({box.x2},{box.y2})"
+    if box.depth is not None:
+        line += f", depth {box.depth} (larger is nearer)"
+    return line if box.time is None else f"{line}, in frame {box.time}"
 
 
 # -- grounding -------------------------------------------------------------------------------------
@@ -283,6 +287,17 @@ def sent_size(width: int, height: int, settings: MLLMSettings) -> tuple[int, int
         grow = math.sqrt(settings.min_pixels / (width * height))
         sent = _multiple(width * grow, patch, math.ceil), _multiple(height * grow, patch, math.ceil)
     return sent
+
+
+def _canvas_size(plan: Chain, settings: MLLMSettings) -> tuple[int, int]:
+    """The (width, height) that a plan is drawn at; of each frame, where it has several, so that all
+    of them side by side are sent as they are drawn."""
+    frames = max(1, len(frame_times(plan.objects)))
+    width, height = sent_size(settings.canvas, settings.canvas, settings)
+    if frames * width * height > settings.max_pixels:
+        side = math.isqrt(settings.max_pixels // frames)
+        width = height = _multiple(side, settings.patch, math.floor)
+    return width, height
 
 
 def _multiple(side: float, patch: int, rounded: Callable[[float], int]) -> int:

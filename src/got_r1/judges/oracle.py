@@ -14,6 +14,7 @@ noun is right (R_sem), or 0 (R_spa and R_PI, which count only objects that are r
     r_spa  agreement * layout * (0.5 if any two boxes overlap, else 1), where layout is
              with a relation:    1 it holds, 0.5 partly or ambiguous, 0.1 contradicted or missing
              without a relation: 1 exact, else 0.5
+           (the two of "in front of" and "behind" have to overlap, and are left out of "any two")
     r_pi   (agreement + (exact and the relation holds)) / 2
 
 So r_pi is strict: the relation earns its half only on objects that are right. The colour that is
@@ -48,8 +49,19 @@ from got_r1.icons.truth import (
 )
 from got_r1.icons.world import Condition, Icon, Meaning
 from got_r1.plan.chain import strip_boxes
-from got_r1.plan.layout import NEAR_LIMIT, OVERLAP_LIMIT, Relation, assign, centre, gap, iou
-from got_r1.plan.reading import CONVERSES
+from got_r1.plan.layout import (
+    DEPTH_RELATIONS,
+    NEAR_LIMIT,
+    OVERLAP_LIMIT,
+    Relation,
+    assign,
+    centre,
+    gap,
+    has_depths,
+    iou,
+    is_nearer,
+)
+from got_r1.plan.wordings import CONVERSES
 from got_r1.records import (
     Box,
     Chain,
@@ -88,18 +100,21 @@ class OracleJudge:
 
     def judge(self, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:
         """One answer for each query, in the same order; an image is looked at once a batch."""
-        seen: dict[int, tuple[Icon, ...]] = {}
+        seen: dict[tuple[int, bool], tuple[Icon, ...]] = {}
 
-        def look(image: np.ndarray) -> tuple[Icon, ...]:
-            key = id(image)  # the queries keep their images alive, so ids are unique here
+        def look(image: np.ndarray, overlaps: bool) -> tuple[Icon, ...]:
+            # The queries keep their images alive, so ids are unique here.
+            key = id(image), overlaps
             if key not in seen:
-                seen[key] = detect(image)
+                seen[key] = detect(image, overlaps=overlaps)
             return seen[key]
 
         answers: list[Verdict | JudgeFailure] = []
         for query in queries:
             if isinstance(query, GroundingQuery):
-                answers.append(_ground(query.chain, look(query.image)))
+                planned = [one.box for one in query.chain.objects]
+                overlaps = any(has_depths(a, b) for a, b in combinations(planned, 2))
+                answers.append(_ground(query.chain, look(query.image, overlaps)))
                 continue
             if isinstance(query, QualityQuery):
                 answers.append(_NO_QUALITY)
@@ -114,7 +129,8 @@ class OracleJudge:
                 case SpatialQuery():
                     answers.append(_spatial(meaning, query.chain))
                 case ImageQuery():
-                    answers.append(_image(meaning, look(query.image)))
+                    overlaps = meaning.relation in DEPTH_RELATIONS
+                    answers.append(_image(meaning, look(query.image, overlaps)))
         return answers
 
 
@@ -196,9 +212,20 @@ def _spatial(meaning: Meaning, chain: Chain) -> Verdict:
     else:
         graded = [(one, _grade(meaning, one, things)) for one in meaning.conditions]
         layout = float(np.mean([grade for _, grade in graded]))
-        reasoning = "; ".join(f"{one.kind!r} {_HOLDS[grade]}" for one, grade in graded)
-    boxes = [thing.box for thing in things]
-    if any(iou(a, b) >= OVERLAP_LIMIT for a, b in combinations(boxes, 2)):
+        reasoning = "; ".join(
+            f"{one.kind!r} {_HOLDS[grade]}{_undecided(meaning, one, things)}"
+            for one, grade in graded
+        )
+    # Two of which one is to cover the other have to overlap, and no others may.
+    covering = [
+        pair
+        for one in meaning.conditions
+        if one.kind in DEPTH_RELATIONS
+        for pair in relation_pairs(meaning, things, one.about)
+    ]
+    pairs = combinations([thing.box for thing in things], 2)
+    apart = [(a, b) for a, b in pairs if (a, b) not in covering and (b, a) not in covering]
+    if any(iou(a, b) >= OVERLAP_LIMIT for a, b in apart):
         layout *= _OVERLAPPING
         reasoning += "; boxes overlap"
     return Verdict(_agreement(meaning, things, strict=True) * layout, reasoning=reasoning)
@@ -218,7 +245,8 @@ def _grade(meaning: Meaning, condition: Condition, things: Sequence[Thing]) -> f
 
 
 def _partly(relation: Relation, a: Box, b: Box) -> bool:
-    """The asked direction, at least half as far as across; or near, but not near enough."""
+    """The asked direction, at least half as far as across; near, but not near enough; or the asked
+    one nearer, but without an overlap in which it could cover the other."""
     dx = centre(a)[0] - centre(b)[0]
     dy = centre(a)[1] - centre(b)[1]
     match relation:
@@ -232,6 +260,20 @@ def _partly(relation: Relation, a: Box, b: Box) -> bool:
             return dy > 0 and 2 * dy >= abs(dx)
         case "next to" | "near" | "on side of":
             return gap(a, b) <= 2 * NEAR_LIMIT
+        case "in front of":
+            return is_nearer(a, b)
+        case "behind":
+            return is_nearer(b, a)
+
+
+def _undecided(meaning: Meaning, condition: Condition, things: Sequence[Thing]) -> str:
+    """Why a relation in depth cannot be decided from a plan, for the reasoning."""
+    if condition.kind not in DEPTH_RELATIONS:
+        return ""
+    pairs = relation_pairs(meaning, things, condition.about)
+    if any(has_depths(a, b) for a, b in pairs):
+        return ""
+    return ": no depth is planned, so it cannot be decided" if pairs else ""
 
 
 # -- r_ri and r_pi -------------------------------------------------------------------------------

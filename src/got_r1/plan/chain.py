@@ -7,12 +7,18 @@ A chain is free prose in which every object carries its box right behind it:
 Coordinates are plain digits, (x1,y1),(x2,y2), origin top-left, 0 to 999 whatever the image's size
 (GoT, arXiv 2503.10639; the published examples of GoT-R1). `parse` reads what a policy wrote and
 never raises: what is wrong comes back as named problems beside the objects that are right.
+
+An extension of ours, off unless asked for (`marks=True`), lets a box carry a depth, a time index,
+or both, in this order, behind its corners and inside its tags (docs/depth.md):
+
+    <|box_start|>(202,482),(729,964),z2,t0<|box_end|>
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from enum import StrEnum
 
 from got_r1.errors import BadInput
@@ -27,6 +33,7 @@ __all__ = [
     "TAGS",
     "Problem",
     "find_problems",
+    "format_box",
     "format_chain",
     "format_object",
     "parse",
@@ -70,10 +77,13 @@ _TAG = re.compile("(" + "|".join(re.escape(tag) for tag in TAGS) + ")")
 _COORDINATES = re.compile(
     r"\s*\(\s*(-?[0-9]+)\s*,\s*(-?[0-9]+)\s*\)\s*,\s*\(\s*(-?[0-9]+)\s*,\s*(-?[0-9]+)\s*\)\s*"
 )
+_MARKED = re.compile(
+    rf"({_COORDINATES.pattern})(?:,\s*z\s*(-?[0-9]+)\s*)?(?:,\s*t\s*(-?[0-9]+)\s*)?"
+)
 _NUMBER = re.compile(r"[0-9]+")
 
 
-def parse(text: str) -> Chain:
+def parse(text: str, *, marks: bool = False) -> Chain:
     """Read a chain; accepts any string.
 
     An object counts when its tags are closed, its name is not blank and a valid box follows with
@@ -81,20 +91,24 @@ def parse(text: str) -> Chain:
     ("three hearts"); only the same name in the *same* box is a problem, and is kept once.
     Spaces inside the coordinates and leading zeros are tolerated. The chain's text is that of
     `without_end`.
+
+    With `marks` a box may carry depth and time; without, such a box is malformed. A chain without
+    marks is read alike in both cases. The same name in the same box at another *time* is one thing
+    that stays where it is; at another depth it is the same thing repeated.
     """
     text = without_end(text)
-    objects, problems = _read(text)
+    objects, problems = _read(text, marks)
     return Chain(text, tuple(objects), tuple(dict.fromkeys(p.value for p, _ in problems)))
 
 
-def find_problems(text: str) -> list[tuple[Problem, int]]:
+def find_problems(text: str, *, marks: bool = False) -> list[tuple[Problem, int]]:
     """Everything that `parse` finds wrong, each with the place in `text` where it begins."""
-    return _read(text)[1]
+    return _read(text, marks)[1]
 
 
-def _read(text: str) -> tuple[list[PlannedObject], list[tuple[Problem, int]]]:
+def _read(text: str, marks: bool) -> tuple[list[PlannedObject], list[tuple[Problem, int]]]:
     problems: list[tuple[Problem, int]] = []
-    objects: dict[PlannedObject, None] = {}  # an ordered set
+    objects: dict[PlannedObject, PlannedObject] = {}  # by the object without its depth
     opened: str | None = None  # the tag we are inside of
     opened_at = 0
     content = ""  # the text inside of it
@@ -128,14 +142,14 @@ def _read(text: str) -> tuple[list[PlannedObject], list[tuple[Problem, int]]]:
             if name is None:
                 note(Problem.EMPTY_NAME, opened_at)
         elif piece == BOX_END and opened == BOX_START:
-            box = _parse_box(content)
+            box = _parse_box(content, marks)
             if isinstance(box, Problem):
                 note(box, opened_at)
             elif name is not None:
-                planned = PlannedObject(name, box)
-                if planned in objects:
+                flat = PlannedObject(name, replace(box, depth=None))
+                if flat in objects:
                     note(Problem.REPEATED, named_at)
-                objects[planned] = None
+                objects.setdefault(flat, PlannedObject(name, box))
             name = None
         elif opened is None:
             note(Problem.STRAY, start)
@@ -153,14 +167,15 @@ def _read(text: str) -> tuple[list[PlannedObject], list[tuple[Problem, int]]]:
         note(Problem.EMPTY, 0)
     elif not objects:
         note(Problem.NO_PLAN, 0)
-    return list(objects), problems
+    return list(objects.values()), problems
 
 
-def _parse_box(content: str) -> Box | Problem:
-    found = _COORDINATES.fullmatch(content)
+def _parse_box(content: str, marks: bool) -> Box | Problem:
+    found = (_MARKED if marks else _COORDINATES).fullmatch(content)
     if found is None:
         return Problem.MISSING if len(_NUMBER.findall(content)) < 4 else Problem.MALFORMED
-    return _problem_of(Box(*map(_coordinate, found.groups())))
+    numbers = [None if n is None else _coordinate(n) for n in found.groups()[int(marks) :]]
+    return _problem_of(Box(*numbers))  # type: ignore[arg-type]  # only the marks can be None
 
 
 def _coordinate(number: str) -> int:
@@ -174,7 +189,8 @@ def _coordinate(number: str) -> int:
 
 def _problem_of(box: Box) -> Box | Problem:
     """The box itself when it can stand in a chain, else what is wrong with it."""
-    if not all(0 <= value <= COORDINATE_MAX for value in (box.x1, box.y1, box.x2, box.y2)):
+    numbers = (box.x1, box.y1, box.x2, box.y2, box.depth or 0, box.time or 0)
+    if not all(0 <= number <= COORDINATE_MAX for number in numbers):
         return Problem.OUT_OF_RANGE
     if box.x1 > box.x2 or box.y1 > box.y2:
         return Problem.REVERSED
@@ -184,7 +200,8 @@ def _problem_of(box: Box) -> Box | Problem:
 
 
 def format_object(planned: PlannedObject) -> str:
-    """One object with its box, as a chain writes it.
+    """One object with its box, as a chain writes it; depth and time where the box has them, which
+    only `parse(..., marks=True)` reads back.
 
     Raises `BadInput` when the chain would not read back: a blank name, a name that contains a tag
     or begins or ends with white space, or a box that is reversed, empty or outside 0 to 999.
@@ -201,8 +218,14 @@ def format_object(planned: PlannedObject) -> str:
             f"box of {name!r} cannot stand in a chain: {checked.value}; "
             f"give x1 < x2 and y1 < y2 within 0 to {COORDINATE_MAX}"
         )
-    corners = f"({box.x1},{box.y1}),({box.x2},{box.y2})"
-    return f"{OBJ_START}{name}{OBJ_END} {BOX_START}{corners}{BOX_END}"
+    return f"{OBJ_START}{name}{OBJ_END} {format_box(box)}"
+
+
+def format_box(box: Box) -> str:
+    """A box in its tags, as a chain writes it. Nothing is checked: see `format_object`."""
+    depth = "" if box.depth is None else f",z{box.depth}"
+    time = "" if box.time is None else f",t{box.time}"
+    return f"{BOX_START}({box.x1},{box.y1}),({box.x2},{box.y2}){depth}{time}{BOX_END}"
 
 
 def format_chain(parts: Iterable[str | PlannedObject]) -> str:

@@ -14,7 +14,8 @@ import numpy as np
 
 from got_r1.plan.chain import BOX_END, OBJ_START
 from got_r1.plan.layout import assign, relation_holds
-from got_r1.plan.reading import RELATION_WORDS, PromptSpec, find_relation_words, likeness
+from got_r1.plan.reading import PromptSpec, find_relation_words, likeness
+from got_r1.plan.wordings import RELATION_WORDS
 from got_r1.records import Chain, PlannedObject
 
 __all__ = ["chain_faults", "differences"]

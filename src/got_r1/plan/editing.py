@@ -31,8 +31,9 @@ from got_r1.plan.chain import (
     without_end,
 )
 from got_r1.plan.layout import relation_holds
-from got_r1.plan.reading import RELATION_WORDS, likeness, read
+from got_r1.plan.reading import likeness, read
 from got_r1.plan.repair import related_pair
+from got_r1.plan.wordings import RELATION_WORDS
 from got_r1.records import Box, Chain, PlannedObject
 
 __all__ = [
@@ -93,8 +94,9 @@ class Plan:
         if further:
             parts = [*_with_further(parts, further)]
         text = format_chain(parts)
-        check_chain(text, "the plan")
-        return parse(text)
+        marks = any(getattr(one.box, name) is not None for one in self.objects for name in _MARKS)
+        check_chain(text, "the plan", marks=marks)
+        return parse(text, marks=marks)
 
     def index_of(self, target: str) -> int:
         """Which object a person means: by its number from 1, its name, or words of its name.
@@ -182,10 +184,12 @@ def plan_of_chain(chain: Chain, prompt: str = "") -> Plan:
     return Plan(chain.objects, prose_of(chain), prompt)
 
 
-def check_chain(text: str, where: str) -> None:
-    """Raises BadInput where a chain is malformed, with every problem and its place."""
+def check_chain(text: str, where: str, *, marks: bool = False) -> None:
+    """Raises BadInput where a chain is malformed (with or without `marks`), with every problem and
+    its place."""
     found = [
-        f"{what} at character {at + 1} ({text[at : at + 40]!r})" for what, at in find_problems(text)
+        f"{what} at character {at + 1} ({text[at : at + 40]!r})"
+        for what, at in find_problems(text, marks=marks)
     ]
     if found:
         raise BadInput(
@@ -258,7 +262,7 @@ def chain_of_record(record: Mapping[str, Any], where: str, prompt: str = "") -> 
     if text is None:
         return _plan_of_record(record, where, prompt).chain.text
     text = without_end(text)
-    chain = parse(text)
+    chain = parse(text, marks=record.get("marks") is True)
     if chain.problems or (stored is None and record.get("prose") is None):
         return text
     objects = read_objects(stored, where) if stored is not None else chain.objects

@@ -1,6 +1,7 @@
 """Boxes as geometry: IoU, one-to-one matching, spatial relations, and a plan drawn on a canvas.
 
-Everything is in the units of `Box`: thousandths of the image's sides, origin top-left, y down.
+Everything is in the units of `Box`: thousandths of the image's sides, origin top-left, y down, and
+depths of which the larger is nearer.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 from got_r1.records import Box, PlannedObject
 
 __all__ = [
+    "DEPTH_RELATIONS",
     "NEAR_LIMIT",
     "OVERLAP_LIMIT",
     "RELATIONS",
@@ -28,19 +30,30 @@ __all__ = [
     "counted",
     "draw_plan",
     "font_file",
+    "frame_times",
     "gap",
+    "has_depths",
     "iou",
+    "is_nearer",
     "match_boxes",
     "relation_holds",
 ]
 
-Relation = Literal["left", "right", "top", "bottom", "next to", "near", "on side of"]
-"""The spatial relations of T2I-CompBench's prompts: `a` is <relation> of `b`."""
+Relation = Literal[
+    "left", "right", "top", "bottom", "next to", "near", "on side of", "in front of", "behind"
+]
+"""The relations of T2I-CompBench's prompts, 2D and 3D: `a` is <relation> of `b`."""
 
-RELATIONS: tuple[Relation, ...] = get_args(Relation)
+DEPTH_RELATIONS: tuple[Relation, ...] = ("in front of", "behind")
+"""Relations along the line of sight. "hidden by" is a wording of "behind", as T2I-CompBench scores
+it (`benchmarks.compbench.depth`)."""
+
+RELATIONS: tuple[Relation, ...] = tuple(r for r in get_args(Relation) if r not in DEPTH_RELATIONS)
+"""Relations in the plane, in the order in which lists of prompts are drawn."""
 
 OVERLAP_LIMIT = 0.1
-"""Boxes of this IoU or more overlap: no relation holds between them (T2I-CompBench's limit)."""
+"""Boxes of this IoU or more overlap: no relation in the plane holds between them (T2I-CompBench's
+limit), and no relation in depth between others (our choice)."""
 
 NEAR_LIMIT = 250
 """Largest gap of things that are next to each other: a quarter of the image (our choice)."""
@@ -123,10 +136,23 @@ def relation_holds(relation: Relation, a: Box, b: Box) -> bool:
 
     left, right, top, bottom: the centres lie apart mainly along the asked axis, in the asked
     direction. next to, near, on side of: the boxes are at most `NEAR_LIMIT` apart; "on side of"
-    also asks that they lie apart mainly along the horizontal. No relation holds between boxes
+    also asks that they lie apart mainly along the horizontal. None of these holds between boxes
     that overlap by `OVERLAP_LIMIT` or more.
+
+    in front of, behind: the boxes overlap by `OVERLAP_LIMIT` or more, and the depths of both say
+    which is nearer. Where a depth is not said, or they are equal, neither holds.
+
+    No relation holds between boxes of different times, which are never in one frame.
     """
-    if iou(a, b) >= OVERLAP_LIMIT:
+    if a.time is not None and b.time is not None and a.time != b.time:
+        return False
+    overlap = iou(a, b) >= OVERLAP_LIMIT
+    match relation:
+        case "in front of":
+            return overlap and is_nearer(a, b)
+        case "behind":
+            return overlap and is_nearer(b, a)
+    if overlap:
         return False
     dx = (a.x1 + a.x2) - (b.x1 + b.x2)  # twice the displacement: exact in integers
     dy = (a.y1 + a.y2) - (b.y1 + b.y2)
@@ -143,6 +169,16 @@ def relation_holds(relation: Relation, a: Box, b: Box) -> bool:
             return gap(a, b) <= NEAR_LIMIT
         case "on side of":
             return gap(a, b) <= NEAR_LIMIT and abs(dx) > abs(dy)
+
+
+def is_nearer(a: Box, b: Box) -> bool:
+    """Whether the depths of both say that `a` is nearer."""
+    return a.depth is not None and b.depth is not None and a.depth > b.depth
+
+
+def has_depths(a: Box, b: Box) -> bool:
+    """Whether both say their depth, so that a relation in depth can be decided."""
+    return a.depth is not None and b.depth is not None
 
 
 # -- a plan as a picture -------------------------------------------------------------------------
@@ -162,6 +198,8 @@ _PALETTE = (
 """Outline and plate colours, dark enough for white text (contrast of 4.5 or more)."""
 
 _PAD = 2  # pixels between a label's text and the edge of its plate
+_TINT = 0.25  # how much of its colour fills a box that covers others
+_CAPTION = (110, 110, 110)  # of a frame's time, and the line between two frames
 
 _Rect = tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels
 
@@ -174,17 +212,56 @@ def draw_plan(objects: Sequence[PlannedObject], size: tuple[int, int] = (512, 51
     label is white on a plate of that colour, drawn above all boxes and always whole on the
     canvas; where it would cover an earlier label it moves to the nearest free place along the
     box's left edge. Long names shrink, then wrap.
+
+    Boxes with a depth are filled, the farthest first, so that nearer ones cover them; boxes
+    without are outlines above these. Where boxes have times the drawing is a filmstrip: a canvas of
+    `size` for each of `frame_times`, side by side, uint8 [height, frames * width, 3]; an object
+    without a time is in all of them, and one that is in several has one colour.
     """
+    times = frame_times(objects)
+    if not times:
+        return _draw_frame(list(enumerate(objects)), size)
+    frames = []
+    numbers: dict[tuple[str, int], int] = {}  # the n-th of its name in a frame keeps its colour
+    for place, time in enumerate(times):
+        here = []
+        seen: Counter[str] = Counter()
+        for planned in objects:
+            if planned.box.time in (None, time):
+                key = planned.name, seen[planned.name]
+                here.append((numbers.setdefault(key, len(numbers)), planned))
+                seen[planned.name] += 1
+        frame = Image.fromarray(_draw_frame(here, size))
+        draw = ImageDraw.Draw(frame)
+        text, font = _fit(f"t {time}", *size)
+        draw.text((size[0] - 2 * _PAD, size[1] - 2 * _PAD), text, _CAPTION, font, anchor="rs")
+        if place:
+            draw.line((0, 0, 0, size[1]), fill=_CAPTION)
+        frames.append(np.asarray(frame, dtype=np.uint8))
+    return np.concatenate(frames, axis=1)
+
+
+def frame_times(objects: Iterable[PlannedObject]) -> tuple[int, ...]:
+    """The time indices that a plan's boxes have, ascending; none for a plan of a single image."""
+    return tuple(sorted({one.box.time for one in objects if one.box.time is not None}))
+
+
+def _draw_frame(objects: Sequence[tuple[int, PlannedObject]], size: tuple[int, int]) -> np.ndarray:
+    """One canvas of `draw_plan`; an object's number in the plan gives it its colour."""
     width, height = size
     canvas = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(canvas)
     line = max(1, round(min(size) / 200))
-    rects = [_pixels(planned.box, width, height) for planned in objects]
-    for index, rect in enumerate(rects):
-        draw.rectangle(rect, outline=_PALETTE[index % len(_PALETTE)], width=line)
+    rects = [_pixels(planned.box, width, height) for _, planned in objects]
+    far_first = sorted(zip(objects, rects, strict=True), key=lambda one: _drawn_at(one[0][1].box))
+    for (index, planned), rect in far_first:
+        color = _PALETTE[index % len(_PALETTE)]
+        tint = tuple(round(255 - _TINT * (255 - channel)) for channel in color)
+        fill = None if planned.box.depth is None else tint
+        draw.rectangle(rect, fill=fill, outline=color, width=line)
 
     taken: list[_Rect] = []
-    for index, (planned, rect) in enumerate(zip(objects, rects, strict=True)):
+    for (index, planned), rect in zip(objects, rects, strict=True):
         text, font = _fit(planned.name, width, height)
         left, top, right, bottom = draw.multiline_textbbox((0, 0), text, font=font, spacing=1)
         plate_size = (int(right - left) + 2 * _PAD + 1, int(bottom - top) + 2 * _PAD + 1)
@@ -194,6 +271,11 @@ def draw_plan(objects: Sequence[PlannedObject], size: tuple[int, int] = (512, 51
         corner = (plate[0] + _PAD - left, plate[1] + _PAD - top)
         draw.multiline_text(corner, text, font=font, fill="white", spacing=1)
     return np.asarray(canvas, dtype=np.uint8).copy()
+
+
+def _drawn_at(box: Box) -> float:
+    """Where in the order of drawing a box stands: by depth, and last without one."""
+    return np.inf if box.depth is None else box.depth
 
 
 def _pixels(box: Box, width: int, height: int) -> _Rect:

@@ -9,7 +9,8 @@ alone: what the prompt asks for is read from its words (`got_r1.plan.reading`), 
     named     an F1 of the asked objects and the planned ones of their kind, by likeness of names;
               further objects of other kinds cost nothing
     relation  1 where the asked relation holds between the boxes or none is asked, else 0.25
-    apart     1 - the largest IoU of any two boxes
+    apart     1 - the largest IoU of any two boxes; the two of which one is asked to be in front of
+              the other are left out
 
 A malformed chain scores 0; where the prompt cannot be read, only `apart` is left. (Our choice
 throughout. arXiv 2608.21713 found the planner, not the drawing, to bound GoT-R1, and a check of the
@@ -26,9 +27,16 @@ from typing import Any
 import numpy as np
 
 from got_r1.errors import RunFailed, listed
-from got_r1.plan.layout import iou
+from got_r1.plan.layout import DEPTH_RELATIONS, iou
 from got_r1.plan.reading import PromptSpec, likeness, read
-from got_r1.plan.repair import Repair, asked_relation_holds, planned_objects, repair
+from got_r1.plan.repair import (
+    Repair,
+    asked_relation_holds,
+    asked_relation_is_undecided,
+    planned_objects,
+    related_pair,
+    repair,
+)
 from got_r1.records import Chain, Prompt
 
 __all__ = [
@@ -172,7 +180,10 @@ def score_by_geometry(asked: PromptSpec | None, plan: Chain) -> PlanScore:
     if plan.problems:
         return PlanScore(0.0, {}, f"malformed chain: {', '.join(plan.problems)}")
     boxes = [planned.box for planned in plan.objects]
-    terms = {"apart": 1.0 - max((iou(a, b) for a, b in combinations(boxes, 2)), default=0.0)}
+    pairs_of_boxes = combinations(range(len(boxes)), 2)
+    covering = _covering_pair(asked, plan)
+    overlaps = [iou(boxes[i], boxes[j]) for i, j in pairs_of_boxes if {i, j} != covering]
+    terms = {"apart": 1.0 - max(overlaps, default=0.0)}
     evidence = ["the prompt could not be read"]
     if asked is not None:
         pairs = planned_objects(asked, plan)
@@ -185,9 +196,18 @@ def score_by_geometry(asked: PromptSpec | None, plan: Chain) -> PlanScore:
             holds = asked_relation_holds(asked, plan)
             terms["relation"] = 1.0 if holds else CONTRADICTED
             evidence.append(f"{asked.relation!r} {'holds' if holds else 'does not hold'}")
+            if asked_relation_is_undecided(asked, plan):
+                evidence.append("no depth is planned, so it cannot be decided")
     if terms["apart"] < 1:
         evidence.append("boxes overlap")
     return PlanScore(float(np.prod(list(terms.values()))), terms, "; ".join(evidence))
+
+
+def _covering_pair(asked: PromptSpec | None, plan: Chain) -> set[int]:
+    """The two planned objects of which one is asked to cover the other; none without such."""
+    if asked is None or asked.relation not in DEPTH_RELATIONS:
+        return set()
+    return set(related_pair(asked, plan) or ())
 
 
 # -- in words ------------------------------------------------------------------------------------

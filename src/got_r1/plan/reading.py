@@ -1,7 +1,7 @@
 """What a prompt asks for, read from its words: objects, their numbers, and one relation.
 
-This is the one general reader of prompts, and the one place where the wordings of relations and
-numbers are listed. `icons.prompts.parse` is a strict grammar of the icon world's sentences over the
+This is the one general reader of prompts; `wordings` lists how relations and numbers are said.
+`icons.prompts.parse` is a strict grammar of the icon world's sentences over the
 same wordings; `benchmarks.compbench` reproduces the official scripts' reading with all its quirks.
 
 `read` knows a small grammar of English for prompts like T2I-CompBench's, of any objects:
@@ -13,8 +13,8 @@ same wordings; `benchmarks.compbench` reproduces the official scripts' reading w
     with     := phrase "with" phrase ("to its left" | "below it" | ...) [tail]
     phrase   := [a | an | the | one .. ten | 1 .. 10] up to five words, no verb or preposition
 
-What it cannot read is None, never a guess: "a man is walking his dog" has no plan to compare with,
-and "in front of" and "behind" are no relation of boxes. `relation_asked` is for those who need the
+What it cannot read is None, never a guess: "a man is walking his dog" has no plan to compare with.
+`relation_asked` is for those who need the
 relation only: it also takes the words around it from sentences outside the grammar. (Our choice
 throughout.)
 """
@@ -23,20 +23,20 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from got_r1.plan.layout import Relation
+from got_r1.plan.wordings import (
+    CONVERSES,
+    COUNT_WORDS,
+    RELATION_OF_WITH_WORDS,
+    RELATION_OF_WORDS,
+    RELATION_WORDS,
+)
 
 __all__ = [
-    "CONVERSES",
-    "COUNT_WORDS",
     "OPENING",
-    "RELATION_OF_WITH_WORDS",
-    "RELATION_OF_WORDS",
-    "RELATION_WORDS",
-    "WITH_WORDS",
     "AskedObject",
     "PromptSpec",
     "content_words",
@@ -47,84 +47,6 @@ __all__ = [
     "read",
     "relation_asked",
 ]
-
-RELATION_WORDS: Mapping[Relation, tuple[str, ...]] = MappingProxyType(
-    {
-        "left": (
-            "on the left of",
-            "to the left of",
-            "left of",
-            "at the left of",
-            "on the left side of",
-            "to the left side of",
-            "on the left-hand side of",
-        ),
-        "right": (
-            "on the right of",
-            "to the right of",
-            "right of",
-            "at the right of",
-            "on the right side of",
-            "to the right side of",
-            "on the right-hand side of",
-        ),
-        "top": ("on the top of", "on top of", "above", "over", "atop"),
-        "bottom": (
-            "on the bottom of",
-            "below",
-            "under",
-            "on bottom of",
-            "at the bottom of",
-            "beneath",
-            "underneath",
-        ),
-        "next to": ("next to", "beside", "adjacent to", "alongside"),
-        "near": ("near", "close to"),
-        "on side of": ("on side of", "on the side of", "at the side of"),
-    }
-)
-"""Wordings of each relation, T2I-CompBench's first. New ones go to the end: prompts of the icon
-world are made with the first ones."""
-
-RELATION_OF_WORDS: Mapping[str, Relation] = MappingProxyType(
-    {words: name for name, several in RELATION_WORDS.items() for words in several}
-)
-"""The relation that a wording names."""
-
-WITH_WORDS: Mapping[Relation, tuple[str, ...]] = MappingProxyType(
-    {
-        "left": ("to its left", "on its left"),
-        "right": ("to its right", "on its right"),
-        "top": ("above it", "on top of it"),
-        "bottom": ("below it", "under it"),
-        "next to": ("next to it", "beside it"),
-        "near": ("near it", "close to it"),
-        "on side of": ("at its side", "on its side"),
-    }
-)
-"""Wordings that name the second object first: "a heart with a star to its left" says that the star
-is on the left of the heart."""
-
-RELATION_OF_WITH_WORDS: Mapping[str, Relation] = MappingProxyType(
-    {words: name for name, several in WITH_WORDS.items() for words in several}
-)
-"""The relation that such a wording names."""
-
-CONVERSES: Mapping[Relation, Relation] = MappingProxyType(
-    {
-        "left": "right",
-        "right": "left",
-        "top": "bottom",
-        "bottom": "top",
-        "next to": "next to",
-        "near": "near",
-        "on side of": "on side of",
-    }
-)
-"""a <relation> b is the same as b <converse> a."""
-
-COUNT_WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-"""The numbers from one on, in words."""
 
 OPENING = re.compile(
     r"(?:there (?:is|are|was|were)"

@@ -6,6 +6,10 @@ nothing comes close to anything else, then those where it holds and no boxes ove
 before, at last any where it holds, with the fewest new overlaps. Among the first kind that there
 is, the least movement wins: the sum of the distances by which the two boxes move. (Our choice.)
 
+For "in front of" and "behind" the two exchange their depths where these say the contrary, and move
+only where they do not overlap; *clearly* is then twice the overlap that is needed. A plan without
+depths does not say which of the two is nearer, and is not repaired.
+
 Units as everywhere: thousandths of the image's sides. A box that reaches 999 reaches the border,
 which lies at 1000: a box that comes to it, or leaves it, changes by that one thousandth.
 """
@@ -14,26 +18,37 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from got_r1.plan.chain import BOX_END, BOX_START, OBJ_END, OBJ_START, parse
-from got_r1.plan.layout import NEAR_LIMIT, OVERLAP_LIMIT, Relation, assign, relation_holds
-from got_r1.plan.reading import (
-    CONVERSES,
-    RELATION_WORDS,
-    PromptSpec,
-    find_relation_words,
-    likeness,
-    read,
+from got_r1.plan.chain import (
+    BOX_END,
+    BOX_START,
+    COORDINATE_MAX,
+    OBJ_END,
+    OBJ_START,
+    format_box,
+    parse,
 )
+from got_r1.plan.layout import (
+    DEPTH_RELATIONS,
+    NEAR_LIMIT,
+    OVERLAP_LIMIT,
+    Relation,
+    assign,
+    has_depths,
+    relation_holds,
+)
+from got_r1.plan.reading import PromptSpec, find_relation_words, likeness, read
+from got_r1.plan.wordings import CONVERSES, RELATION_WORDS
 from got_r1.records import Box, Chain, Prompt
 
 __all__ = [
     "Repair",
     "asked_relation_holds",
+    "asked_relation_is_undecided",
     "planned_objects",
     "repair",
     "repair_layout",
@@ -88,6 +103,16 @@ def asked_relation_holds(asked: PromptSpec, plan: Chain) -> bool:
     return relation_holds(asked.relation, first, second)
 
 
+def asked_relation_is_undecided(asked: PromptSpec, plan: Chain) -> bool:
+    """Whether both objects of an asked relation in depth are planned, but not both their depths:
+    then nothing says whether it holds, and it does not count as holding."""
+    pair = related_pair(asked, plan)
+    if pair is None or asked.relation not in DEPTH_RELATIONS:
+        return False
+    first, second = (plan.objects[index].box for index in pair)
+    return not has_depths(first, second)
+
+
 def repair(prompt: Prompt, plan: Chain, grid: int = 24) -> Repair:
     """The plan with its boxes moved as little as makes the asked relation hold (`repair_layout`).
 
@@ -103,14 +128,21 @@ def repair(prompt: Prompt, plan: Chain, grid: int = 24) -> Repair:
     if pair is None:
         return Repair(plan, False, "an object of the relation is not planned")
     boxes = [planned.box for planned in plan.objects]
+    first, second = (boxes[index] for index in pair)
+    if asked_relation_is_undecided(asked, plan):
+        return Repair(plan, False, f"no depth is planned that {asked.relation!r} could hold by")
+    if _in_other_frames(first, second):
+        return Repair(plan, False, "the two are never in one frame")
     repaired = repair_layout(boxes, pair, asked.relation, grid)
     if repaired is None:
-        return Repair(plan, False, "the boxes are too large for any place where it would hold")
+        sizes = "of too different sizes" if asked.relation in DEPTH_RELATIONS else "too large"
+        return Repair(plan, False, f"the boxes are {sizes} for any place where it would hold")
     if list(repaired) == boxes:
         return Repair(plan, False, f"{asked.relation!r} holds")
     moved = {index: repaired[index] for index in pair if repaired[index] != boxes[index]}
     text = with_words(with_boxes(plan.text, moved), asked, pair)
-    chain = parse(text)
+    marks = any(box.depth is not None or box.time is not None for box in boxes)
+    chain = parse(text, marks=marks)
     if chain.problems:  # it was moved into the very box of another object of its name
         return Repair(plan, False, f"malformed once repaired: {', '.join(chain.problems)}")
     moves = zip(repaired, boxes, strict=True)
@@ -130,8 +162,7 @@ def with_boxes(text: str, boxes: Mapping[int, Box]) -> str:
     places = list(_BOX.finditer(text))
     for index, box in sorted(boxes.items(), reverse=True):
         start, end = places[index].span()
-        written = f"{BOX_START}({box.x1},{box.y1}),({box.x2},{box.y2}){BOX_END}"
-        text = f"{text[:start]}{written}{text[end:]}"
+        text = f"{text[:start]}{format_box(box)}{text[end:]}"
     return text
 
 
@@ -166,36 +197,77 @@ def repair_layout(
 
     `grid`: steps a side; a clear relation is clear by one of them. All other boxes stay. Returns
     the same layout where the relation holds already, None where it holds nowhere: two boxes that
-    are too large to stand beside each other.
+    are too large to stand beside each other, of too different sizes to overlap by enough, in
+    different frames, or without the depths that the relation is about.
     """
     first, second = (boxes[index] for index in about)
     if relation_holds(relation, first, second):
         return tuple(boxes)
+    if _in_other_frames(first, second):
+        return None
+    if relation in DEPTH_RELATIONS:
+        if not has_depths(first, second):
+            return None
+        first, second = _in_order(relation, first, second)
+        if relation_holds(relation, first, second):
+            return _with(boxes, about, first, second)
     grid = min(grid, _FINEST)
     step = _BORDER // grid
     others = [box for index, box in enumerate(boxes) if index not in about]
     one, two = _places(first, grid), _places(second, grid)
 
-    clearness = _clearness(relation, one, two)
-    holds = (clearness > 0) & (_iou(one, two) < OVERLAP_LIMIT)
+    overlap = _iou(one, two)
+    crowded = _new_overlaps(one, first, others)[:, None] + _new_overlaps(two, second, others)
+    near = _too_near(one, first, others, step)[:, None] | _too_near(two, second, others, step)
+    if relation in DEPTH_RELATIONS:
+        holds, clearly = overlap >= OVERLAP_LIMIT, overlap >= 2 * OVERLAP_LIMIT
+    else:
+        clearness = _clearness(relation, one, two)
+        holds = (clearness > 0) & (overlap < OVERLAP_LIMIT)
+        # Less one, because a box at the border has its centre half a thousandth off.
+        clearly = clearness > 2 * (step - 1)
+        if not _meet(first, second):
+            crowded += _shared(one, two) > 0
+        near |= _gap(one, two) < step
     if not holds.any():
         return None
-    crowded = _new_overlaps(one, first, others)[:, None] + _new_overlaps(two, second, others)
-    if not _meet(first, second):
-        crowded += _shared(one, two) > 0
-    near = _too_near(one, first, others, step)[:, None] | _too_near(two, second, others, step)
-    near |= _gap(one, two) < step
-    # Less one, because a box at the border has its centre half a thousandth off.
-    clear = holds & (clearness > 2 * (step - 1)) & ~near & (crowded == 0)
+    clear = holds & clearly & ~near & (crowded == 0)
     allowed = clear if clear.any() else holds & (crowded == crowded[holds].min())
 
     distance = _distance(one, first)[:, None] + _distance(two, second)
     moved = (_distance(one, first) > 0)[:, None].astype(float) + (_distance(two, second) > 0)
     cost = np.where(allowed, np.round(distance, 6) + 1e-7 * moved, np.inf)
     row, column = np.unravel_index(int(cost.argmin()), cost.shape)
+    return _with(boxes, about, _at(first, one[row]), _at(second, two[column]))
+
+
+def _with(boxes: Sequence[Box], about: tuple[int, int], first: Box, second: Box) -> tuple[Box, ...]:
+    """The layout with two of its boxes replaced."""
     repaired = list(boxes)
-    repaired[about[0]], repaired[about[1]] = Box(*one[row].tolist()), Box(*two[column].tolist())
+    repaired[about[0]], repaired[about[1]] = first, second
     return tuple(repaired)
+
+
+def _at(box: Box, corners: NDArray[np.int64]) -> Box:
+    """The box somewhere else; its depth and time stay."""
+    x1, y1, x2, y2 = corners.tolist()
+    return replace(box, x1=x1, y1=y1, x2=x2, y2=y2)
+
+
+def _in_order(relation: Relation, first: Box, second: Box) -> tuple[Box, Box]:
+    """The two with the depths of both in the asked order: exchanged where they are in the other
+    one, a step apart where they are equal."""
+    assert first.depth is not None
+    assert second.depth is not None
+    low, high = sorted((first.depth, second.depth))
+    if low == high:
+        low, high = (low, high + 1) if high < COORDINATE_MAX else (low - 1, high)
+    nearer, farther = (high, low) if relation == "in front of" else (low, high)
+    return replace(first, depth=nearer), replace(second, depth=farther)
+
+
+def _in_other_frames(first: Box, second: Box) -> bool:
+    return None not in (first.time, second.time) and first.time != second.time
 
 
 def _places(box: Box, grid: int) -> _Boxes:
@@ -225,8 +297,8 @@ def _distance(places: _Boxes, box: Box) -> NDArray[np.float64]:
 
 
 def _clearness(relation: Relation, one: _Boxes, two: _Boxes) -> NDArray[np.int64]:
-    """Above 0 where `layout.relation_holds` but for overlaps, and by how much, in half
-    thousandths: how far the asked axis leads, how much nearer than near."""
+    """Of a relation in the plane: above 0 where `layout.relation_holds` but for overlaps, and by
+    how much, in half thousandths: how far the asked axis leads, how much nearer than near."""
     dx = (one[:, 0] + one[:, 2])[:, None] - (two[:, 0] + two[:, 2])
     dy = (one[:, 1] + one[:, 3])[:, None] - (two[:, 1] + two[:, 3])
     near = 2 * (NEAR_LIMIT - _gap(one, two)) + 1
@@ -243,6 +315,8 @@ def _clearness(relation: Relation, one: _Boxes, two: _Boxes) -> NDArray[np.int64
             return near
         case "on side of":
             return np.minimum(near, np.abs(dx) - np.abs(dy))
+        case "in front of" | "behind":
+            raise ValueError("a relation in depth is not one of places")
 
 
 def _gap(one: _Boxes, two: _Boxes) -> NDArray[np.int64]:

@@ -31,6 +31,11 @@ def check_settings(recipe: Recipe, stage: Literal["vq", "sft", "rl"]) -> None:
             "sft.condition_dropout is 1, so every prompt and chain would be hidden and no chain "
             "trained: set it below 1"
         )
+    if stage != "vq" and recipe.data.depth > 0 and not recipe.rollout.marks:
+        raise BadInput(
+            f"data.depth is {recipe.data.depth:g}, but rollout.marks is off, so every chain with a "
+            "depth would be malformed: set rollout.marks=true or data.depth=0"
+        )
     if stage != "rl":
         return
     if recipe.rl.chain_weight == recipe.rl.image_weight == 0:

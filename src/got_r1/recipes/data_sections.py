@@ -76,6 +76,13 @@ class DataSection(Section):
         description="how the icon world's SFT captions and RL prompts are worded: as the shipped "
         "checkpoint learned them, or (for one made anew) in more forms, some of which are held out",
     )
+    depth: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the icon world's prompts and scenes in which one icon is in front of "
+        "another (category 3d_spatial; needs rollout.marks)",
+    )
     source: PathText = Field(
         "",
         description="SFT triples: a .jsonl, .json or .parquet file, a pattern or a folder of them, "

@@ -118,6 +118,11 @@ class RolloutSection(Section):
     guidance: float = Field(
         5.0, ge=1, description="classifier-free guidance of image tokens (paper: 5)"
     )
+    marks: bool = Field(
+        False,
+        description="boxes of chains may carry a depth and a time index (z and t, behind their "
+        "corners); without, such a box is malformed",
+    )
 
 
 _JudgeOfTerm = Annotated[
@@ -217,7 +222,7 @@ class OptimizerSection(Section):
 class VQSection(OptimizerSection):
     """Training of the image tokenizer (the embedded world only)."""
 
-    uses = ("run", "model.dtype", "rollout", "vq")
+    uses = ("run", "model.dtype", "data.depth", "rollout", "vq")
 
     batch: int = Field(
         32, ge=2, le=65536, description="images a step, two drawings of a scene each"
@@ -254,7 +259,8 @@ class RLSection(OptimizerSection):
     """GRPO."""
 
     uses = (
-        *("run", "model", "data.prompts", "data.held_out", "data.wordings", "rollout"),
+        *("run", "model", "data.prompts", "data.held_out", "data.wordings", "data.depth"),
+        "rollout",
         *("judge", "reward", "rl", "scale", "eval"),
     )
 

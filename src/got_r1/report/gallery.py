@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from got_r1.files.images import UnreadableImage, open_image
 from got_r1.plan import chain as grammar
-from got_r1.plan.layout import assign, counted, iou
-from got_r1.records import Box
+from got_r1.plan.layout import assign, counted, draw_plan, frame_times, iou
+from got_r1.records import Box, PlannedObject
 from got_r1.report.panels import TERM_NAMES
 from got_r1.report.read import RunFiles, SampleFile, as_dict, as_number
 
@@ -37,6 +38,8 @@ _MOST_CARDS = 16
 _MOST_PROBES = 6  # fixed prompts, at this many steps of the run
 _MOST_PROBE_STEPS = 8
 _LARGEST_SIDE = 384  # pixels; larger images are scaled down and compressed
+_MOST_FRAMES = 16
+_FRAME = 256  # pixels; side of a drawn plan, of each of its frames
 _PIXELATED_BELOW = 128  # pixels; smaller images keep their pixels when enlarged
 
 _CHAIN_PIECE = re.compile(
@@ -90,7 +93,8 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """Everything the page shows of one sample. `found` is None where nobody looked."""
+    """Everything the page shows of one sample. `found` is None where nobody looked. `drawing`: the
+    plan as a picture of its own (`layout.draw_plan`), where its boxes have depths or times."""
 
     id: str
     prompt: str
@@ -103,6 +107,7 @@ class Card:
     scores: tuple[Score, ...]
     total: float | None
     advantage: float | None
+    drawing: Picture | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +194,7 @@ def build_card(sample: SampleFile, notes: list[str], kind: str = "s") -> Card:
         scores=_scores(as_dict(reward.get("terms")), as_dict(record.get("evidence"))),
         total=as_number(reward.get("total")),
         advantage=as_number(record.get("advantage")),
+        drawing=_drawing(objects),
     )
 
 
@@ -221,6 +227,18 @@ def _partners(
     return dict(assign(scores))
 
 
+def _drawing(objects: Sequence[tuple[str, Box]]) -> Picture | None:
+    if all(box.depth is None and box.time is None for _, box in objects):
+        return None
+    plan = [PlannedObject(*one) for one in objects]
+    shown = frame_times(plan)[:_MOST_FRAMES]
+    plan = [one for one in plan if one.box.time is None or one.box.time in shown]
+    drawn = draw_plan(plan, (_FRAME, _FRAME))
+    data = io.BytesIO()
+    Image.fromarray(drawn).save(data, format="PNG")
+    return Picture(_uri(data, "png"), drawn.shape[1], drawn.shape[0])
+
+
 def _scores(terms: Mapping[str, Any], evidence: Mapping[str, Any]) -> tuple[Score, ...]:
     order = [*(t for t in TERM_NAMES if t in terms), *(t for t in terms if t not in TERM_NAMES)]
     return tuple(
@@ -249,7 +267,11 @@ def _encode(path: Path) -> tuple[str, int, int]:
         kind = "webp"
     image.save(data, format=kind, quality=82)
     width, height = image.size
-    return f"data:image/{kind};base64,{base64.b64encode(data.getvalue()).decode()}", width, height
+    return _uri(data, kind), width, height
+
+
+def _uri(data: io.BytesIO, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data.getvalue()).decode()}"
 
 
 def _named_boxes(value: object) -> list[tuple[str, Box]]:
@@ -261,5 +283,8 @@ def _named_boxes(value: object) -> list[tuple[str, Box]]:
         if isinstance(corners, list) and len(corners) == 4:
             numbers = [number for number in map(as_number, corners) if number is not None]
             if len(numbers) == 4:
-                boxes.append((str(entry.get("name", "")), Box(*map(round, numbers))))
+                marks = [as_number(entry.get(mark)) for mark in ("depth", "time")]
+                whole = [None if mark is None else round(mark) for mark in marks]
+                box = Box(*map(round, numbers), *whole)
+                boxes.append((str(entry.get("name", "")), box))
     return boxes

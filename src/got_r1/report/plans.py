@@ -115,7 +115,7 @@ def build_plans_page(folder: Path | str) -> Path:
         objects=result.get("objects") or [],
         examples=_examples(folder, result, notes),
         swapped=_swapped(folder, result, notes),
-        notes=[*_unseen(as_dict(result.get("unseen"))), *notes],
+        notes=[*_unseen(as_dict(result.get("unseen"))), *_undecided(result["samples"]), *notes],
     )
 
 
@@ -138,6 +138,16 @@ def _unseen(unseen: Mapping[str, Any]) -> list[str]:
         return []
     reasons = "; ".join(map(str, unseen.get("reasons") or ()))
     return [f"{count} samples could not be seen and count nowhere ({reasons})."]
+
+
+def _undecided(samples: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How many plans and images do not say which of two things is nearer, where that was asked."""
+    return [
+        f"{count} {part}{' does' if count == 1 else 's do'} not say which of the two things is in "
+        "front of the other: not decidable, so not right."
+        for part in ("plan", "image")
+        if (count := sum(part in (sample.get("undecided") or ()) for sample in samples))
+    ]
 
 
 # -- the parts of the page -----------------------------------------------------------------------

@@ -22,6 +22,9 @@ from got_r1.training.run import Run
 
 __all__ = ["Probes", "probe_prompts", "save_gallery"]
 
+# A record whose chain is to be read with its depths and times.
+MARKED = {"marks": True}
+
 
 def save_gallery(run: Run, step: int, samples: Samples) -> None:
     """The first sample of each prompt's group, with everything that was said about it; with
@@ -33,6 +36,7 @@ def save_gallery(run: Run, step: int, samples: Samples) -> None:
     wordings = run.recipe.rl.paraphrases
     for row in range(0, len(samples.chains), samples.group // wordings):
         record = gallery_record(written.prompts[row], samples.chains[row], samples.rewards[row])
+        record |= MARKED if run.recipe.rollout.marks else {}
         record |= {
             "advantage": values[row] if kept[row] else None,  # None: no part in the update
             "sample": written.sample_ids[row],
@@ -84,7 +88,11 @@ class Probes:
             recipe.reward,
         )
         mine = [
-            (drawing.image, gallery_record(drawing.prompt, drawing.chain, reward))
+            (
+                drawing.image,
+                gallery_record(drawing.prompt, drawing.chain, reward)
+                | (MARKED if recipe.rollout.marks else {}),
+            )
             for drawing, reward in zip(drawings, judged, strict=True)
         ]
         everything = run.ranks.gather(mine)

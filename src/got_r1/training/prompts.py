@@ -180,7 +180,7 @@ def read_source(
     if source.path == LAYOUTS:
         return dict.fromkeys(layout_prompts("train", ICON_PROMPTS), ()), 0
     if source.path == ICONS:
-        made = prompt_list("train", ICON_PROMPTS, 0, draw_of(data.wordings))
+        made = prompt_list("train", ICON_PROMPTS, 0, draw_of(data.wordings), data.depth)
         return {
             prompt: seen_paraphrases(prompt.text, data.wordings) if wordings > 1 else ()
             for prompt in made

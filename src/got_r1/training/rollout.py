@@ -128,7 +128,7 @@ def roll_out(
         limit=settings.chain_limit,
         temperature=settings.chain_temperature,
     )
-    parsed = [chains.parse(text) for text in written.texts]
+    parsed = [chains.parse(text, marks=settings.marks) for text in written.texts]
 
     def read() -> tuple[list[rewards.Verdicts], float]:
         answers = rewards.stage_one(judge, written.prompts, parsed, recipe.reward)

@@ -120,7 +120,8 @@ def encode(source: Source, policy: Policy, recipe: Recipe, run: Run, *, quiet: b
         encoder = load_encoder(recipe.model.path, verify=False)  # `load_share` has compared
         for part in encoder.pixel_parts(encoder=True):
             part.to(run.ranks.device)
-        prepare(encoder, source, folder, recipe.data, quiet=quiet)
+        marks = recipe.rollout.marks
+        prepare(encoder, source, folder, recipe.data, marks=marks, quiet=quiet)
 
     run.ranks.run_on_rank0(make)
     return Tokens.open(folder, policy, verify=False)

@@ -57,11 +57,11 @@ MEASURED = 2000  # fresh images that the detector reads in the end
 def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str, object]:
     """Trains VQ and tokenizer by `recipe.vq`; returns a summary with the folder of the model."""
     section = recipe.vq
-    policy = blank_policy(recipe.run.seed)
+    policy = blank_policy(recipe.run.seed, recipe.data.depth)
     policy.model.requires_grad_(False)
     vq = policy.model.model.vqmodel.requires_grad_(True)
     optimizer = make_optimizer(vq.parameters(), section)
-    images, looks = scene_pairs(SCENES, recipe.run.seed)
+    images, looks = scene_pairs(SCENES, recipe.run.seed, recipe.data.depth)
     probe = to_pixels(images[: PROBE // 2].reshape(-1, *images.shape[2:]))
 
     with Run.open(
@@ -99,18 +99,19 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
         return run.summary(model=str(folder), detector=read)
 
 
-def scene_pairs(count: int, seed: int) -> tuple[NDArray[np.uint8], Tensor]:
+def scene_pairs(count: int, seed: int, depth: float = 0.0) -> tuple[NDArray[np.uint8], Tensor]:
     """Scenes, each drawn twice in different looks: uint8 [count, 2, height, width, 3], and the look
     of every cell, int64 [count, 2, h, w]."""
-    scenes = [(t.scene, relook(t.scene, f"{seed} {i}")) for i, t in enumerate(triples(count, seed))]
+    made = enumerate(triples(count, seed, depth=depth))
+    scenes = [(t.scene, relook(t.scene, f"{seed} {i}")) for i, t in made]
     images = np.array([[render(scene) for scene in pair] for pair in scenes])
     looks = np.array([[look_map(scene) for scene in pair] for pair in scenes])
     return images, torch.from_numpy(looks)
 
 
-def blank_policy(seed: int) -> Policy:
+def blank_policy(seed: int, depth: float = 0.0) -> Policy:
     """The embedded configuration with random weights, and a tokenizer of the world's words."""
-    corpus = triples(CORPUS, seed)
+    corpus = triples(CORPUS, seed, depth=depth)
     texts = (text for triple in corpus for text in (triple.prompt.text, triple.chain))
     return build_policy(texts, seed=seed, codebook_size=CODES)
 

@@ -16,8 +16,9 @@ from got_r1.errors import BadInput, listed
 from got_r1.icons.prompts import Category, draw_prompt, say
 from got_r1.icons.splits import Split
 from got_r1.icons.world import MAX_OBJECTS, Meaning
-from got_r1.plan.layout import RELATIONS, Relation
-from got_r1.plan.reading import CONVERSES, PromptSpec, paraphrases, read
+from got_r1.plan.layout import DEPTH_RELATIONS, RELATIONS, Relation
+from got_r1.plan.reading import PromptSpec, paraphrases, read
+from got_r1.plan.wordings import CONVERSES
 from got_r1.records import Prompt
 
 __all__ = ["AS_WRITTEN", "LIST", "Case", "both_ways", "file_cases", "icon_cases"]
@@ -46,12 +47,13 @@ class Case:
         return len(self.asked.singles)
 
 
-def icon_cases(split: str, meanings: int, seed: int = 0) -> list[Case]:
+def icon_cases(split: str, meanings: int, seed: int = 0, *, depth: bool = False) -> list[Case]:
     """`meanings` relations of the icon world in all forms, and about as many lists without one.
 
     The seven relations in turn, half of them between bare nouns (T2I-CompBench's "spatial") as long
     as there are such, the others of the category "complex"; lists of one to four things in turn, as
-    long as there are such. In `val`, half hold a composition that training never shows.
+    long as there are such. In `val`, half hold a composition that training never shows. With
+    `depth`, "in front of" and "behind" are relations as the others are (all of "3d_spatial").
 
     Raises `BadInput` for an unknown split, or one that does not hold so many meanings.
     """
@@ -60,9 +62,10 @@ def icon_cases(split: str, meanings: int, seed: int = 0) -> list[Case]:
     rng = random.Random(f"plans {split} {seed}")
     draws = _Draws(rng, cast(Split, split))
     cases: list[Case] = []
+    relations = (*RELATIONS, *DEPTH_RELATIONS) if depth else RELATIONS
     for number in range(meanings):
-        relation = RELATIONS[number % len(RELATIONS)]
-        text = say(draws.with_relation(relation, bare=number // len(RELATIONS) % 2 == 0))
+        relation = relations[number % len(relations)]
+        text = say(draws.with_relation(relation, bare=number // len(relations) % 2 == 0))
         cases += _in_all_forms(text, number, "plain")
     for number in range(meanings):
         categories: tuple[Category, ...] = ("numeracy", "color", "numeracy", "complex")
@@ -84,6 +87,8 @@ class _Draws:
     def with_relation(self, relation: Relation, *, bare: bool) -> Meaning:
         """A meaning that asks for the relation, `bare` of colours and fills if there is one."""
         categories: tuple[Category, ...] = ("spatial", "complex") if bare else ("complex",)
+        if relation in DEPTH_RELATIONS:
+            categories = ("3d_spatial",)
         for category in categories:
             if (category, relation) in self.used_up:
                 continue

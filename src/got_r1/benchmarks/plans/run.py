@@ -25,7 +25,7 @@ from got_r1.files.evaluations import by_prompt
 from got_r1.files.inputs import read_image, read_json
 from got_r1.files.sample_files import SampleFiles, named_box
 from got_r1.plan.chain import parse
-from got_r1.plan.repair import with_boxes
+from got_r1.plan.repair import asked_relation_is_undecided, with_boxes
 from got_r1.records import Chain, FoundObject, JudgeFailure, Prompt
 
 if TYPE_CHECKING:
@@ -115,7 +115,8 @@ def _read(files: SampleFiles, index: int, prompt: Prompt) -> Sample:
         raise BadInput(
             f"{files.record(index)} is not the record of {prompt.text[:60]!r}; draw all anew."
         )
-    return Sample(prompt, parse(record["chain"]), read_image(files.image(index, prompt)))
+    chain = parse(record["chain"], marks=record.get("marks") is True)
+    return Sample(prompt, chain, read_image(files.image(index, prompt)))
 
 
 # -- the swap probe ------------------------------------------------------------------------------
@@ -208,12 +209,21 @@ def _entry(
     }
     if isinstance(sight, JudgeFailure):
         return entry | {"unseen": sight.reason}
+    undecided = undecided_parts(case, chain, sight)
     return entry | {
         "plan": sight.plan,
         "image_right": sight.image,
         "follows": SeenCase(case, sight).follows,
         "found": _found(chain, sight),
+        **({"undecided": undecided} if undecided else {}),
     }
+
+
+def undecided_parts(case: Case, chain: Chain, sight: Sight) -> list[str]:
+    """In which of plan and image nothing says which thing of a relation in depth is nearer. They
+    count as wrong."""
+    parts = ["plan"] if asked_relation_is_undecided(case.asked, chain) else []
+    return parts + ["image"] * sight.image_undecided
 
 
 def _found(chain: Chain, sight: Sight) -> list[dict[str, Any]] | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -20,7 +21,7 @@ from got_r1.icons.truth import image_truth, plan_truth
 from got_r1.judges.base import answers_of
 from got_r1.judges.oracle import OracleJudge
 from got_r1.plan.chain import format_chain
-from got_r1.plan.layout import Relation, assign, relation_holds
+from got_r1.plan.layout import DEPTH_RELATIONS, Relation, assign, has_depths, relation_holds
 from got_r1.plan.reading import PromptSpec, likeness, read
 from got_r1.plan.repair import planned_objects
 from got_r1.records import (
@@ -52,7 +53,8 @@ class Sight:
     `plan`, `image`: whether the asked relation is right there; without one, the same as `*_whole`:
     whether all that was asked is there, things, numbers and relation. `pair`: which planned objects
     (indices) the relation is about, `planned` their boxes, `found` where those two things are in
-    the image. None where there is no relation, or they are not both there.
+    the image. None where there is no relation, or they are not both there. `image_undecided`: the
+    relation is one in depth, and whoever looked cannot tell which of the two is nearer.
     """
 
     plan: bool
@@ -62,6 +64,7 @@ class Sight:
     pair: tuple[int, int] | None = None
     planned: BoxPair | None = None
     found: BoxPair | None = None
+    image_undecided: bool = False
 
 
 class Observer(Protocol):
@@ -82,11 +85,14 @@ def direction(pair: BoxPair) -> Relation | None:
 def follows(relation: Relation, planned: BoxPair | None, found: BoxPair | None) -> bool | None:
     """Whether the image does what its plan says of the two, right or wrong.
 
-    For a direction: the two lie in the planned one. For nearness: the asked relation holds in the
-    image if it does in the plan, and not if not. None where the plan does not say: a thing is not
-    planned, or the boxes lie in no direction. A thing that is not in the image follows no plan.
+    For a direction: the two lie in the planned one. For nearness and depth: the asked relation
+    holds in the image if it does in the plan, and not if not. None where the plan does not say: a
+    thing is not planned, the boxes lie in no direction, or have no depths. A thing that is not in
+    the image follows no plan.
     """
     if planned is None:
+        return None
+    if relation in DEPTH_RELATIONS and not has_depths(*planned):
         return None
     if relation not in DIRECTIONS:
         return found is not None and (
@@ -119,7 +125,8 @@ def _see_icons(sample: Sample, grounded: Verdict | JudgeFailure) -> Sight:
     assert meaning is not None
     assert asked is not None
     assert isinstance(grounded, Verdict)  # the oracle answers every grounding
-    plan, image = plan_truth(meaning, sample.chain), image_truth(meaning, detect(sample.image))
+    icons_seen = detect(sample.image, overlaps=meaning.relation in DEPTH_RELATIONS)
+    plan, image = plan_truth(meaning, sample.chain), image_truth(meaning, icons_seen)
     plan_whole = plan.objects and plan.relation is not False and plan.count is not False
     image_whole = image.attributes and image.relation is not False and image.count is not False
     pair = _planned_pair(asked, sample.chain)
@@ -177,7 +184,11 @@ def _see(
     plan, plan_whole = _right(asked, () if chain.problems else chain.objects)
     image, image_whole = _right(asked, wanted.found)
     found = _found_pair(chain, pair, planned.found) if isinstance(planned, Verdict) else None
-    return Sight(plan, image, plan_whole, image_whole, pair, _boxes(chain, pair), found)
+    in_depth = asked.relation in DEPTH_RELATIONS
+    pairs = list(combinations([thing.box for thing in wanted.found], 2))
+    undecided = in_depth and bool(pairs) and not any(has_depths(a, b) for a, b in pairs)
+    boxes = _boxes(chain, pair)
+    return Sight(plan, image, plan_whole, image_whole, pair, boxes, found, undecided)
 
 
 def _right(

@@ -27,8 +27,8 @@ import numpy as np
 from got_r1.benchmarks.evaluation import as_json
 from got_r1.benchmarks.plans.cases import Case
 from got_r1.benchmarks.plans.sight import DIRECTIONS, BoxPair, Sight, direction, follows
-from got_r1.plan.layout import RELATIONS
-from got_r1.plan.reading import CONVERSES
+from got_r1.plan.layout import DEPTH_RELATIONS, RELATIONS
+from got_r1.plan.wordings import CONVERSES
 from got_r1.statistics import SIGNED, Array, Estimate, bootstrap, divide, ratio
 
 __all__ = ["Outcome", "SeenCase", "outcome", "summarise_plans", "summarise_swap"]
@@ -160,7 +160,7 @@ def _metrics(related: Sequence[SeenCase]) -> dict[str, Any]:
         if (overall := _ratio(related, of, over)) is None:
             continue
         by_category = {}
-        for relation in RELATIONS:
+        for relation in (*RELATIONS, *DEPTH_RELATIONS):
             some = [seen for seen in related if seen.case.asked.relation == relation]
             if (estimate := _ratio(some, of, over)) is not None:
                 by_category[relation] = estimate

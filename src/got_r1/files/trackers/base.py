@@ -86,10 +86,11 @@ def _terms(record: Mapping[str, Any]) -> Mapping[str, float]:
 
 
 def _drawing(record: Mapping[str, Any]) -> np.ndarray:
-    objects = [
-        PlannedObject(_text(planned["name"]), Box(*planned["box"]))
-        for planned in record.get("objects") or ()
-    ]
+    objects = []
+    for planned in record.get("objects") or ():
+        x1, y1, x2, y2 = planned["box"]
+        box = Box(x1, y1, x2, y2, planned.get("depth"), planned.get("time"))
+        objects.append(PlannedObject(_text(planned["name"]), box))
     return draw_plan(objects, (256, 256))
 
 
