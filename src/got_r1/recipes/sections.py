@@ -213,7 +213,11 @@ class OptimizerSection(Section):
         description="stop after this many updates in a row that were skipped, because loss or "
         "gradient norm was not finite",
     )
-    autocast: bool = Field(False, description="bfloat16 autocast in forward and backward")
+    autocast: bool = Field(
+        False,
+        description="bfloat16 autocast in forward and backward; without effect on processors that "
+        "only emulate bfloat16 (AVX2 without AVX-512), where it takes ten times as long",
+    )
     save_every: Annotated[int, HARMLESS] = Field(
         100, ge=1, le=MANY, description="steps between checkpoints"
     )

@@ -24,6 +24,7 @@ from got_r1.recipes.sections import Recipe
 from got_r1.sizing import memory
 from got_r1.sizing.meta import count_parts, is_official_name, saved_bytes, sum_bytes
 from got_r1.training.distributed import sharding
+from got_r1.training.precision import in_bfloat16
 from got_r1.training.prompts import load_prompts
 
 __all__ = ["Phase", "Sharding", "Sizing", "Stage"]
@@ -89,7 +90,9 @@ class Sizing:
         if processes > 1:
             self.sharding = sharding(recipe.model, recipe.scale)
         self.dtype = getattr(torch, recipe.model.dtype).itemsize  # of what is not trained
-        self.autocast = stage != "vq" and (self.section.autocast or self.dtype == memory.BFLOAT16)
+        self.autocast = stage != "vq" and in_bfloat16(
+            self.section.autocast, recipe.model.dtype, "cuda" if gpu else "cpu"
+        )
         acting = model.lm_head.weight.element_size()
         # Full sharding gathers weights in bfloat16 where products are.
         if self.sharding == "fsdp" and self.autocast:

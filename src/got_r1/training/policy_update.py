@@ -26,6 +26,7 @@ from got_r1.records import Rollout
 from got_r1.training.distributed import ALONE, Ranks, grad_sync_context
 from got_r1.training.micro_batches import micro_batches, same_number
 from got_r1.training.optimizer import update
+from got_r1.training.precision import in_bfloat16
 from got_r1.training.rollout import Samples
 
 __all__ = ["group_advantages", "improve"]
@@ -183,7 +184,7 @@ def accumulate(
 
 def replay_answers(policy: Policy, batch: TokenBatch, recipe: Recipe) -> Replay:
     settings = recipe.rollout
-    low_precision = recipe.rl.autocast or recipe.model.dtype == "bfloat16"
+    low_precision = in_bfloat16(recipe.rl.autocast, recipe.model.dtype, policy.device.type)
     with torch.autocast(policy.device.type, torch.bfloat16, enabled=low_precision):
         return policy.replay(
             batch,

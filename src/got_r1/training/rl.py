@@ -32,6 +32,7 @@ from got_r1.training.distributed import (
 from got_r1.training.galleries import Probes, probe_prompts, save_gallery
 from got_r1.training.optimizer import make_optimizer
 from got_r1.training.policy_update import improve
+from got_r1.training.precision import in_bfloat16
 from got_r1.training.prompts import load_prompts
 from got_r1.training.rollout import Samples, roll_out
 from got_r1.training.run import Run, seed_step
@@ -57,7 +58,8 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
         seed_step(recipe.run.seed, 0)  # adapters begin at random
         policy.prepare_training(recipe.model.lora)
         policy.freeze_reference()
-        parallelize(policy, recipe.model, recipe.scale, ranks, autocast=section.autocast)
+        low_precision = in_bfloat16(section.autocast, recipe.model.dtype, policy.device.type)
+        parallelize(policy, recipe.model, recipe.scale, ranks, autocast=low_precision)
         optimizer = make_optimizer(policy.trainable().values(), section)
 
         with Run.open(

@@ -33,6 +33,7 @@ from got_r1.training.checkpoint import (
     save_checkpoint,
 )
 from got_r1.training.distributed import ALONE, Ranks
+from got_r1.training.precision import is_fast_in_bfloat16
 from got_r1.training.resuming import changes_since, judge_text, record_changes
 from got_r1.training.threads import set_threads
 
@@ -134,6 +135,11 @@ class Run:
                 log = RunLog.create(folder, *texts, tracking=tracking)
 
         quiet = quiet or not ranks.main
+        if section.autocast and not is_fast_in_bfloat16(policy.device.type) and not quiet:
+            note(
+                "autocast has no effect here: this processor has no instructions for bfloat16 and "
+                "is much faster in float32"
+            )
         ranks.run_on_rank0(open_log)
         progress = TrainingProgress(title, section.steps, start_step=start, quiet=quiet)
         return cls(log, progress, recipe, section, policy, optimizer, start, ranks)

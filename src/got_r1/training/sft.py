@@ -27,6 +27,7 @@ from got_r1.training.distributed import (
 )
 from got_r1.training.micro_batches import micro_batches, same_number
 from got_r1.training.optimizer import make_optimizer, update
+from got_r1.training.precision import in_bfloat16
 from got_r1.training.run import Run, seed_step
 
 __all__ = ["train"]
@@ -45,7 +46,8 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
         data = open_data(policy, recipe, verify=False)
         seed_step(recipe.run.seed, 0)  # adapters begin at random
         policy.prepare_training(recipe.model.lora)
-        parallelize(policy, recipe.model, recipe.scale, ranks, autocast=section.autocast)
+        low_precision = in_bfloat16(section.autocast, recipe.model.dtype, policy.device.type)
+        parallelize(policy, recipe.model, recipe.scale, ranks, autocast=low_precision)
         optimizer = make_optimizer(policy.trainable().values(), section)
 
         with Run.open(
@@ -90,7 +92,7 @@ def learn(
         tokens=recipe.scale.micro_tokens,
     )
     micro = same_number(mine, torch.ones(len(batch), 1), ranks)
-    low_precision = section.autocast or recipe.model.dtype == "bfloat16"
+    low_precision = in_bfloat16(section.autocast, recipe.model.dtype, policy.device.type)
     losses = torch.zeros(2, device=policy.device)
     with policy.training_mode():
         for index, (rows, counts) in enumerate(micro):

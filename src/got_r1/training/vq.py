@@ -33,6 +33,7 @@ from got_r1.training.codebook import (
     unused_forms,
 )
 from got_r1.training.optimizer import make_optimizer, update
+from got_r1.training.precision import in_bfloat16
 from got_r1.training.run import Run, seed_step
 
 __all__ = ["train"]
@@ -61,6 +62,7 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
     policy.model.requires_grad_(False)
     vq = policy.model.model.vqmodel.requires_grad_(True)
     optimizer = make_optimizer(vq.parameters(), section)
+    low_precision = in_bfloat16(section.autocast, "float32", "cpu")
     images, looks = scene_pairs(SCENES, recipe.run.seed, recipe.data.depth)
     probe = to_pixels(images[: PROBE // 2].reshape(-1, *images.shape[2:]))
 
@@ -74,7 +76,7 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
             rows = np.random.default_rng(seed).integers(len(images), size=section.batch // 2)
             pixels = to_pixels(images[rows].reshape(-1, *images.shape[2:]))
             with policy.training_mode():
-                with torch.autocast("cpu", torch.bfloat16, enabled=section.autocast):
+                with torch.autocast("cpu", torch.bfloat16, enabled=low_precision):
                     states = encode(policy, pixels)
                     losses = all_losses(policy, pixels, states, looks[rows].flatten(0, 1))
                 loss = torch.stack([WEIGHTS[name] * part for name, part in losses.items()]).sum()
