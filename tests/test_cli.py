@@ -52,7 +52,7 @@ def printed(capsys):
     def call(argv):
         code = main(list(map(str, argv)))
         output = capsys.readouterr()
-        aside = without_progress(output.err).splitlines()
+        aside = without_progress(output.err)
         # What a random model got wrong is told.
         assert (code, [line for line in aside if not re.match(r"\d+\.png: ", line)]) == (0, [])
         return output.out

@@ -19,6 +19,7 @@ from got_r1.icons.words import (
     vocabulary,
 )
 from got_r1.icons.world import CELL, GRID, pixels_from_box
+from got_r1.plan.layout import RELATIONS
 from got_r1.plan.wordings import RELATION_WORDS
 from got_r1.records import Box, PlannedObject
 
@@ -41,8 +42,8 @@ def test_sentences_of_the_training_are_understood_and_stay(category):
         ("two hearts and a star", "two hearts and one star"),
         *(
             (f"a star {w} a red heart", None)
-            for several in RELATION_WORDS.values()
-            for w in several
+            for relation in RELATIONS
+            for w in RELATION_WORDS[relation]
         ),
     ],
 )
