@@ -1,7 +1,8 @@
 """The errors that users see: one sentence that says what is wrong, where, and what to do.
 
 The command line prints them without a traceback. `BadInput` ends with exit code 2 (the user can
-fix it), `RunFailed` with 1 (the run broke; what was written stays usable).
+fix it), `RunFailed` with 1 (the run broke; what was written stays usable), `ChecksFailed` with 3
+(the command did its work, and what it checked does not hold).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 
 __all__ = [
     "BadInput",
+    "ChecksFailed",
     "GotR1Error",
     "RunFailed",
     "causes",
@@ -35,6 +37,12 @@ class RunFailed(GotR1Error):
     """A run could not go on: full disk, too many judge failures, a lost process."""
 
     exit_code = 1
+
+
+class ChecksFailed(GotR1Error):
+    """A command that checks something has done so, and it does not hold."""
+
+    exit_code = 3
 
 
 def first_line(error: BaseException) -> str:

@@ -50,6 +50,7 @@ JUDGE_MAY_CHANGE = {
     "openai.api_key_env openai.rename",
     ROUNDING: "transformers.device transformers.batch experts.clip.device experts.clip.batch "
     "experts.detector.device experts.detector.batch experts.quality.device experts.quality.batch",
+    SAME_JUDGE: "own.file",
 }
 JUDGE_CHANGES_RESULTS = {
     "openai": "model extra_body profile system structured",
@@ -59,6 +60,7 @@ JUDGE_CHANGES_RESULTS = {
     "r_pi.low r_pi.high r_hps.low r_hps.high same_object",
     "wording": "coordinates patch min_pixels max_pixels canvas spatial max_tokens temperature "
     "retry_temperature retries_unreadable",
+    "own": "module sha256 name settings",
 }
 
 

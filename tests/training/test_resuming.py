@@ -137,6 +137,27 @@ def test_the_judge_is_compared_by_its_settings_not_its_files_name(
             resume_with(**content)
 
 
+def test_a_judge_of_ones_own_may_move_and_not_change(
+    make_recipe: MakeRecipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = "from got_r1.judges.oracle import OracleJudge\nclass Mine(OracleJudge):\n    pass\n"
+
+    def train_with(name: str, code: str) -> str:
+        (tmp_path / name).write_text(code)
+        spec = f"{tmp_path / name}:Mine"
+        rl.train(short(make_recipe, {"spec": "oracle", "r_pi": spec}), resume=True)
+        return capsys.readouterr().err
+
+    assert f"judge: imports the file {tmp_path / 'mine.py'} and makes Mine" in train_with(
+        "mine.py", code
+    )
+    said = train_with("moved.py", code)
+    assert "resumed with the r_pi judge's own.file: " in said
+    assert "moved.py' (it is still the same judge)" in said
+    with pytest.raises(BadInput, match=r"cannot resume .* the r_pi judge's own\.sha256="):
+        train_with("moved.py", code + "# changed\n")
+
+
 def test_a_run_of_before_the_judge_was_saved_resumes(
     make_recipe: MakeRecipe, tmp_path: Path
 ) -> None:

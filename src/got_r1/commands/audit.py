@@ -1,9 +1,10 @@
-"""`audit judge|grounding` and `audit human build|export|import|report`: can a judge be trusted?"""
+"""`audit judge|grounding|contract`, `audit human ...`: can a judge be trusted?"""
 
 from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from got_r1.commands.arguments import (
     seed,
     show,
 )
+from got_r1.errors import ChecksFailed
 
 __all__ = ["register"]
 
@@ -42,6 +44,11 @@ def register(subparsers: Any) -> None:
         "--scenes", type=at_least(1), default=SCENES, metavar="N", help=f"to show ({SCENES})"
     )
     one.add_argument("--seed", type=seed, default=0, metavar="S", help="of the scenes (0)")
+
+    one = add(audits, "contract", contract, "does a judge answer as every judge must")
+    one.add_argument(
+        "--judge", required=True, type=file_path, metavar="SPEC", help="who is audited"
+    )
 
     study = audits.add_parser(
         "human", help="people rate what the judge rated", allow_abbrev=False,
@@ -185,6 +192,33 @@ def grounding(args: argparse.Namespace) -> None:
 
     result = audit_coordinates(judges_by_coordinates(args.judge), args.scenes, args.seed)
     show(args, {"judge": args.judge, **result}, coordinates_text(result))
+
+
+# -- audit contract --------------------------------------------------------------------------------
+
+
+def contract(args: argparse.Namespace) -> None:
+    """`audit contract`: what every judge must keep, as a table; exit code 3 where it does not."""
+    from got_r1.judges import load_judge
+
+    audited = load_judge(args.judge)
+
+    from got_r1.audit.contract import contract as findings_of
+    from got_r1.audit.contract import contract_text
+
+    findings = findings_of(audited)
+    broken = [finding.name for finding in findings if not finding.passed]
+    result = {
+        "judge": args.judge,
+        "passed": not broken,
+        "checks": [asdict(finding) for finding in findings],
+    }
+    show(args, result, contract_text(findings))
+    if broken:
+        raise ChecksFailed(
+            f"the judge {args.judge!r} does not keep the contract ({', '.join(broken)}); what a "
+            "judge must keep is in docs/judges.md."
+        )
 
 
 # -- audit human -----------------------------------------------------------------------------------

@@ -31,9 +31,10 @@ def load_judge(
     """The judge that a spec (option `--judge`) or a recipe's section `judge` names.
 
     A spec is 'oracle' (the icon world's own), openai:MODEL@URL[,URL...], transformers:MODEL,
-    'experts', or the path of a YAML file with all settings (`judge_file.JudgeFile`). A section may
-    name another judge for a term. Judges that are models are asked once for identical queries, in a
-    batch or, with the folder `cache`, ever. `terms` are those that it will be asked for.
+    'experts', a class of the user's own (FILE.py:CLASS or MODULE:CLASS, which is imported), or the
+    path of a YAML file with all settings (`judge_file.JudgeFile`). A section may name another judge
+    for a term. Judges that are models are asked once for identical queries, in a batch or, with the
+    folder `cache`, ever. `terms` are those that it will be asked for.
 
     Servers that are gone are waited for as long as a section's `patience` says; a spec, of a
     command that somebody waits for, has none.
@@ -100,9 +101,10 @@ def _load(
         case _ if spec.endswith((".yaml", ".yml")) and file is None:
             return _from_file(spec, cache, grounds, patience)
         case _:
-            from got_r1.judges.specs import unknown_judge
+            from got_r1.judges.own import load_own
+            from got_r1.judges.specs import own_settings
 
-            raise unknown_judge(spec)
+            return load_own(own_settings(spec, file))
 
 
 def _openai(

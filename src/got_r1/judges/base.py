@@ -16,7 +16,8 @@ A judge is any object with one method, `judge`. To write your own:
    report. Answer equal queries equally, so that a resumed run repeats itself.
 5. Several threads may ask at the same time: a step asks about its images as soon as they are
    drawn, while its chains may still be read, and a mixture asks all its judges at once. Where that
-   will not do, hold a lock (`mixture.OneAtATime` is one). The contract test asks from two.
+   will not do, hold a lock (`mixture.OneAtATime` is one). `got-r1 audit contract` asks from
+   two.
 
 Whoever asks a judge asks through `answers_of`, which holds it to 1 and 2. Chains that reach it from
 `got_r1.rewards` are well-formed: malformed ones score 0 without

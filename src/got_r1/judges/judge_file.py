@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Any, Self
 
+from pydantic import Field, model_validator
+
+from got_r1.files.redaction import remember_fields
 from got_r1.judges.settings import (
     ExpertsSettings,
     MLLMSettings,
@@ -37,3 +40,13 @@ class JudgeFile(Section):
     transformers: TransformersSettings = TransformersSettings()
     experts: ExpertsSettings = ExpertsSettings()
     wording: MLLMSettings = MLLMSettings()
+    own: dict[str, Any] = Field(
+        {},
+        description="keyword arguments of a judge of your own (FILE.py:CLASS or MODULE:CLASS in "
+        "spec or for a term); two in one file get the same",
+    )
+
+    @model_validator(mode="after")
+    def _remember_secrets(self) -> Self:
+        remember_fields(self.own)
+        return self

@@ -12,6 +12,7 @@ from pydantic import Field
 from got_r1.checkpoints.hub import is_hub_name
 from got_r1.errors import BadInput
 from got_r1.judges.judge_file import KINDS, JudgeFile
+from got_r1.judges.own import OwnJudge, own_judge
 from got_r1.judges.settings import (
     ExpertsSettings,
     MLLMSettings,
@@ -28,6 +29,7 @@ __all__ = [
     "ResolvedJudge",
     "compare_judges",
     "openai_settings",
+    "own_settings",
     "read_judge_file",
     "resolve",
     "transformers_settings",
@@ -35,19 +37,20 @@ __all__ = [
 ]
 
 FORMS = (
-    "'oracle', openai:MODEL@URL[,URL...], transformers:MODEL, 'experts', or the path of a YAML "
-    "file (docs/judges.md)"
+    "'oracle', openai:MODEL@URL[,URL...], transformers:MODEL, 'experts', a class of your own as "
+    "FILE.py:CLASS or MODULE:CLASS, or the path of a YAML file (docs/judges.md)"
 )
 
 
 class JudgeSettings(Section):
     """One judge: its kind, and the settings that judges of this kind have."""
 
-    kind: str = Field(..., description="'oracle', 'openai', 'transformers' or 'experts'")
+    kind: str = Field(..., description="'oracle', 'openai', 'transformers', 'experts' or 'own'")
     openai: OpenAISettings | None = None
     transformers: TransformersSettings | None = None
     experts: ExpertsSettings | None = None
     wording: MLLMSettings | None = None
+    own: OwnJudge | None = None
 
 
 class ResolvedJudge(Section):
@@ -109,9 +112,11 @@ def _resolve(spec: str, term: str, file: JudgeFile | None = None) -> JudgeSettin
     if spec.endswith((".yaml", ".yml")) and file is None:
         file, own = read_judge_file(spec)
         return _resolve(getattr(file, term, "") or own, term, file)
-    if spec != "oracle":
-        raise unknown_judge(spec)
-    return JudgeSettings(kind=spec)
+    if spec == "oracle":
+        return JudgeSettings(kind=spec)
+    mine = own_settings(spec, file)
+    mine = mine.model_copy(update={"settings": plain(mine.settings)})
+    return JudgeSettings(kind="own", own=mine)
 
 
 def unknown_judge(spec: str) -> BadInput:
@@ -119,6 +124,17 @@ def unknown_judge(spec: str) -> BadInput:
     near = difflib.get_close_matches(spec.partition(":")[0], ("oracle", *KINDS), 1)
     meant = f"did you mean {near[0]!r}? It" if near else "it"
     return BadInput(f"unknown judge {spec!r}: {meant} must be {FORMS}")
+
+
+def own_settings(spec: str, file: JudgeFile | None) -> OwnJudge:
+    """The class that FILE.py:CLASS or MODULE:CLASS names, with the file's settings for it.
+
+    Raises BadInput where it is not there, or the spec is of no kind of judge.
+    """
+    own = own_judge(spec, file.own if file else {})
+    if own is None:
+        raise unknown_judge(spec)
+    return own
 
 
 def openai_settings(spec: str, file: JudgeFile | None) -> OpenAISettings:

@@ -140,7 +140,8 @@ class JudgeSection(Section):
     spec: Annotated[PathText, SAME_JUDGE] = Field(
         "oracle",
         description="'oracle' (the icon world's judge, right by construction), "
-        "openai:MODEL@URL[,URL...], transformers:MODEL, 'experts', or a YAML file of settings",
+        "openai:MODEL@URL[,URL...], transformers:MODEL, 'experts', a class of your own as "
+        "FILE.py:CLASS or MODULE:CLASS, or a YAML file of settings",
     )
     r_sem: _JudgeOfTerm = ""
     r_spa: _JudgeOfTerm = ""
