@@ -1,6 +1,7 @@
 """Agreement: published and hand-computed numbers, scipy, and raters whose agreement is known."""
 
 import json
+import re
 import sys
 
 import numpy as np
@@ -221,7 +222,11 @@ def test_missing_ratings_are_said_and_count_nowhere(study):
     del content["ratings"]["010"]
     path.write_text(json.dumps(content))
     report = agreement_report(study)
-    assert report["notes"] == ["4 ratings are missing; they count nowhere."]
+    assert report["raters"] == {"r0": 58, "r1": 60, "r2": 60}
+    assert report["notes"] == [
+        "r0 rated 58 of 60 items in full, 1 in part and 1 not at all; what is missing counts "
+        "nowhere."
+    ]
     assert report["questions"]["semantic"]["alpha"]["overall"]["n"] == 60  # two others rated them
 
 
@@ -235,6 +240,40 @@ def test_the_page_needs_nothing_else(study, tmp_path):
     assert "http" not in page.replace("http-equiv", "")
     assert "<script" not in page
     assert "&lt;script&gt;" in page
+
+
+def test_rows_of_dashes_are_left_out(study, tmp_path):
+    """Nobody rated the colours or the quality, and the judge scored none of "theirs"."""
+    rate(study, dict.fromkeys(QUESTIONS, 0.5))
+    key = read_key(study)
+    for path in (study / "ratings").glob("*.json"):
+        content = json.loads(path.read_text())
+        for item, given in content["ratings"].items():
+            given["quality"] = None
+            if key[item]["category"] == "color":
+                given |= dict.fromkeys(QUESTIONS)
+        path.write_text(json.dumps(content))
+    for one in key.values():
+        if one["method"] == "theirs":
+            one |= {"scores": {}, "total": None, "evidence": {}}
+    (study / "key.jsonl").write_text("".join(json.dumps(one) + "\n" for one in key.values()))
+    report = agreement_report(study)
+    json.dumps(report, allow_nan=False)
+    assert report["questions"]["semantic"]["spearman"]["overall"]["n"] < 30
+    assert report["questions"]["semantic"]["alpha"]["overall"]["n"] == 48
+    text = agreement_text(report)
+    assert "semantic (r_sem)" in text
+    assert "quality (r_pi)" not in text
+    assert report["notes"][-1].startswith("No statistic of quality is defined")
+    write_human_page(with_pictures(report, study), tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    rows = re.findall(r"<tr[^>]*><th scope=\"row\">(\w+)</th>", page)
+    assert rows == [
+        *("semantic", "complex", "numeracy", "spatial", "texture"),
+        *("spatial", "complex", "numeracy", "spatial", "texture"),
+        *("ours", "theirs"),
+    ]  # fmt: skip
+    assert 'id="quality"' not in page
 
 
 @pytest.mark.parametrize("kind", ["above", "absolute", "link"])

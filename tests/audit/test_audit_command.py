@@ -135,6 +135,11 @@ def test_a_study_from_build_to_report(capsys, make_run, tmp_path):
     assert code == 0
     assert json.loads(out)["balance"]["method"] == {"ours": 10, "run-2": 10}
     assert run(capsys, *argv, "--out", study)[0] == 2  # nothing is overwritten
+    few = ["audit", "human", "build", str(ours), "--items", "31", "--out", str(tmp_path / "few")]
+    code, out, _ = run(capsys, *few)
+    assert code == 0
+    assert out.startswith("30 items in")
+    assert "31 were asked for, these are all usable samples" in out
     for index, rater in enumerate(("ann", "bob", "cleo")):
         sheet = str(tmp_path / f"{rater}.csv")
         assert (

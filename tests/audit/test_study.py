@@ -1,6 +1,7 @@
 """A study's sample: balanced, blind, and the same for a seed."""
 
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from got_r1.audit.sheets import read_items, read_key
 from got_r1.audit.study import build_study
 from got_r1.errors import BadInput
 from got_r1.files.inputs import read_image
+from got_r1.files.sample_files import SampleFiles
+from got_r1.records import Prompt
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -88,9 +91,14 @@ def test_what_cannot_be_rated_is_counted(make_run, tmp_path):
         "without a readable record and image": 2,
         "same image and chain as another": 1,
     }
-    with pytest.raises(BadInput, match=r"hold 8 usable samples .*fewer than 9"):
-        build_study([("ours", run)], tmp_path / "more", items=9)
-    assert not (tmp_path / "more").exists()
+    more = build_study([("ours", run)], tmp_path / "more", items=9)
+    assert (more["items"], more["asked"]) == (8, 9)
+    assert len(read_items(tmp_path / "more")) == 8
+    for path in folder.glob("*.json"):
+        path.write_text("{")
+    with pytest.raises(BadInput, match=r"no usable samples \(left out: 13 without a readable"):
+        build_study([("ours", run)], tmp_path / "none", items=9)
+    assert not (tmp_path / "none").exists()
 
 
 def test_quality_is_held_against_a_term_that_is_there(make_run, tmp_path):
@@ -104,5 +112,84 @@ def test_runs_are_named_apart(make_run, tmp_path):
     run = make_run("ours")
     with pytest.raises(BadInput, match="two runs are called 'x'"):
         build_study([("x", run), ("x", run)], tmp_path / "study")
-    with pytest.raises(BadInput, match="no samples/step_"):
+    with pytest.raises(BadInput, match="has no samples"):
         build_study([("x", tmp_path)], tmp_path / "study")
+
+
+# -- folders of `got-r1 sample`, and probes ------------------------------------------------------
+
+
+def as_samples(run: Path, folder: Path, layout: str = "numbered") -> Path:
+    """The samples of a run as `got-r1 sample` writes them, without rewards."""
+    files = SampleFiles(folder, layout)
+    for number, path in enumerate(sorted(run.glob("samples/*/*.json"))):
+        record = json.loads(path.read_text())
+        prompt = Prompt(record["prompt"], record["category"])
+        image = str(files.image(number, prompt).relative_to(folder))
+        kept = {name: record[name] for name in ("prompt", "category", "chain")}
+        files.write(number, prompt, path.with_suffix(".png").read_bytes(), kept | {"image": image})
+    files.begin({"model": "sft"})
+    return folder
+
+
+@pytest.mark.parametrize("layout", ["numbered", "compbench"])
+def test_sample_folders_are_drawn_from_like_runs(make_run, tmp_path, layout):
+    sft = as_samples(make_run("first", steps=3), tmp_path / "sft", layout)
+    rl = make_run("rl", steps=5)
+    made = build_study([("sft", sft), ("rl", rl)], tmp_path / "study", items=60)
+    assert made["balance"]["method"] == {"rl": 30, "sft": 30}
+    assert set(made["balance"]["category"].values()) == {12}
+    assert made["balance"]["score"] == {"high": 10, "low": 10, "middle": 10, "not judged": 30}
+    assert made["quality"] == "r_pi"
+    for one in read_key(tmp_path / "study").values():
+        judged = one["method"] == "rl"
+        assert (one["total"] is not None, bool(one["scores"]), one["step"] is not None) == (
+            (judged,) * 3
+        )
+
+
+@pytest.mark.parametrize("judged", [1, 2])
+def test_methods_stay_balanced_whoever_was_judged(make_run, tmp_path, judged):
+    runs = [(name, make_run(name, steps=3)) for name in ("a", "b", "c")]
+    runs[judged:] = [(name, as_samples(run, tmp_path / f"{name}_")) for name, run in runs[judged:]]
+    made = build_study(runs, tmp_path / "study", items=60)
+    assert all(19 <= count <= 21 for count in made["balance"]["method"].values())
+
+
+def test_an_image_outside_of_its_folder_is_left_out(make_run, tmp_path):
+    folder = as_samples(make_run("first", steps=1), tmp_path / "sft")
+    record = json.loads((folder / "000.json").read_text())
+    (tmp_path / "secret.png").write_bytes((folder / "000.png").read_bytes())
+    (folder / "000.json").write_text(json.dumps(record | {"image": "../secret.png"}))
+    made = build_study([("sft", folder)], tmp_path / "study")
+    assert made["left_out"] == {"without a readable record and image": 1}
+
+
+def test_probes_are_samples_and_those_of_step_0_are_not_the_methods(make_run, tmp_path):
+    run = make_run("rl", steps=2, samples=10)
+    (run / "samples" / "step_000001").rename(tmp_path / "first")
+    (run / "probes").mkdir()
+    shutil.copytree(tmp_path / "first", run / "probes" / "step_000000")
+    made = build_study([("rl", run)], tmp_path / "one")
+    assert made["items"] == 10
+    assert made["left_out"] == {"of step 0, before any training": 10}
+    # As a folder of its own it is the model that training began with.
+    start = run / "probes" / "step_000000"
+    made = build_study([("sft", start), ("rl", run)], tmp_path / "two", items=20)
+    assert made["balance"]["method"] == {"rl": 10, "sft": 10}
+    start.rename(run / "probes" / "step_000004")
+    for given in (run, run / "probes"):
+        out = tmp_path / f"study of {given.name}"
+        assert build_study([("rl", given)], out)["items"] == (20 if given == run else 10)
+        samples = {one["sample"] for one in read_key(out).values() if one["step"] == 4}
+        assert samples == {f"probes/{number:03}" for number in range(10)}
+
+
+def test_which_of_two_equal_samples_is_kept_does_not_depend_on_the_order(make_run, tmp_path):
+    a = make_run("a", steps=2)
+    b = Path(shutil.copytree(a, tmp_path / "b"))
+    made = build_study([("a", a), ("b", b)], tmp_path / "one")
+    assert made["items"] == 30
+    assert min(made["balance"]["method"].values()) > 5
+    build_study([("b", b), ("a", a)], tmp_path / "other")
+    assert files(tmp_path / "one") == files(tmp_path / "other")

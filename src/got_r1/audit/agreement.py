@@ -32,6 +32,7 @@ __all__ = [
     "with_pictures",
 ]
 
+STATISTICS = ("alpha", "pearson", "spearman", "kendall")
 _FEWEST = 5  # items below which a correlation or alpha says nothing
 _ADVISED = 3  # raters, as the paper's authors promised
 _SHOWN = 8  # items of greatest disagreement a question
@@ -57,10 +58,11 @@ class _Rated:
 def agreement_report(study: Path) -> dict[str, Any]:
     """The whole report, ready for JSON.
 
-    `{"items", "raters": {name: rated items}, "notes": [text], "questions": {question: {"term",
-    "alpha" | "pearson" | "spearman" | "kendall": {"overall": estimate, "by_category": {category:
-    estimate}}, "disagreements": [item]}}, "methods": {method: {question: {"people", "judge"}}}}`;
-    an estimate is {"value", "low", "high", "n", "items"}, its values None where it is not defined.
+    `{"items", "raters": {name: items rated in full}, "notes": [text], "questions": {question:
+    {"term", "alpha" | "pearson" | "spearman" | "kendall": {"overall": estimate, "by_category":
+    {category: estimate}}, "disagreements": [item]}}, "methods": {method: {question: {"people",
+    "judge"}}}}`; an estimate is {"value", "low", "high", "n", "items"}, its values None where it is
+    not defined.
 
     Raises BadInput where fewer than two raters have rated, or the folder is no study.
     """
@@ -91,8 +93,8 @@ def agreement_report(study: Path) -> dict[str, Any]:
             }
     return {
         "items": len(ids),
-        "raters": {name: len(given) for name, given in ratings.items()},
-        "notes": _notes(ratings, len(ids)),
+        "raters": {name: _answered(given)[0] for name, given in ratings.items()},
+        "notes": _notes(ratings, len(ids), questions),
         "questions": questions,
         "methods": by_method,
     }
@@ -110,14 +112,32 @@ def _rated(
     return _Rated(np.array(table, dtype=float), np.array(scores, dtype=float))
 
 
-def _notes(ratings: Mapping[str, Mapping[str, Any]], items: int) -> list[str]:
+def _answered(given: Mapping[str, Mapping[str, Any]]) -> tuple[int, int]:
+    """How many items a rater rated in full, and how many in part."""
+    answers = [sum(one.get(q) is not None for q in QUESTIONS) for one in given.values()]
+    full = answers.count(len(QUESTIONS))
+    return full, len(answers) - full - answers.count(0)
+
+
+def _notes(
+    ratings: Mapping[str, Mapping[str, Any]], items: int, questions: Mapping[str, Any]
+) -> list[str]:
     notes = []
     if len(ratings) < _ADVISED:
         notes.append(f"{len(ratings)} raters; at least {_ADVISED} are advised.")
-    cells = [one.get(q) for given in ratings.values() for one in given.values() for q in QUESTIONS]
-    blank = len(ratings) * items * len(QUESTIONS) - sum(cell is not None for cell in cells)
-    if blank:
-        notes.append(f"{blank} ratings are missing; they count nowhere.")
+    for name, given in ratings.items():
+        full, part = _answered(given)
+        if full < items:
+            notes.append(
+                f"{name} rated {full} of {items} items in full, {part} in part and "
+                f"{items - full - part} not at all; what is missing counts nowhere."
+            )
+    for question, one in questions.items():
+        if not any(one[name]["overall"]["value"] is not None for name in STATISTICS):
+            notes.append(
+                f"No statistic of {question} is defined: fewer than {_FEWEST} items have two "
+                "ratings, or a rating and a judge's score, or their values are all equal."
+            )
     return notes
 
 
@@ -307,14 +327,14 @@ def _data_uri(path: Path) -> str:
 
 
 def agreement_text(report: Mapping[str, Any]) -> str:
-    """The overall numbers as a small table, for a terminal."""
+    """The overall numbers as a small table, for a terminal; without questions that have none."""
     lines = [f"{report['items']} items, {len(report['raters'])} raters", ""]
-    names = ("alpha", "pearson", "spearman", "kendall")
-    lines.append("  ".join([f"{'':18}", *(f"{name:20}" for name in names)]).rstrip())
+    lines.append("  ".join([f"{'':18}", *(f"{name:20}" for name in STATISTICS)]).rstrip())
     for question, one in report["questions"].items():
-        cells = [f"{_cell(one[name]['overall']):20}" for name in names]
-        name = f"{question} ({one['term']})"
-        lines.append("  ".join([f"{name:18}", *cells]).rstrip())
+        cells = [_cell(one[name]["overall"]) for name in STATISTICS]
+        if set(cells) != {"-"}:
+            name = f"{question} ({one['term']})"
+            lines.append("  ".join([f"{name:18}", *(f"{cell:20}" for cell in cells)]).rstrip())
     return "\n".join([*lines, *report["notes"]])
 
 

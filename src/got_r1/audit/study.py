@@ -30,7 +30,7 @@ from got_r1 import __version__
 from got_r1.audit.sheets import blank_sheet
 from got_r1.errors import BadInput
 from got_r1.files.atomic import replace_folder, write_text
-from got_r1.files.inputs import read_image, read_json
+from got_r1.files.inputs import path_inside, read_image, read_json
 from got_r1.files.step_folders import step_folders
 from got_r1.plan.chain import parse
 from got_r1.plan.layout import draw_plan
@@ -39,6 +39,8 @@ from got_r1.records import Chain
 __all__ = ["Candidate", "balanced", "build_study", "find_candidates"]
 
 _BANDS = ("low", "middle", "high")
+_NOT_JUDGED = "not judged"
+_RECORDS = "[0-9]*.json"
 _SIDE = 384  # pixels; smaller images are enlarged to about this
 _TERMS = ("r_sem", "r_spa", "r_pi")
 _KEY = ("method", "run", "step", "sample", "category", "scores", "total", "evidence")
@@ -68,18 +70,22 @@ QUALITY = {
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A sample that may be drawn. `scores`: the judge's, by term, each in [0, 1]."""
+    """A sample that may be drawn.
+
+    `scores`: the judge's, by term, each in [0, 1]; empty where it was not judged, and `total` is
+    None then. `step`: of training, None for samples of `got-r1 sample`.
+    """
 
     method: str
     run: str
-    step: int
+    step: int | None
     sample: str
     prompt: str
     category: str
     chain: Chain
     image: Path
     scores: Mapping[str, float]
-    total: float
+    total: float | None
     evidence: Mapping[str, str]
 
     @property
@@ -96,41 +102,40 @@ def build_study(
     seed: int = 0,
     quality: str | None = None,
 ) -> dict[str, Any]:
-    """Draw `items` samples of `runs` ((method, run folder)) and write the folder `out`.
+    """Draw `items` samples of `runs` ((method, folder), see `find_candidates`), or all where they
+    hold fewer, and write the folder `out`.
 
-    Balanced over methods, categories and score (thirds of the total reward, over all runs), as far
-    as the samples allow; the same for the same runs and seed. `quality` is the term that people's
-    answer to "quality" is held against: r_hps where every sample has it, else r_pi.
+    Balanced over methods, categories and score (thirds of the total reward, over all runs; those
+    without a reward are a group of their own), as far as the samples allow; the same for the same
+    runs and seed. `quality` is the term that people's answer to "quality" is held against: r_hps
+    where every judged sample has it, else r_pi.
 
-    Returns `{"items", "quality", "balance": {"method" | "category" | "score": {name: count}},
-    "left_out": {why: count}}`.
+    Returns `{"items", "asked", "quality", "balance": {"method" | "category" | "score": {name:
+    count}}, "left_out": {why: count}}`.
 
-    Raises BadInput where a folder is no run, or there are fewer usable samples than items.
+    Raises BadInput where a folder holds no samples, or none that is usable.
     """
     names = [method for method, _ in runs]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise BadInput(f"two runs are called {twice!r}; name them apart, as NAME=RUN.")
+        raise BadInput(f"two runs are called {twice!r}; name them apart, as NAME=DIR.")
     left_out: Counter[str] = Counter()
     candidates = [one for method, run in runs for one in find_candidates(method, run, left_out)]
+    judged = [one for one in candidates if one.total is not None]
     if quality is None:
-        quality = "r_hps" if candidates and all("r_hps" in c.scores for c in candidates) else "r_pi"
-    if missing := [c for c in candidates if quality not in c.scores]:
+        quality = "r_hps" if judged and all("r_hps" in one.scores for one in judged) else "r_pi"
+    if missing := [one for one in judged if quality not in one.scores]:
         raise BadInput(
             f"{len(missing)} samples have no {quality} (the first: {missing[0].place}), which "
             "quality is to be held against; choose --quality r_pi."
         )
     candidates, repeated = _distinct(candidates)
     left_out.update({"same image and chain as another": repeated} if repeated else {})
-    if len(candidates) < items:
+    if not candidates:
         why = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
-        raise BadInput(
-            f"the runs hold {len(candidates)} usable samples"
-            f"{f' (left out: {why})' if why else ''}, fewer than {items}; "
-            "give more runs or a smaller --items."
-        )
+        raise BadInput(f"the runs hold no usable samples (left out: {why}); give other runs.")
     bands = _bands([candidate.total for candidate in candidates])
-    chosen = balanced(candidates, bands, items, seed)
+    chosen = balanced(candidates, bands, min(items, len(candidates)), seed)
     _write(out, [candidates[index] for index in chosen], seed, quality)
     balance = {
         "method": Counter(candidates[i].method for i in chosen),
@@ -138,7 +143,8 @@ def build_study(
         "score": Counter(bands[i] for i in chosen),
     }
     return {
-        "items": items,
+        "items": len(chosen),
+        "asked": items,
         "quality": quality,
         "balance": {name: dict(sorted(counts.items())) for name, counts in balance.items()},
         "left_out": dict(left_out),
@@ -149,30 +155,57 @@ def build_study(
 
 
 def find_candidates(method: str, run: Path, left_out: Counter[str]) -> Iterator[Candidate]:
-    """The usable samples of a run's galleries, in order; what is left out is counted by reason.
+    """The usable samples of a folder, in order; what is left out is counted by reason.
 
-    Raises BadInput where the folder holds no galleries.
+    `run`: a run folder (its samples/ and probes/), one of these two, a single step of them, or a
+    folder of `got-r1 sample` in either layout. Of a run, step 0 is left out: it shows the model
+    that training began with. As a folder of its own it can be given as that model's samples.
+
+    Raises BadInput where the folder holds no samples.
     """
-    folder = run / "samples"
-    steps = step_folders(folder).values()
-    if not steps:
-        raise BadInput(f"{run} has no samples/step_*; give the run.dir of a training run.")
-    for step in steps:
-        for path in sorted(step.glob("*.json")):
-            try:
-                yield _candidate(method, run, path)
-            except _Unusable as reason:
-                left_out[str(reason)] += 1
+    records = list(_records(run))
+    if not records:
+        raise BadInput(
+            f"{run} has no samples (SFT writes none); give the run.dir of RL, or a folder that "
+            "got-r1 sample wrote."
+        )
+    for folder, path in records:
+        try:
+            if folder != run and _step(path) == 0:
+                raise _Unusable("of step 0, before any training")
+            yield _candidate(method, run, folder, path)
+        except _Unusable as reason:
+            left_out[str(reason)] += 1
+
+
+def _records(run: Path) -> Iterator[tuple[Path, Path]]:
+    """(sample folder, record) of each sample; a record names its image within the folder."""
+    parents = [run / "samples", run / "probes", run]
+    galleries = [step for parent in parents for step in step_folders(parent).values()]
+    for folder in [*galleries, run]:
+        for path in sorted([*folder.glob(_RECORDS), *folder.glob(f"records/{_RECORDS}")]):
+            yield folder, path
+
+
+def _step(record: Path) -> int | None:
+    """The step of training whose folder a record lies in, None for other folders."""
+    name, _, number = record.parent.name.partition("_")
+    return int(number) if name == "step" and number.isdecimal() else None
 
 
 class _Unusable(Exception):
     """A sample that people cannot be asked about; the message is the reason."""
 
 
-def _candidate(method: str, run: Path, path: Path) -> Candidate:
+def _candidate(method: str, run: Path, folder: Path, path: Path) -> Candidate:
     try:
         record = read_json(path, "record")
-        image = path.with_suffix(".png")
+        named = record.get("image")  # in the records of `got-r1 sample` alone
+        image = (
+            path_inside(folder, named, "record's image")
+            if isinstance(named, str)
+            else path.with_suffix(".png")
+        )
         read_image(image)
     except BadInput:
         raise _Unusable("without a readable record and image") from None
@@ -183,20 +216,21 @@ def _candidate(method: str, run: Path, path: Path) -> Candidate:
     reward = reward if isinstance(reward, dict) else {}
     scores = reward.get("terms")
     scores = {k: v for k, v in scores.items() if _is_number(v)} if isinstance(scores, dict) else {}
-    if not _is_number(reward.get("total")) or not all(term in scores for term in _TERMS):
+    judged = _is_number(reward.get("total")) and all(term in scores for term in _TERMS)
+    if "reward" in record and not judged:
         raise _Unusable("without the judge's scores")
     evidence = record.get("evidence")
     return Candidate(
         method=method,
         run=run.name,
-        step=int(path.parent.name.partition("_")[2]),
-        sample=path.stem,
+        step=_step(path),
+        sample=f"probes/{path.stem}" if folder.parent.name == "probes" else path.stem,
         prompt=str(record.get("prompt", "")),
         category=str(record.get("category") or "other"),
         chain=chain,
         image=image,
         scores=scores,
-        total=reward["total"],
+        total=reward["total"] if judged else None,
         evidence=evidence if isinstance(evidence, dict) else {},
     )
 
@@ -206,9 +240,12 @@ def _is_number(value: object) -> bool:
 
 
 def _distinct(candidates: Sequence[Candidate]) -> tuple[list[Candidate], int]:
-    """One of each (prompt, chain, image), and how many were the same as another."""
+    """One of each (prompt, chain, image), and how many were the same as another.
+
+    Which of them is by lot, so that of two methods with the same samples none loses them all.
+    """
     seen: dict[tuple[str, str, str], Candidate] = {}
-    for one in candidates:
+    for one in sorted(candidates, key=lambda one: hashlib.sha256(one.place.encode()).digest()):
         pixels = hashlib.sha256(one.image.read_bytes()).hexdigest()
         seen.setdefault((one.prompt, one.chain.text, pixels), one)
     return list(seen.values()), len(candidates) - len(seen)
@@ -217,12 +254,15 @@ def _distinct(candidates: Sequence[Candidate]) -> tuple[list[Candidate], int]:
 # -- the draw ------------------------------------------------------------------------------------
 
 
-def _bands(totals: Sequence[float]) -> list[str]:
+def _bands(totals: Sequence[float | None]) -> list[str]:
     """The third of all totals that each lies in; equal totals lie in the same."""
     from scipy.stats import rankdata  # slow to import
 
-    ranks = (rankdata(totals) - 0.5) / max(1, len(totals))
-    return [_BANDS[min(2, int(3 * rank))] for rank in ranks]
+    judged = [total for total in totals if total is not None]
+    ranks = iter((rankdata(judged) - 0.5) / max(1, len(judged)))
+    return [
+        _NOT_JUDGED if total is None else _BANDS[min(2, int(3 * next(ranks)))] for total in totals
+    ]
 
 
 def balanced(
@@ -232,11 +272,12 @@ def balanced(
 
     Minimisation (Pocock and Simon 1975): each draw takes a candidate whose levels were drawn least
     so far, each of the three counted as a share of its levels; then one whose combination was,
-    then one whose prompt was, then by lot.
+    then one whose prompt was, then by lot. Samples that were not judged have no band: a band's
+    share is one of the judged samples alone.
     """
     rng = random.Random(f"study {seed}")
     rows = [(c.method, c.category, band) for c, band in zip(candidates, bands, strict=True)]
-    levels = [len({row[dim] for row in rows}) for dim in range(3)]
+    weights = _weights(rows)
     drawn: list[Counter[str]] = [Counter(), Counter(), Counter()]
     cells: Counter[tuple[str, str, str]] = Counter()
     prompts: Counter[str] = Counter()
@@ -246,7 +287,7 @@ def balanced(
 
     def cost(index: int) -> tuple[float, int, int]:
         row = rows[index]
-        share = sum(drawn[dim][row[dim]] * levels[dim] for dim in range(3))
+        share = sum(drawn[dim][row[dim]] * weights[dim][row[dim]] for dim in range(3))
         return share, cells[row], prompts[candidates[index].prompt]
 
     for _ in range(items):
@@ -259,6 +300,25 @@ def balanced(
         prompts[candidates[index].prompt] += 1
     rng.shuffle(chosen)
     return chosen
+
+
+def _weights(rows: Sequence[tuple[str, str, str]]) -> list[dict[str, int]]:
+    """What one draw of each method, category and band counts.
+
+    In proportion to the number of levels. Only methods that were judged draw from the bands, the
+    others from "not judged"; the weight makes up for it, so that methods stay balanced.
+    """
+    methods, categories = ({row[dim] for row in rows} for dim in range(2))
+    judged = {method for method, _, band in rows if band != _NOT_JUDGED}
+    others = {method for method, _, band in rows if band == _NOT_JUDGED}
+    bands = {row[2] for row in rows} - {_NOT_JUDGED}
+    scale = max(1, len(judged)) * max(1, len(others))  # whole numbers: equals must stay equal
+    return [
+        dict.fromkeys(methods, scale * len(methods)),
+        dict.fromkeys(categories, scale * len(categories)),
+        dict.fromkeys(bands, scale // max(1, len(judged)) * len(bands) * len(methods))
+        | {_NOT_JUDGED: scale // max(1, len(others)) * len(methods)},
+    ]
 
 
 # -- the folder ----------------------------------------------------------------------------------

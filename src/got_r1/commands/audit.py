@@ -119,10 +119,11 @@ def add_judge(one: Parser) -> None:
 def add_build(one: Parser) -> None:
     """The arguments of `audit human build`."""
     one.add_argument(
-        "runs", nargs="+", metavar="[NAME=]RUN",
-        help="run folders with samples; NAME is the method (the folder's name)",
+        "runs", nargs="+", metavar="[NAME=]DIR",
+        help="run folders of RL or folders of got-r1 sample; NAME is the method (the folder's "
+        "name)",
     )  # fmt: skip
-    one.add_argument("--items", type=at_least(1), default=200, metavar="N", help="how many (200)")
+    one.add_argument("--items", type=at_least(1), default=200, metavar="N", help="at most (200)")
     one.add_argument("--seed", type=seed, default=0, metavar="S", help="of the draw (0)")
     one.add_argument(
         "--quality", choices=("r_pi", "r_hps"),
@@ -236,13 +237,15 @@ def build(args: argparse.Namespace) -> None:
         quality=args.quality,
     )
     lines = [f"{made['items']} items in {args.out}, sheet for raters: {args.out}/ratings.csv"]
+    if made["items"] < args.items:
+        lines.append(f"  {args.items} were asked for, these are all usable samples")
     lines += [f"  {name}: {counts}" for name, counts in made["balance"].items()]
     lines += [f"  left out: {count} {why}" for why, count in made["left_out"].items()]
     show(args, made, "\n".join(lines))
 
 
 def method_and_folder(text: str) -> tuple[str, Path]:
-    """NAME=RUN, or RUN alone, whose folder's name is the method."""
+    """NAME=DIR, or DIR alone, whose folder's name is the method."""
     name, equals, folder = text.partition("=")
     if equals and name and not Path(text).exists():
         return name, Path(folder)
