@@ -46,7 +46,7 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
         data = open_data(policy, recipe, verify=False)
         seed_step(recipe.run.seed, 0)  # adapters begin at random
         policy.prepare_training(recipe.model.lora)
-        low_precision = in_bfloat16(section.autocast, recipe.model.dtype, policy.device.type)
+        low_precision = in_bfloat16(section.autocast, recipe.model.dtype, ranks.device.type)
         parallelize(policy, recipe.model, recipe.scale, ranks, autocast=low_precision)
         optimizer = make_optimizer(policy.trainable().values(), section)
 
