@@ -422,7 +422,7 @@ def test_a_judge_that_fails_on_one_process_stops_all_and_the_run_resumes(
     command = (tmp_path / "silent.py", "train", "rl", tmp_path / "recipe.yaml")
     assert torchrun(*command, log=tmp_path).wait() != 0
     said = (tmp_path / "stderr.txt").read_text()
-    # Four are of the process whose judge is gone, but for malformed chains, which nobody is asked about.
+    # The process whose judge is gone has four; nobody is asked about malformed chains.
     assert re.search(r"the judge failed on [2-4] of 8 samples of step 2 \(it is gone\)", said)
     assert "the run is saved up to step 1" in said
     assert "Traceback" not in said.split("the judge failed")[0]
