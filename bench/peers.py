@@ -7,17 +7,25 @@ conditional row and its unconditional twin) on a cache that grows by concatenati
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
+from transformers import DynamicCache, LlamaModel
 
 from got_r1.policy.janus import Policy
 from got_r1.records import Prompt
 
 __all__ = ["Drawn", "compare", "one_at_a_time", "whole_batch"]
+
+# What a forward calls the cache that it is given; transformers 5.24 has renamed it.
+CACHE = next(
+    name
+    for name in ("cache", "past_key_values")
+    if name in inspect.signature(LlamaModel.forward).parameters
+)
 
 
 @dataclass
@@ -42,7 +50,7 @@ def one_at_a_time(
         embeds = janus.language_model.embed_tokens(head[None])
         cache, chain, leads = DynamicCache(), [], []
         while len(chain) < limit and (not chain or chain[-1] not in stops):
-            out = janus.language_model(inputs_embeds=embeds, past_key_values=cache, use_cache=True)
+            out = janus.language_model(inputs_embeds=embeds, use_cache=True, **{CACHE: cache})
             logits = policy.model.lm_head(out.last_hidden_state[:, -1])
             token = logits.argmax(-1, keepdim=True)
             chain.append(int(token))
@@ -117,8 +125,8 @@ def draw_images(
             inputs_embeds=embeds,
             attention_mask=mask if padded else None,
             position_ids=places,
-            past_key_values=cache,
             use_cache=True,
+            **{CACHE: cache},
         )
         logits = janus.generation_head(out.last_hidden_state[:, -1]).float()
         if twice == 2:

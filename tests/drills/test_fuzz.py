@@ -33,6 +33,8 @@ bounded = settings(
 )
 
 Count = Callable[[str, object], None]
+if LONG:
+    pytestmark = pytest.mark.timeout(3600)
 
 
 def mixed(*words: str) -> st.SearchStrategy[str]:

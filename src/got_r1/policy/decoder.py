@@ -153,7 +153,8 @@ class Cache:
         for first in range(0, len(texts), at_once):
             some = list(texts[first : first + at_once])
             ids = nn.utils.rnn.pad_sequence(some, batch_first=True).to(decoder.device)
-            past = decoder.language_model(input_ids=ids, use_cache=True).past_key_values
+            out = decoder.language_model(input_ids=ids, use_cache=True)
+            past = getattr(out, "cache", None) or out.past_key_values  # older transformers' name
             part = slice(first * repeat, (first + len(some)) * repeat)
             for own, layer in zip(cache.layers, past.layers, strict=True):
                 for index, read in enumerate((layer.keys, layer.values)):
