@@ -99,6 +99,7 @@ IMAGES = "preprocessor_config.json"
         ("judge", CONFIG, "text_config.hidden_act", "{}"),
         ("judge", CONFIG, "vision_config", DEEP),
         ("judge", GENERATION, "eos_token_id", '"x"'),
+        ("judge", GENERATION, "eos_token_id", "[[]]"),
         ("judge", IMAGES, "merge_size", "null"),
         ("clip", CONFIG, "text_config.num_hidden_layers", "1000000"),
         ("clip", CONFIG, "vision_config.hidden_act", "[]"),

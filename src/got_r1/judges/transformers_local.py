@@ -186,8 +186,9 @@ def _generation(
     which is no good to JSON): transformers would merge them in.
     """
     given = model.generation_config.eos_token_id
-    ends = {tokenizer.eos_token_id, *(given if isinstance(given, list) else [given])} - {None}
-    if not ends or not all(isinstance(end, int) for end in ends):
+    listed = [tokenizer.eos_token_id, *(given if isinstance(given, list) else [given])]
+    ends = {end for end in listed if isinstance(end, int)}
+    if not ends or not all(end is None or isinstance(end, int) for end in listed):
         raise BadInput(
             f"the {_WHAT} names no token that ends a reply: set eos_token_id in its "
             "generation_config.json"
