@@ -22,9 +22,6 @@ from got_r1.training.run import Run
 
 __all__ = ["Probes", "probe_prompts", "save_gallery"]
 
-# A record whose chain is to be read with its depths and times.
-MARKED = {"marks": True}
-
 
 def save_gallery(run: Run, step: int, samples: Samples) -> None:
     """The first sample of each prompt's group, with everything that was said about it; with
@@ -35,8 +32,9 @@ def save_gallery(run: Run, step: int, samples: Samples) -> None:
     gallery = []
     wordings = run.recipe.rl.paraphrases
     for row in range(0, len(samples.chains), samples.group // wordings):
-        record = gallery_record(written.prompts[row], samples.chains[row], samples.rewards[row])
-        record |= MARKED if run.recipe.rollout.marks else {}
+        record = gallery_record(
+            written.prompts[row], samples.chains[row], samples.rewards[row], run.recipe
+        )
         record |= {
             "advantage": values[row] if kept[row] else None,  # None: no part in the update
             "sample": written.sample_ids[row],
@@ -64,11 +62,14 @@ class Probes:
     def __init__(self, run: Run, judge: Judge, prompts: Sequence[Prompt]) -> None:
         self.run = run
         self.judge = judge
+        self.any = bool(prompts)
         self.prompts = run.ranks.share(prompts)
 
     def save(self, step: int) -> None:
         """Saves them behind `step` updates. Every rank calls it; no answer of the judge counts as a
         failure of the run."""
+        if not self.any:
+            return
         run, recipe = self.run, self.run.recipe
         with whole_weights(run.policy):
             drawings = list(
@@ -88,11 +89,7 @@ class Probes:
             recipe.reward,
         )
         mine = [
-            (
-                drawing.image,
-                gallery_record(drawing.prompt, drawing.chain, reward)
-                | (MARKED if recipe.rollout.marks else {}),
-            )
+            (drawing.image, gallery_record(drawing.prompt, drawing.chain, reward, recipe))
             for drawing, reward in zip(drawings, judged, strict=True)
         ]
         everything = run.ranks.gather(mine)
@@ -100,7 +97,7 @@ class Probes:
             run.records.save_probes(step, [row for share in everything for row in share])
 
 
-def gallery_record(prompt: Prompt, chain: Chain, reward: Reward) -> dict[str, Any]:
+def gallery_record(prompt: Prompt, chain: Chain, reward: Reward, recipe: Recipe) -> dict[str, Any]:
     """What the report shows of a sample."""
     grounding = reward.verdicts.get("r_ri")
     found = grounding.found if isinstance(grounding, Verdict) else ()
@@ -110,6 +107,8 @@ def gallery_record(prompt: Prompt, chain: Chain, reward: Reward) -> dict[str, An
         "chain": chain.text,
         "objects": [named_box(planned) for planned in chain.objects],
         "problems": list(chain.problems),
+        # Whether the chain is to be read with its depths and times.
+        **({"marks": True} if recipe.rollout.marks else {}),
         "found": [named_box(item) for item in found],
         "reward": {"total": reward.total, "terms": dict(reward.terms)},
         "evidence": {
