@@ -22,14 +22,12 @@ from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
 
+from got_r1.measures import label
+
 RECIPE = "icons"
 RUNS = Path("runs/tables")
 METRICS = {
-    "plan_relation": "relation right in the plan",
-    "image_relation": "relation right in the image",
-    "attributes": "every object there, noun, colour and fill right",
-    "iou": "mean IoU of planned and found boxes",
-    "count": "count right (numeracy)",
+    key: label(key) for key in ("plan_relation", "image_relation", "attributes", "iou", "count")
 }
 SEEDS = {f"seed-{seed}": [f"run.seed={seed}", f"eval.seed={seed}"] for seed in (0, 1, 2)}
 
@@ -133,7 +131,7 @@ def ablations(overrides: list[str], jobs: int) -> None:
         for name, ablation in ABLATIONS.items()
     }
     results = run_all(settings, jobs)
-    print(f"| Setting | {' | '.join(METRICS)} | paper: C | S | T | 2D | NS | Cx |")
+    print(f"| Setting | {' | '.join(METRICS.values())} | paper: C | S | T | 2D | NS | Cx |")
     print(f"|{'-|' * (len(METRICS) + 7)}")
     print_row("before RL (SFT)", results[0]["sft"], PAPER_SFT)
     for ablation, result in zip(ABLATIONS.values(), results, strict=True):
