@@ -1,6 +1,6 @@
 """Think longer, draw once: accuracy against K, tokens and seconds, on the icon world.
 
-    .venv/bin/python experiments/think_longer.py            200 dev prompts, the shipped model
+    .venv/bin/python experiments/think_longer.py            # 200 dev prompts, the shipped model
     .venv/bin/python experiments/think_longer.py --prompts 40 --out runs/try
 
 K plans are written and the best is drawn (`sample --plans K`), chosen by the oracle (R_sem + R_spa)

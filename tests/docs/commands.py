@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import re
 import runpy
 import shlex
@@ -93,8 +94,12 @@ def _split(text: str) -> list[str]:
 
 
 def shown(text: str, page: str) -> list[Command]:
-    """The commands in the fenced blocks of a page in Markdown, or, of a YAML file, in the indented
-    lines of the comment at its top; lines joined at a backslash."""
+    """The commands of a page, lines joined at a backslash: in the fenced blocks of Markdown, and in
+    the indented lines of the comment at the top of a YAML file or of a script's docstring."""
+    if page.endswith(".py"):
+        head = ast.get_docstring(ast.parse(text)) or ""
+        code = "\n".join(line[4:] for line in head.splitlines() if line.startswith("    "))
+        return list(_lines(code, page, len(head)))
     if page.endswith(".yaml"):
         head = re.split(r"\n(?!#)", text)[0]
         code = "\n".join(line[4:] for line in head.splitlines() if line.startswith("#   "))

@@ -19,6 +19,8 @@ PAGES = [
     "README.md",
     *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")),
     *sorted(f"recipes/{path.name}" for path in (ROOT / "recipes").glob("*.yaml")),
+    *sorted(f"experiments/{path.name}" for path in (ROOT / "experiments").glob("*.py")),
+    *sorted(f"bench/{path.name}" for path in (ROOT / "bench").glob("*.py")),
 ]
 PAGES.remove("docs/log.md")  # the lab book: commands of their day
 
