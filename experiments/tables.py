@@ -1,7 +1,7 @@
 """The tables of docs/results.md, from nothing but the shipped checkpoint.
 
-    .venv/bin/python experiments/tables.py seeds       SFT and RL over three seeds
-    .venv/bin/python experiments/tables.py ablations   the paper's ablations at this scale
+    .venv/bin/python experiments/tables.py seeds       # SFT and RL over three seeds
+    .venv/bin/python experiments/tables.py ablations   # the paper's ablations at this scale
 
 Runs go to runs/tables/; a finished run is not repeated and an interrupted one is resumed, so the
 command can be stopped and given again. `--jobs N` trains N runs side by side, which share the
@@ -22,14 +22,12 @@ from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
 
+from got_r1.measures import label
+
 RECIPE = "icons"
 RUNS = Path("runs/tables")
 METRICS = {
-    "plan_relation": "relation right in the plan",
-    "image_relation": "relation right in the image",
-    "attributes": "every object there, noun, colour and fill right",
-    "iou": "mean IoU of planned and found boxes",
-    "count": "count right (numeracy)",
+    key: label(key) for key in ("plan_relation", "image_relation", "attributes", "iou", "count")
 }
 SEEDS = {f"seed-{seed}": [f"run.seed={seed}", f"eval.seed={seed}"] for seed in (0, 1, 2)}
 
@@ -133,7 +131,7 @@ def ablations(overrides: list[str], jobs: int) -> None:
         for name, ablation in ABLATIONS.items()
     }
     results = run_all(settings, jobs)
-    print(f"| Setting | {' | '.join(METRICS)} | paper: C | S | T | 2D | NS | Cx |")
+    print(f"| Setting | {' | '.join(METRICS.values())} | paper: C | S | T | 2D | NS | Cx |")
     print(f"|{'-|' * (len(METRICS) + 7)}")
     print_row("before RL (SFT)", results[0]["sft"], PAPER_SFT)
     for ablation, result in zip(ABLATIONS.values(), results, strict=True):

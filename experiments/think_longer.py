@@ -1,6 +1,6 @@
 """Think longer, draw once: accuracy against K, tokens and seconds, on the icon world.
 
-    .venv/bin/python experiments/think_longer.py            200 dev prompts, the shipped model
+    .venv/bin/python experiments/think_longer.py            # 200 dev prompts, the shipped model
     .venv/bin/python experiments/think_longer.py --prompts 40 --out runs/try
 
 K plans are written and the best is drawn (`sample --plans K`), chosen by the oracle (R_sem + R_spa)
@@ -32,6 +32,7 @@ from got_r1.icons.detect import detect
 from got_r1.icons.prompts import parse, prompt_list
 from got_r1.icons.truth import image_truth, plan_truth
 from got_r1.judges import load_judge
+from got_r1.measures import label
 from got_r1.plan.planning import Planner, score_by_geometry
 from got_r1.plan.reading import read
 from got_r1.policy import load_policy
@@ -46,11 +47,7 @@ mpl.use("Agg")
 
 KS = (1, 2, 4, 8)
 BATCH = 64
-MEASURES = {
-    "plan_relation": "relation right in the plan",
-    "image_relation": "relation right in the image",
-    "image_right": "everything right in the image",
-}
+MEASURES = {key: label(key) for key in ("plan_relation", "image_relation", "image_whole")}
 ORACLE = load_judge("oracle")
 
 
@@ -72,7 +69,7 @@ def measure(drawings: Sequence[Drawing]) -> list[dict[str, float | None]]:
             {
                 "plan_relation": None if plan.relation is None else float(plan.relation),
                 "image_relation": None if image.relation is None else float(image.relation),
-                "image_right": float(whole),
+                "image_whole": float(whole),
             }
         )
     return rows
@@ -195,7 +192,7 @@ def plot(arms: Sequence[Mapping[str, Any]], image_tokens: int, path: Path) -> No
         "tokens a prompt": lambda one: one["chain_tokens"] + one["images"] * image_tokens,
         "seconds a prompt": lambda one: one["seconds"],
     }
-    for row, measured in zip(axes, ("image_relation", "image_right"), strict=True):
+    for row, measured in zip(axes, ("image_relation", "image_whole"), strict=True):
         for axis, (words, cost) in zip(row, costs.items(), strict=True):
             for name in dict.fromkeys(one["name"] for one in arms):
                 line = [one for one in arms if one["name"] == name]

@@ -18,6 +18,7 @@ from got_r1.cli import main, parse
 from got_r1.commands import train as train_command
 from got_r1.errors import RunFailed
 from got_r1.icons.data import triples
+from got_r1.measures import label
 from got_r1.recipes.recipe_file import load_recipe, recipe_text
 from got_r1.records import Prompt
 
@@ -472,7 +473,7 @@ def test_score_shows_every_term(triple, printed, tmp_path):
     # product_v1: r_pi * (r_sem + r_spa) * r_ri
     assert reward["total"] == pytest.approx(2 * reward["terms"]["r_ri"])
     text = printed(score_argv(tmp_path, triple.prompt.text))
-    assert all(term in text for term in reward["terms"])
+    assert all(label(term) in text for term in reward["terms"])
     assert f"{reward['total']:.3f}" in text
 
 

@@ -100,10 +100,10 @@ def test_table_by_hand():
     sft = {"name": "sft", "metrics": {"plan_relation": one(0.75, 0.7, 0.8), "iou": one(0, 0, 0.1)}}
     rl = {"name": "rl", "metrics": {"plan_relation": one(1, 1, 1)}}
     assert comparison_table([sft, rl]).splitlines() == [
-        "| metric        | sft                  | rl                   |",
-        "| ------------- | -------------------- | -------------------- |",
-        "| plan relation | 0.750 [0.700, 0.800] | 1.000 [1.000, 1.000] |",
-        "| iou           | 0.000 [0.000, 0.100] | -                    |",
+        "| metric                         | sft                  | rl                   |",
+        "| ------------------------------ | -------------------- | -------------------- |",
+        "| relation right in the plan     | 0.750 [0.700, 0.800] | 1.000 [1.000, 1.000] |",
+        "| IoU of planned and found boxes | 0.000 [0.000, 0.100] | -                    |",
     ]
     assert len(comparison_table([sft, rl], ["iou"]).splitlines()) == 3
 

@@ -14,6 +14,7 @@ import numpy as np
 from got_r1.benchmarks.base import Benchmark, Row, Sample
 from got_r1.errors import BadInput
 from got_r1.files.evaluations import by_prompt, paired_change
+from got_r1.measures import label
 from got_r1.records import Prompt
 from got_r1.statistics import Estimate, mean, mean_of_estimates
 
@@ -154,7 +155,7 @@ def comparison_table(
     lines = [["metric", *(str(one["name"]) for one in evaluations)]]
     for metric in metrics:
         cells = [_cell(one["metrics"].get(metric)) for one in evaluations]
-        lines.append([metric.replace("_", " "), *cells])
+        lines.append([label(metric), *cells])
     if len(evaluations) > 1:
         changes = [paired_change(evaluations[0], evaluations[-1], metric) for metric in metrics]
         if any(changes):

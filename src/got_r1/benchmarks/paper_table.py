@@ -14,26 +14,9 @@ from typing import Any
 
 from got_r1.benchmarks.evaluation import comparison_table, markdown_table
 from got_r1.benchmarks.published import ABLATIONS, PUBLISHED, PublishedRow
+from got_r1.measures import LABELS
 
 __all__ = ["evaluation_tables", "paper_table"]
-
-TITLES = {
-    "color": "Color",
-    "shape": "Shape",
-    "texture": "Texture",
-    "spatial": "2D-Spatial",
-    "3d_spatial": "3D-Spatial",
-    "numeracy": "Numeracy",
-    "non_spatial": "Non-spatial",
-    "complex": "Complex",
-    "single_object": "Single",
-    "two_object": "Two",
-    "counting": "Counting",
-    "colors": "Colors",
-    "position": "Position",
-    "color_attr": "Attribution",
-    "overall": "Overall",
-}
 
 Column = tuple[str, tuple[str, ...]]
 """A metric and the deviations of the numbers in its column."""
@@ -91,7 +74,7 @@ def table_columns(
         found.update(((metric, ()), None) for metric in row.values)
     for one in evaluations:
         found.update((column_of(one, metric), None) for metric in one["metrics"])
-    order = list(TITLES)
+    order = list(LABELS)
 
     def place(column: Column) -> int:
         return order.index(column[0]) if column[0] in order else len(order)
@@ -113,7 +96,7 @@ def column_of(evaluation: Mapping[str, Any], metric: str) -> Column:
 
 def heading(column: Column, letters: Mapping[tuple[str, ...], str]) -> str:
     metric, deviations = column
-    title = TITLES.get(metric, metric)
+    title = LABELS.get(metric, metric)
     return f"{title} ({letters.get(deviations, '*')})" if deviations else title
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from got_r1.commands.arguments import add, add_marks, file_path, show
 from got_r1.errors import RunFailed
+from got_r1.measures import label
 
 if TYPE_CHECKING:
     from got_r1.records import Reward
@@ -61,7 +62,7 @@ def reward_table(reward: Reward, formula: str) -> str:
     for name, verdict in reward.verdicts.items():
         term = reward.terms.get(name)
         evidence = getattr(verdict, "reasoning", None) or getattr(verdict, "reason", "")
-        table.add_row(name, "judge failed" if term is None else f"{term:.3f}", evidence)
+        table.add_row(label(name), "judge failed" if term is None else f"{term:.3f}", evidence)
     total = "none" if reward.total is None else f"{reward.total:.3f}"
     table.add_section()
     table.add_row("total", total, formula)

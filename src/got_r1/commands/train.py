@@ -50,7 +50,8 @@ def register(subparsers: Any) -> None:
         "--dry-run",
         action="store_true",
         help="only say what it would take: parameters, memory, tokens and judge calls; "
-        "model.path may be janus-pro-1b or janus-pro-7b, of which only the sizes are known",
+        "model.path may be a folder yet to be made whose name begins with janus-pro-1b or "
+        "janus-pro-7b, for the published sizes",
     )
     dry.add_argument(
         "--processes", type=at_least(1), metavar="N", help="plan for N processes (torchrun's, or 1)"

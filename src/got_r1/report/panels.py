@@ -6,17 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from got_r1.measures import LABELS
+from got_r1.records import TERMS
 from got_r1.report.charts import Chart, Constant, Line, Panel, draw
 
 __all__ = ["TERM_NAMES", "ChartSection", "draw_sections"]
 
-TERM_NAMES = {
-    "r_sem": "R_sem",
-    "r_spa": "R_spa",
-    "r_ri": "R_RI",
-    "r_pi": "R_PI",
-    "r_hps": "R_HPS",
-}
+TERM_NAMES = {term: LABELS[term] for term in TERMS}
 """The reward terms as the paper writes them, in the order of the data's way."""
 
 _TERM_HINTS = {

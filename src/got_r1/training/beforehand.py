@@ -8,7 +8,7 @@ from typing import Literal
 
 from got_r1 import rewards
 from got_r1.checkpoints.models import check_model
-from got_r1.checkpoints.official_sizes import OFFICIAL_SIZES
+from got_r1.checkpoints.official_sizes import official_name
 from got_r1.data import source_files
 from got_r1.files.runlog import RunLog
 from got_r1.judges import check_judge
@@ -29,7 +29,7 @@ def check_start(
     that is in use or belongs to another recipe, a model, data, prompts or a judge that are missing
     or unreadable.
 
-    A dry run takes the names of official sizes as models too, and starts nothing.
+    A dry run takes the names of official sizes as models too (`official_name`), and starts nothing.
     """
     check_settings(recipe, stage)
     if stage == "rl":
@@ -37,7 +37,7 @@ def check_start(
     if not dry_run:
         check_folder(recipe, stage, resume)
     path = recipe.model.path
-    if stage != "vq" and not (dry_run and path in OFFICIAL_SIZES and not Path(path).exists()):
+    if stage != "vq" and not (dry_run and official_name(path)):
         check_model(path)
     if dry_run:
         return
