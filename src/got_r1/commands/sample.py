@@ -19,6 +19,7 @@ from got_r1.commands.arguments import (
     file_path,
     move,
     positive,
+    share,
     show,
 )
 from got_r1.commands.models import make_drawer
@@ -87,6 +88,14 @@ def register(subparsers: Any) -> None:
         "--repair",
         action="store_true",
         help="move the boxes of a plan that contradicts its prompt, as little as needed",
+    )
+    one.add_argument(
+        "--margin",
+        type=share,
+        default=0.0,
+        metavar="M",
+        help="with --repair: left, right, top and bottom are to hold by this share of the image's "
+        "side (0: the least movement)",
     )
     add_drawing(one, batch=16)
     one.add_argument(
@@ -159,6 +168,8 @@ def sample(args: argparse.Namespace) -> None:
         )
     if args.judge and not args.plans:
         raise BadInput("--judge scores the plans to choose from: say how many with --plans.")
+    if args.margin and not args.repair:
+        raise BadInput("--margin is of a repair: give it with --repair.")
     if args.move and not args.chain:
         raise BadInput("--move changes a given plan: give it with --chain.")
     chain_text = given_chain(args, prompts[0]) if args.chain else None
@@ -192,7 +203,10 @@ def sample(args: argparse.Namespace) -> None:
         from got_r1.plan.planning import Planner
 
         arguments |= {"plans": args.plans, "judge": args.judge, "repair": args.repair}
-        planner = Planner(args.plans or 1, score, args.repair, isqrt(drawer.policy.image_tokens))
+        if args.margin:  # not in the arguments of older folders
+            arguments["margin"] = args.margin
+        grid = isqrt(drawer.policy.image_tokens)
+        planner = Planner(args.plans or 1, score, args.repair, grid, args.margin)
     files.begin(arguments)
     done = drawer.draw(
         files,
