@@ -4,7 +4,7 @@
     .venv/bin/python experiments/think_longer.py --prompts 40 --out runs/try
 
 K plans are written and the best is drawn (`sample --plans K`), chosen by the oracle (R_sem + R_spa)
-or by geometry alone, with and without `--repair`. Beside it K whole samples, of which the best
+or by geometry alone, without `--repair`, with it, and with a margin. Beside it K whole samples, of which the best
 image is kept: by the oracle (R_PI), or by geometry, which scores the layout that was found in the
 image as it scores plans. Prints a Markdown table and draws `think_longer.png`; each arm lies in the
 folder when it is done and is not repeated.
@@ -46,6 +46,7 @@ from got_r1.statistics import mean
 mpl.use("Agg")
 
 KS = (1, 2, 4, 8)
+MARGIN = 0.2  # of the image's side, as in arXiv 2608.21713
 BATCH = 64
 MEASURES = {key: label(key) for key in ("plan_relation", "image_relation", "image_whole")}
 ORACLE = load_judge("oracle")
@@ -261,13 +262,13 @@ def main() -> None:
     about = {key: str(getattr(args, key)) for key in ("model", "split", "prompts", "seed")}
     about["weights"] = fingerprint(policy.model)
     arms: list[dict[str, Any]] = []
-    for repair in (False, True):
+    for how, margin in (("", 0.0), ("repair", 0.0), (f"repair by {MARGIN}", MARGIN)):
         for who, judge in (("oracle", ORACLE), ("geometry", None)):
-            words = f"plans by {'the ' if judge else ''}{who}{', repair' if repair else ''}"
+            words = f"plans by {'the ' if judge else ''}{who}{', ' if how else ''}{how}"
             for k in KS:
-                planner = Planner(k, judge and plan_scorer(judge), repair, grid)
+                planner = Planner(k, judge and plan_scorer(judge), bool(how), grid, margin)
                 arms += kept(
-                    f"{who}{'-repair' if repair else ''}-{k}",
+                    f"{who}{'-' if how else ''}{how.replace(' ', '-')}-{k}",
                     lambda w=words, p=planner: [plans(policy, prompts, rollout, args.seed, w, p)],
                 )
     arms += kept("images", lambda: samples(policy, prompts, rollout, args.seed))
