@@ -4,10 +4,10 @@
     .venv/bin/python experiments/think_longer.py --prompts 40 --out runs/try
 
 K plans are written and the best is drawn (`sample --plans K`), chosen by the oracle (R_sem + R_spa)
-or by geometry alone, without `--repair`, with it, and with a margin. Beside it K whole samples, of which the best
-image is kept: by the oracle (R_PI), or by geometry, which scores the layout that was found in the
-image as it scores plans. Prints a Markdown table and draws `think_longer.png`; each arm lies in the
-folder when it is done and is not repeated.
+or by geometry alone, without `--repair`, with it, and with a margin. Beside it K whole samples, of
+which the best image is kept: by the oracle (R_PI), or by geometry, which scores the layout that was
+found in the image as it scores plans. Prints a Markdown table and draws `think_longer.png`; each
+arm lies in the folder when it is done and is not repeated.
 
 Seconds are processor time on one core, by prompt, everything included, so that a busy machine does
 not count.
@@ -201,7 +201,8 @@ def plot(arms: Sequence[Mapping[str, Any]], image_tokens: int, path: Path) -> No
                 # The two often agree: the oracle is the broad line, geometry the thin one on it.
                 oracle = "oracle" in name
                 color, width = (COLORS["oracle"], 4) if oracle else (COLORS["geometry"], 1.3)
-                style = ":" if "images" in name else "--" if "repair" in name else "-"
+                style = "-." if "repair by" in name else "--" if "repair" in name else "-"
+                style = ":" if "images" in name else style
                 axis.plot(
                     xs, ys, style, color=color, linewidth=width, alpha=0.45 if oracle else 1,
                     marker="o", markersize=width + 2, label=name,
