@@ -253,9 +253,10 @@ def _write(
         lines = _lines(items)
         questions = {"semantic": "r_sem", "spatial": "r_spa", "quality": quality}
         rubrics = {question: rubric_of(term) for question, term in questions.items()}
+        study_id = identity(lines.encode() + pixels.digest())
         study = {
             "version": __version__,
-            "id": identity(lines.encode() + pixels.digest()),
+            "id": study_id,
             "seed": seed,
             "scale": [0, 10],
             "questions": questions,
@@ -264,7 +265,7 @@ def _write(
         write_text(folder / "study.json", json.dumps(study, indent=1, ensure_ascii=False))
         write_text(folder / "items.jsonl", lines)
         write_text(folder / "key.jsonl", _lines(key))
-        write_text(folder / "ratings.csv", blank_sheet(items, study["id"]))
+        write_text(folder / "ratings.csv", blank_sheet(items, study_id))
         texts = [f"# What to rate\n\n{RULES}"]
         texts += [f"## {question}\n\n{text}" for question, text in rubrics.items()]
         write_text(folder / "rubric.md", "\n\n".join(texts) + "\n")
