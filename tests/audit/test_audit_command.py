@@ -135,11 +135,19 @@ def test_a_study_from_build_to_report(capsys, make_run, tmp_path):
     assert code == 0
     assert json.loads(out)["balance"]["method"] == {"ours": 10, "run-2": 10}
     assert run(capsys, *argv, "--out", study)[0] == 2  # nothing is overwritten
-    few = ["audit", "human", "build", str(ours), "--items", "31", "--out", str(tmp_path / "few")]
-    code, out, _ = run(capsys, *few)
+    assert len(list((tmp_path / "study" / "kits").glob("rater-?.html"))) == 3
+    few = ["audit", "human", "build", str(ours), "--out", str(tmp_path / "few")]
+    code, _, err = run(capsys, *few, "--items", "31")
+    assert code == 2
+    assert "31 items cannot be drawn from 30 usable samples" in err
+    code, out, _ = run(capsys, *few, "--raters", "0")
     assert code == 0
     assert out.startswith("30 items in")
-    assert "31 were asked for, these are all usable samples" in out
+    assert "fewer than 200: these are all usable samples" in out
+    page = str(tmp_path / "dora.html")
+    code, out, _ = run(capsys, "audit", "human", "export", study, "--rater", "dora", "--out", page)
+    assert (code, out.strip()) == (0, f"20 items in {page}")
+    assert "Rating as dora" in Path(page).read_text()
     for index, rater in enumerate(("ann", "bob", "cleo")):
         sheet = str(tmp_path / f"{rater}.csv")
         assert (
