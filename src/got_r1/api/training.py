@@ -102,8 +102,8 @@ def read_recipe(
         return load_recipe(recipe, overrides)
     if not goes_on:
         raise BadInput(
-            f"{recipe} is a run folder: add --resume (in Python resume=True) to continue the run "
-            "in it, or give a recipe to start another."
+            f"{recipe} is a run folder: add --resume to continue the run in it (in Python "
+            "resume=True), or give a recipe to start another."
         )
     return load_recipe(own, [f"run.dir={recipe}", *overrides])
 
