@@ -41,7 +41,8 @@ class Sample:
 
     @property
     def plan(self) -> Plan:
-        """The plan, to change and draw again: `moved`, `without`, `with_object`."""
+        """The plan, to change and draw again: `moved`, `without`, `with_object`. Of a malformed
+        chain it has the objects that are right, and prose that lists them."""
         return plan_of_chain(self.chain, self.prompt.text)
 
     def picture(self, scale: int = 1) -> Image.Image:

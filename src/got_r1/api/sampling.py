@@ -74,13 +74,13 @@ def sample(
     Args:
         policy: what `load_policy` loads.
         prompts: one, or several. A prompt that is given twice gets the same images twice.
-        seed: of the noise, from 0. A sample depends on seed, prompt and its number only; on the
-            other samples of its batch in its rounding.
-        guidance: classifier-free guidance of the image, at least 1, which is none (the model's own,
-            else 5).
-        temperature: of chain and image, above 0 (1; of the image the model's own, else 1).
-        image_temperature: of the image alone.
-        chain_limit: longest chain in tokens (the model's own, else 600).
+        seed: of the noise, at least 0. A sample depends on the seed, its prompt and its number; its
+            rounding also on `batch`.
+        guidance: classifier-free guidance of the image, at least 1, where 1 is none (None: the
+            model's own, else 5).
+        temperature: of chain and image, above 0 (None: 1; of the image the model's own, else 1).
+        image_temperature: of the image alone (None: as above).
+        chain_limit: longest chain in tokens (None: the model's own, else 600).
         chain: draw from this one instead of a chain of the model's; for one prompt. A model of the
             icon world draws it with its boxes on the grid of its tokens.
         plans: write so many chains for each and draw only the one with the best plan.
@@ -90,7 +90,8 @@ def sample(
         batch: images drawn at once, for speed against memory.
 
     Raises BadInput for an argument that is out of range, an empty prompt, a malformed `chain`, and
-    a prompt or chain that the model's context has no room for.
+    a prompt or chain that the model's context has no room for; RunFailed where the judge could
+    score none of a sample's plans.
     """
     several = [prompts] if isinstance(prompts, str | Prompt) else prompts
     asked = [prompt_of(one) for one in several]
