@@ -3,8 +3,8 @@
     .venv/bin/python docs/pictures.py runs/demo              # all of them
     .venv/bin/python docs/pictures.py --only plans studio    # those that need no run
 
-- before_after.png: the run's fixed prompts (`eval.probes`), drawn with the same noise before the first
-  update and after the last, the planned boxes over each image;
+- before_after.png: the run's fixed prompts (`eval.probes`), drawn with the same noise before the
+  first update and after the last, the planned boxes over each image;
 - method.png: one of them on its way through plan, image and rewards;
 - plans.png: a prompt drawn from the model's own plan and from an edited one (docs/plans.md);
 - report.png: the top of the run's report, where a Chromium is installed;
@@ -61,7 +61,8 @@ def show(axes: Axes, image: Path, plan: Sequence[PlannedObject], names: bool = T
         if names:
             below = box.y1 < 120  # no room above
             place = (box.x1, box.y2 + 15 if below else box.y1 - 15)
-            style: dict[str, Any] = {"fontsize": 6.5, "color": color, "va": "top" if below else "bottom"}
+            style: dict[str, Any] = {"fontsize": 6.5, "color": color}
+            style["va"] = "top" if below else "bottom"
             style["bbox"] = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.6}
             axes.text(*place, one.name, **style)
     frame(axes)
@@ -140,8 +141,8 @@ def method(sample: SampleFile, out: Path) -> None:
     label(
         10.75,
         middle,
-        "a judge scores all four\n\nR = R_PI · (R_sem + R_spa) · R_RI\n\nadvantage: R within the group\n"
-        "of samples of one prompt\n\nGRPO on chain and image tokens",
+        "a judge scores all four\n\nR = R_PI · (R_sem + R_spa) · R_RI\n\n"
+        "advantage: R within the group\nof samples of one prompt\n\nGRPO on chain and image tokens",
         fontsize=10.5,
     )
     label(10.75, 3.95, "reward and update", weight="bold")

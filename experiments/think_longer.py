@@ -40,7 +40,8 @@ from got_r1.policy.janus import Policy
 from got_r1.recipes.sections import RolloutSection
 from got_r1.records import Chain, GroundingQuery, ImageQuery, PlannedObject, Prompt, Verdict
 from got_r1.rewards import plan_scorer
-from got_r1.sampling import Drawing, chain_limit, generate
+from got_r1.sampling import Drawing, generate
+from got_r1.sampling.settings import fitting_chain_limit
 from got_r1.statistics import mean
 
 mpl.use("Agg")
@@ -240,7 +241,7 @@ def main() -> None:
     prompts = related(args.split, args.prompts, args.seed)
     own = policy.model.generation_config
     rollout = RolloutSection(
-        chain_limit=chain_limit(policy, prompts, None),
+        chain_limit=fitting_chain_limit(policy, prompts, None),
         guidance=own.guidance_scale or 5.0,
         image_temperature=own.temperature or 1.0,
     )

@@ -13,9 +13,9 @@ import torch
 import yaml
 from PIL import Image
 
+from got_r1.api import training as api_training
 from got_r1.benchmarks.sample_folder import Manifest, write_manifest
 from got_r1.cli import main, parse
-from got_r1.commands import train as train_command
 from got_r1.errors import RunFailed
 from got_r1.icons.data import triples
 from got_r1.measures import label
@@ -202,7 +202,7 @@ def stage(monkeypatch):
             calls.append((recipe, resume, quiet))
             return behaviour(recipe)
 
-        monkeypatch.setattr(train_command, "stage", lambda name: train)
+        monkeypatch.setattr(api_training, "loop", lambda name: train)
         return calls
 
     return use

@@ -10,10 +10,11 @@ from pathlib import Path
 import httpx
 import uvicorn
 
-from got_r1.commands.sample_checks import checks_of
 from got_r1.judges import load_judge
 from got_r1.policy import load_policy
-from got_r1.recipes.sections import RolloutSection
+from got_r1.records import Prompt
+from got_r1.sampling.checks import checks_of
+from got_r1.sampling.settings import rollout_settings
 from got_r1.studio.app import create_app
 from got_r1.studio.guard import Guard
 from got_r1.studio.history import History
@@ -55,8 +56,11 @@ def serve(model: Model, guard: Guard) -> Iterator[Served]:
 def make_model(history: Path) -> Model:
     """The shipped model with the settings that it carries."""
     policy = load_policy("icons")
-    own = policy.model.generation_config
-    rollout = RolloutSection(guidance=own.guidance_scale, image_temperature=own.temperature)
     return Model(
-        "icons", policy, rollout, checks_of(policy), History(history), load_judge("oracle")
+        "icons",
+        policy,
+        rollout_settings(policy, [Prompt(PROMPT)]),
+        checks_of(policy),
+        History(history),
+        load_judge("oracle"),
     )

@@ -6,7 +6,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from math import isqrt
 from pathlib import Path
 from textwrap import indent
 from typing import TYPE_CHECKING, Any
@@ -27,8 +26,8 @@ from got_r1.errors import BadInput
 from got_r1.files.sample_files import LAYOUTS
 
 if TYPE_CHECKING:
-    from got_r1.commands.sample_checks import Checks
     from got_r1.records import Prompt
+    from got_r1.sampling.checks import Checks
 
 __all__ = ["register"]
 
@@ -142,10 +141,10 @@ def world_reference(_given: Sequence[str]) -> str:
 def sample(args: argparse.Namespace) -> None:
     """`sample`: chains and images for one prompt or a file of them, in a folder."""
     from got_r1.commands.sample_checks import (
-        checks_of,
         read_record,
         refuse_faults,
         tell,
+        tell_doubts,
         tell_pictures,
     )
     from got_r1.files.inputs import check_prompt
@@ -184,8 +183,11 @@ def sample(args: argparse.Namespace) -> None:
 
         score = plan_scorer(load_judge(args.judge, terms=("r_sem", "r_spa")))
     drawer = make_drawer(args, prompts, chain_text)
+    from got_r1.sampling.checks import checks_of
+    from got_r1.sampling.settings import make_planner
+
     checks = checks_of(drawer.policy)
-    doubts = checks.tell_doubts(prompts, args.strict)
+    doubts = tell_doubts(checks, prompts, args.strict)
     drawn_text, changes = checks.fitted(chain_text) if chain_text else (None, [])
     tell(changes)
     arguments = {
@@ -198,15 +200,11 @@ def sample(args: argparse.Namespace) -> None:
     }
     if args.scale > 1:  # not in the arguments of older folders
         arguments["scale"] = args.scale
-    planner = None
-    if args.plans or args.repair:
-        from got_r1.plan.planning import Planner
-
+    planner = make_planner(drawer.policy, args.plans, score, repair=args.repair, margin=args.margin)
+    if planner is not None:
         arguments |= {"plans": args.plans, "judge": args.judge, "repair": args.repair}
         if args.margin:  # not in the arguments of older folders
             arguments["margin"] = args.margin
-        grid = isqrt(drawer.policy.image_tokens)
-        planner = Planner(args.plans or 1, score, args.repair, grid, args.margin)
     files.begin(arguments)
     done = drawer.draw(
         files,
@@ -263,7 +261,7 @@ def tell_repeats(prompts: Sequence[Prompt]) -> None:
 
 def unread(prompts: Sequence[Prompt], args: argparse.Namespace, checks: Checks) -> int:
     """How many prompts geometry could not read, told where something depends on reading them."""
-    from got_r1.commands.sample_checks import unread_prompts
+    from got_r1.sampling.checks import unread_prompts
 
     count = len(unread_prompts(prompts))
     consequences = ["chosen by form and overlaps alone"] if args.plans and not args.judge else []

@@ -34,20 +34,15 @@ def register(subparsers: Any) -> None:
 
 def score(args: argparse.Namespace) -> None:
     """`score`: the reward of one (prompt, chain, image), term by term."""
-    from got_r1 import rewards
-    from got_r1.files.inputs import check_prompt, read_chain_text, read_image
-    from got_r1.judges import load_judge
-    from got_r1.plan.chain import parse as parse_chain
+    from got_r1 import api
+    from got_r1.files.inputs import check_prompt, read_chain_text
     from got_r1.recipes.sections import RewardSection
-    from got_r1.records import Prompt, Verdict
+    from got_r1.records import Verdict
 
-    prompt = Prompt(check_prompt(args.prompt))
-    chain = parse_chain(read_chain_text(args.chain), marks=args.marks)
-    image = read_image(args.image)
-    config = RewardSection()
-    judge = load_judge(args.judge, terms=rewards.active_terms(config))
-    (reward,) = rewards.score(judge, [prompt], [chain], [image], config)
-    show(args, asdict(reward), "" if args.json else reward_table(reward, config.formula))
+    prompt = check_prompt(args.prompt)
+    chain = read_chain_text(args.chain)
+    reward = api.score(prompt, chain, args.image, args.judge, marks=args.marks)
+    show(args, asdict(reward), "" if args.json else reward_table(reward, RewardSection().formula))
     failed = [v.reason for v in reward.verdicts.values() if not isinstance(v, Verdict)]
     if failed:
         raise RunFailed(f"the judge could not answer: {failed[0]}.")

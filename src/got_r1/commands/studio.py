@@ -63,23 +63,23 @@ def studio(args: argparse.Namespace) -> None:
 
     check_model(args.model)
     import_modules("got_r1.studio.model", quiet=False)
-    from got_r1.commands.models import load_sampling_policy, rollout_settings
-    from got_r1.commands.sample_checks import checks_of
+    from got_r1 import api
     from got_r1.judges import load_judge
     from got_r1.records import Prompt
+    from got_r1.sampling.checks import checks_of
+    from got_r1.sampling.settings import rollout_settings
     from got_r1.studio.app import create_app
     from got_r1.studio.history import History
     from got_r1.studio.model import Model
 
     note(f"loading the model {args.model}")
-    policy = load_sampling_policy(args)
+    policy = api.load_policy(args.model, dtype=args.dtype, device=args.device)
     checks = checks_of(policy)
     spec = args.judge or ("oracle" if checks.world else None)
-    options = argparse.Namespace(**vars(args), guidance=None)
     model = Model(
         args.model,
         policy,
-        rollout_settings(policy, [Prompt("a")], options),
+        rollout_settings(policy, [Prompt("a")]),
         checks,
         History(Path(args.history)),
         load_judge(spec) if spec else None,

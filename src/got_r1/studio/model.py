@@ -23,7 +23,6 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from got_r1 import rewards
-from got_r1.commands.sample_checks import Checks
 from got_r1.judges.base import Judge
 from got_r1.plan.chain import parse
 from got_r1.plan.planning import Planner, explain_choice
@@ -32,7 +31,9 @@ from got_r1.policy.janus import Policy
 from got_r1.policy.sampler import Sampler
 from got_r1.recipes.sections import RewardSection, RolloutSection
 from got_r1.records import Prompt, Verdict
-from got_r1.sampling import Drawing, chain_limit
+from got_r1.sampling import Drawing
+from got_r1.sampling.checks import Checks
+from got_r1.sampling.settings import fitting_chain_limit
 from got_r1.studio.history import History
 from got_r1.studio.requests import DrawRequest, MendRequest, PlanRequest
 from got_r1.studio.views import view_plan
@@ -107,7 +108,7 @@ class Model:
             [prompt],
             asked.plans,
             seed=asked.seed,
-            limit=chain_limit(self.policy, [prompt], None),
+            limit=fitting_chain_limit(self.policy, [prompt], None),
             temperature=_or(asked.temperature, self.rollout.chain_temperature),
         )
         plans = [parse(text) for text in written.texts]
