@@ -188,7 +188,7 @@ def report_page(run: Path, out: Path) -> None:
 
 
 def studio_page(wide: Path, narrow: Path) -> None:
-    """The studio after a plan was written, a box moved and both drawn, at two widths."""
+    """The studio after a plan was written, drawn, mended and drawn again, at two widths."""
     try:
         from playwright.sync_api import expect, sync_playwright
     except ImportError:
@@ -211,9 +211,8 @@ def studio_page(wide: Path, narrow: Path) -> None:
             expect(page.locator("#reset")).to_be_disabled()
             page.click("#draw-image")
             expect(page.locator("#pictures-shown img")).to_be_visible()
-            page.locator(".box").first.focus()
-            for _ in range(3):
-                page.keyboard.press("ArrowDown")
+            page.click("#mend")
+            expect(page.locator("#notes")).to_contain_text("Mended")
             page.click("#draw-image")
             expect(page.locator("#compare")).to_be_visible()
             page.click("#judge")
@@ -221,7 +220,7 @@ def studio_page(wide: Path, narrow: Path) -> None:
             for width, out in ((1300, wide), (360, narrow)):
                 page.set_viewport_size({"width": width, "height": 900})
                 page.screenshot(path=out, full_page=True)
-                Image.open(out).convert("RGB").quantize(64).save(out, optimize=True)
+                Image.open(out).convert("RGB").quantize(128).save(out, optimize=True)
         finally:
             server.terminate()
             server.wait()

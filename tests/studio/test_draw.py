@@ -151,7 +151,7 @@ def test_a_plan_is_mended(studio: Served) -> None:
 def test_the_judge_says_why(studio: Served) -> None:
     done = events(studio, "/api/draw", {"prompt": PROMPT, "chain": CHAIN})[-1]
     verdict = events(studio, f"/api/judge/{done['entry']}/0", {})[-1]
-    assert set(verdict["terms"]) == {"r_sem", "r_spa", "r_ri", "r_pi"}
+    assert set(verdict["terms"]) == {"R_sem", "R_spa", "R_RI", "R_PI"}
     assert set(verdict["evidence"]) == set(verdict["terms"])
     assert verdict["found"]
 

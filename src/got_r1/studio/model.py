@@ -24,6 +24,7 @@ from torch import Tensor
 
 from got_r1 import rewards
 from got_r1.judges.base import Judge
+from got_r1.measures import label
 from got_r1.plan.chain import parse
 from got_r1.plan.planning import Planner, explain_choice
 from got_r1.plan.repair import repair
@@ -191,9 +192,9 @@ class Model:
         boxes = grounding.found if isinstance(grounding, Verdict) else ()
         return {
             "total": found.total,
-            "terms": dict(found.terms),
+            "terms": {label(name): value for name, value in found.terms.items()},
             "evidence": {
-                name: getattr(verdict, "reasoning", "") or getattr(verdict, "reason", "")
+                label(name): getattr(verdict, "reasoning", "") or getattr(verdict, "reason", "")
                 for name, verdict in found.verdicts.items()
             },
             "found": [

@@ -188,6 +188,7 @@ function showEntry(before = null) {
     $("before").src = before;
     $("after").src = picture(entry.name, shown);
     for (const id of ["before", "after"]) $(id).classList.toggle("small", small);
+    $("slide").value = 0;
     slide();
   }
   const look = entry.looks?.[shown] ?? {};
@@ -215,7 +216,7 @@ async function judge() {
   const done = await work("judging", `/api/judge/${entry.name}/${shown}`, {}, () => {});
   if (!done) return;
   const rows = Object.entries(done.terms).flatMap(([name, value]) => [
-    element("dt", { textContent: name.replace("r_", "R_") }),
+    element("dt", { textContent: name }),
     element("dd", {}, element("b", { textContent: value.toFixed(2) }), ` ${done.evidence[name] ?? ""}`),
   ]);
   rows.push(element("dt", { textContent: "reward" }), element("dd", {}, element("b", { textContent: done.total.toFixed(2) })));
