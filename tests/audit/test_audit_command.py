@@ -45,9 +45,26 @@ def test_progress_goes_to_stderr_and_the_verdict_to_stdout(capsys, tmp_path):
         capsys, "audit", "judge", "--pairs", "2", "--terms", "r_sem", "--out", str(tmp_path / "a")
     )
     assert code == 0
-    assert "not fit to train on" in out  # two pairs show nothing
-    assert "more pairs could decide it" in out
+    assert out.startswith("r_sem  undecided (the better one scores higher in 100%): about ")
+    result = json.loads((tmp_path / "a" / "audit.json").read_text())
+    assert result["verdict"] == result["terms"]["r_sem"]["verdict"] == "undecided"
+    page = (tmp_path / "a" / "audit.html").read_text()
+    for place in (out, page):
+        assert result["terms"]["r_sem"]["undecided"] in place
+        assert "fit to train on" not in place
+    queries = result["queries"]
+    assert f"undecided over all terms: 2 pairs of each kind, {queries} queries" in out
+    assert f"<dt>Queries</dt> <dd>{queries}</dd>" in page
     assert "audit query" in err
+
+
+def test_a_verdict_is_a_result_and_no_error(capsys, tmp_path):
+    argv = ["audit", "judge", "--judge", "audit.planted:Constant", "--terms", "r_sem"]
+    code, out, _ = run(capsys, *argv, "--pairs", "4", "--out", str(tmp_path / "a"))
+    assert code == 0
+    assert out.startswith("r_sem  not fit to train on (")
+    assert "\nnot fit over all terms: 4 pairs of each kind" in out
+    assert '<span class="verdict not-fit">' in (tmp_path / "a" / "audit.html").read_text()
 
 
 def test_limits_are_settings(capsys, tmp_path):

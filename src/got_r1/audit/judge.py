@@ -17,7 +17,7 @@ from got_r1 import __version__
 from got_r1.audit.asking import Answers, put
 from got_r1.audit.cases import Pair, Suite, SuiteQuery
 from got_r1.audit.counterfactuals import make_suite
-from got_r1.audit.limits import Limits, find
+from got_r1.audit.limits import Finding, Limits, find, in_all, undecided_text, verdict_of
 from got_r1.audit.results import measure
 from got_r1.audit.settings import PAIRS, TERMS
 from got_r1.files.sample_files import named_box
@@ -67,9 +67,12 @@ def audit_judge(
         batch: queries put at once.
         quiet: show no progress.
 
-    Returns `{"judge", "version", "pairs", "seed", "limits", "fit", "terms": {term: {"fit", "why",
-    "result", "examples"}}}`: `why` is a list of findings (`limits.Finding`), `result` a
-    `results.TermResult`, both as dicts. An estimate is {"value", "low", "high", "n", "items"}.
+    Returns `{"judge", "version", "pairs", "seed", "limits", "queries", "verdict", "fit", "terms":
+    {term: {"verdict", "fit", "undecided", "queries", "why", "result", "examples"}}}`: `verdict` is
+    "fit", "not fit" or "undecided", and `undecided` then says how many more pairs would decide it;
+    `queries` counts what was put to the judge, what was asked again included; `why` is a list of
+    findings (`limits.Finding`), `result` a `results.TermResult`, both as dicts. An estimate is
+    {"value", "low", "high", "n", "items"}.
 
     Raises RunFailed where the judge loses queries.
     """
@@ -96,9 +99,13 @@ def audit_judge(
                 for make in (canvases if bases else ())
             ]
             result = measure(suite, answers, (repeated, second), redrawn, draws)
-            findings = find(result, limits)
+            findings = find(result, limits, pairs)
+            verdict = verdict_of(findings)
             found[suite.term] = {
-                "fit": not findings,
+                "verdict": verdict,
+                "fit": verdict == "fit",
+                "undecided": _undecided(findings, pairs) if verdict == "undecided" else "",
+                "queries": len(suite.queries) + len(repeated) + len(redrawn) * len(bases),
                 "why": [asdict(finding) for finding in findings],
                 "result": asdict(result),
                 "examples": _examples(suite, answers),
@@ -109,9 +116,17 @@ def audit_judge(
         "pairs": pairs,
         "seed": seed,
         "limits": limits.model_dump(),
+        "queries": sum(term["queries"] for term in found.values()),
+        "verdict": in_all(term["verdict"] for term in found.values()),
         "fit": all(term["fit"] for term in found.values()),
         "terms": found,
     }
+
+
+def _undecided(findings: Sequence[Finding], pairs: int) -> str:
+    """How many more pairs would decide all that is open."""
+    needed = [finding.pairs for finding in findings if finding.pairs is not None]
+    return undecided_text(max(needed) if len(needed) == len(findings) else None, pairs)
 
 
 def _asked_again(suite: Suite, pairs: int, seed: int) -> list[int]:
