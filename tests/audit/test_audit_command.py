@@ -1,11 +1,12 @@
 """The commands, from arguments to files."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from audit.planted import ColourBlind
+from audit.planted import Random
 from got_r1.audit.judge import audit_judge
 from got_r1.audit.variants import other_canvases
 from got_r1.cli import main
@@ -96,14 +97,24 @@ def test_mistakes_are_sentences(capsys, tmp_path, argv, words):
     assert not (tmp_path / "a").exists()
 
 
-def test_the_page_shows_where_a_judge_erred(tmp_path):
-    audit = audit_judge(ColourBlind(), spec="<script>x</script>", pairs=6)
+def test_the_page_shows_pairs_of_each_kind(tmp_path):
+    """How many does not grow with the pairs, and neither does the page."""
+    audit = audit_judge(Random(), spec="<script>x</script>", pairs=6)
     write_judge_page(audit, tmp_path / "audit.html")
     page = (tmp_path / "audit.html").read_text()
     assert self_contained(page)
     assert "&lt;script&gt;" in page
-    assert "Where it erred" in page
-    assert page.count("data:image/png;base64") >= 4
+    examples = {term: one["examples"] for term, one in audit["terms"].items()}
+    assert page.count('<div class="duel">') == sum(map(len, examples.values()))
+    pictures = len(examples["r_pi"]) + len(examples["r_ri"])
+    assert page.count("data:image/png;base64") == 2 * pictures
+    drawn = re.findall(r'<svg viewBox="-6[^>]* role="img" aria-label="([^"]*)"', page)
+    assert len(drawn) == 2 * (pictures + len(examples["r_spa"]))
+    first = examples["r_spa"][0]
+    assert f"plan, worse, of “{first['worse']['prompt']}”: {first['change']}; planned: " in page
+    assert "missed, the worse one scores higher" in page
+    assert "ordered rightly" in page
+    assert len(page.encode()) < 500_000  # docs/audit.md
 
 
 def test_the_page_of_a_judge_that_fails(tmp_path):

@@ -43,6 +43,7 @@ def wins(*kinds: str) -> set[tuple[str, str]]:
     return {("wins", kind) for kind in kinds}
 
 
+@cache
 def audited_result(term: str) -> TermResult:
     suite = make_suite(term, 40, 0)
     answers = put(OracleJudge(), suite.queries, 128, lambda count: None)
@@ -54,7 +55,8 @@ def test_the_oracle_passes_everything():
     assert fit("oracle") == set(TERMS)
     for term, one in audited("oracle")["terms"].items():
         result = one["result"]
-        assert one["why"] == one["examples"] == []
+        assert one["why"] == []
+        assert {example["ordered"] for example in one["examples"]} == {"right"}
         assert result["wins"]["value"] == 1
         assert result["failures"]["value"] == result["ties"]["value"] == 0
         assert result["again"]["same"]["value"] == 1
@@ -236,6 +238,36 @@ def test_queries_are_counted_once_and_the_same_everywhere():
     audit = audit_judge(judge, pairs=2, draws=True, canvases=[lambda: judge])
     assert judge.count == audit["queries"]
     assert audit["queries"] == sum(term["queries"] for term in audit["terms"].values())
+
+
+# -- pairs to look at ----------------------------------------------------------------------------
+
+
+def test_of_each_kind_one_pair_that_is_right_and_the_worst_that_is_not():
+    for term, one in audited("colour-blind")["terms"].items():
+        suite = make_suite(term, 40, 0)
+        kinds = dict.fromkeys(pair.kind for pair in suite.pairs)
+        shown = [(example["kind"], example["ordered"]) for example in one["examples"]]
+        assert set(dict(shown)) == set(kinds)
+        assert len(set(shown)) == len(shown)
+        for example in one["examples"]:
+            better, worse = (example[side]["score"] for side in ("better", "worse"))
+            expected = {1: "right", 0: "tied", -1: "reversed"}[int(np.sign(better - worse))]
+            assert example["ordered"] == expected
+            assert example["change"]
+        wins = {kind: outcome["wins"]["value"] for kind, outcome in one["result"]["kinds"].items()}
+        assert {k for k, o in shown if o != "right"} == {
+            k for k, value in wins.items() if value < 1
+        }
+        assert {k for k, o in shown if o == "right"} == {
+            k for k, value in wins.items() if value > 0
+        }
+
+
+def test_a_long_reasoning_is_cut_on_the_page():
+    long = audit_judge(Says(Verdict(0.5, reasoning="why " * 5000)), terms=["r_sem"], pairs=1)
+    for example in long["terms"]["r_sem"]["examples"]:
+        assert len(example["better"]["evidence"]) <= 500
 
 
 # -- failures ------------------------------------------------------------------------------------
