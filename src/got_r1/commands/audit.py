@@ -183,9 +183,12 @@ def verdict_text(audit: dict[str, Any]) -> str:
     for term, one in audit["terms"].items():
         wins = one["result"]["wins"]["value"]
         shown = "" if wins is None else f" (the better one scores higher in {wins:.0%})"
-        lines.append(f"{term:6} {'fit' if one['fit'] else 'not fit'} to train on{shown}")
+        verdict = one["verdict"] if one["undecided"] else f"{one['verdict']} to train on"
+        hint = one["undecided"] and f": {one['undecided']}"
+        lines.append(f"{term:6} {verdict}{shown}{hint}")
         lines += [f"       - {finding['text']}" for finding in one["why"]]
-    return "\n".join(lines)
+    asked = f"{audit['pairs']} pairs of each kind, {audit['queries']:,} queries"
+    return "\n".join([*lines, "", f"{audit['verdict']} over all terms: {asked}"])
 
 
 # -- audit grounding -------------------------------------------------------------------------------
