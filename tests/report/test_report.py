@@ -131,6 +131,31 @@ def test_what_a_policy_wrote_stays_text(tmp_path: Path) -> None:
 # -- before and after ----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("terms", "evidence", "said"),
+    [
+        ({"r_pi": 0.5}, {"r_pi": "no <star>"}, "<b>R_PI</b> no &lt;star&gt;"),
+        ({"r_pi": 0.5}, {}, "<b>R_PI</b> the judge gave no reason"),
+        ({"r_ri": 0.2}, {"r_ri": "found 0 of 1"}, "<b>R_RI</b> not found: &#34;&lt;heart&gt;&#34;"),
+        ({}, {"r_sem": "no answer"}, "<b>R_sem</b> the judge failed: no answer"),
+        ({"r_pi": 1.0}, {"r_pi": "all there"}, None),
+    ],
+)
+def test_a_card_says_why_a_term_is_not_full(
+    tmp_path: Path, terms: dict[str, float], evidence: dict[str, str], said: str | None
+) -> None:
+    log = RunLog.create(tmp_path / "run", "run: {}", tracking=Tracking(()))
+    record = {"objects": [{"name": "<heart>", "box": [0, 0, 9, 9]}], "found": []}
+    record |= {"prompt": "p", "reward": {"total": 0.0, "terms": terms}, "evidence": evidence}
+    with log:
+        log.save_sample(1, 0, np.zeros((40, 40, 3), np.uint8), record)
+    page = build_report(tmp_path / "run").read_text()
+    if said is None:
+        assert 'class="evidence reason"' not in page
+    else:
+        assert f'<p class="evidence reason">{said}</p>' in page
+
+
 def test_fixed_prompts_stand_first_with_their_first_and_last_picture(tmp_path: Path) -> None:
     with empty_run(tmp_path / "run") as log:
         for step in range(0, 200, 10):
