@@ -88,6 +88,12 @@ def register(subparsers: Any) -> None:
         action="store_true",
         help="move the boxes of a plan that contradicts its prompt, as little as needed",
     )
+    one.add_argument(
+        "--detector",
+        metavar="KIND:MODEL",
+        help="find the planned objects in the images: grounding_dino or owlv2 and its folder or "
+        "hub id (the icon world: its own)",
+    )
     add_drawing(one, batch=16)
     one.add_argument(
         "--temperature",
@@ -134,6 +140,7 @@ def sample(args: argparse.Namespace) -> None:
     """`sample`: chains and images for one prompt or a file of them, in a folder."""
     from got_r1.commands.sample_checks import (
         checks_of,
+        load_finder,
         read_record,
         refuse_faults,
         tell,
@@ -172,8 +179,9 @@ def sample(args: argparse.Namespace) -> None:
         from got_r1.rewards import plan_scorer
 
         score = plan_scorer(load_judge(args.judge, terms=("r_sem", "r_spa")))
+    finder = load_finder(args.detector, args.device or "") if args.detector else None
     drawer = make_drawer(args, prompts, chain_text)
-    checks = checks_of(drawer.policy)
+    checks = checks_of(drawer.policy, finder)
     doubts = checks.tell_doubts(prompts, args.strict)
     drawn_text, changes = checks.fitted(chain_text) if chain_text else (None, [])
     tell(changes)
@@ -187,6 +195,8 @@ def sample(args: argparse.Namespace) -> None:
     }
     if args.scale > 1:  # not in the arguments of older folders
         arguments["scale"] = args.scale
+    if args.detector:
+        arguments["detector"] = args.detector
     planner = None
     if args.plans or args.repair:
         from got_r1.plan.planning import Planner
@@ -210,6 +220,7 @@ def sample(args: argparse.Namespace) -> None:
     records = [read_record(files.record(index)) for index in range(len(done.images))]
     pictures = tell_pictures(done.images, records)
     about = {"Model": args.model, "Seed": args.seed, "Guidance": drawer.rollout.guidance}
+    about |= {"Found by": args.detector} if args.detector else {}
     page, sheet = build_sheet(Path(args.out), done.images, records, **about)
     names = [str(image) for image in done.images]
     speed = done.drawn / done.seconds if done.drawn else None
