@@ -256,7 +256,8 @@ def _cards(
 def _wrong(sample: Mapping[str, Any]) -> list[str]:
     """What is wrong with a sample's plan and image, as far as names and boxes tell."""
     prompt, found = str(sample.get("prompt", "")), named_boxes(sample.get("found"))
-    undecided, wrong = sample.get("undecided") or (), []
+    undecided = sample.get("undecided") or ()
+    wrong: list[str] = []
     if sample.get("plan") is False:
         wrong += _different(prompt, named_boxes(sample.get("objects")), "planned")
         wrong += ["the plan does not say which is nearer"] if "plan" in undecided else []
