@@ -477,6 +477,16 @@ def test_score_shows_every_term(triple, printed, tmp_path):
     assert f"{reward['total']:.3f}" in text
 
 
+def test_score_says_why_a_term_is_not_full(triple, printed, tmp_path):
+    Image.new("RGB", (40, 40), "white").save(tmp_path / "image.png")
+    argv = score_argv(tmp_path, triple.prompt.text)
+    reasons = json.loads(printed([*argv, "--json"]))["reasons"]
+    assert reasons["r_ri"].startswith("not found: ")
+    assert "is not drawn" in reasons["r_pi"]
+    assert reasons.keys() == {"r_ri", "r_pi"}
+    assert "is not drawn" in " ".join(printed(argv).replace("│", " ").split())
+
+
 def test_score_reads_the_chain_of_a_sample(triple, printed, tmp_path):
     plain = printed([*score_argv(tmp_path, triple.prompt.text), "--json"])
     record = score_argv(tmp_path, triple.prompt.text, chain=tmp_path / "000.json")

@@ -96,6 +96,12 @@ def register(subparsers: Any) -> None:
         help="with --repair: left, right, top and bottom are to hold by this share of the image's "
         "side (0: the least movement)",
     )
+    one.add_argument(
+        "--detector",
+        metavar="KIND:MODEL",
+        help="find the planned objects in the images: grounding_dino or owlv2 and its folder or "
+        "hub id (the icon world: its own)",
+    )
     add_drawing(one, batch=16)
     one.add_argument(
         "--temperature",
@@ -182,11 +188,16 @@ def sample(args: argparse.Namespace) -> None:
         from got_r1.rewards import plan_scorer
 
         score = plan_scorer(load_judge(args.judge, terms=("r_sem", "r_spa")))
+    finder = None
+    if args.detector:  # before the model as well
+        from got_r1.sampling.checks import load_finder
+
+        finder = load_finder(args.detector, args.device or "")
     drawer = make_drawer(args, prompts, chain_text)
     from got_r1.sampling.checks import checks_of
     from got_r1.sampling.settings import make_planner
 
-    checks = checks_of(drawer.policy)
+    checks = checks_of(drawer.policy, finder)
     doubts = tell_doubts(checks, prompts, args.strict)
     drawn_text, changes = checks.fitted(chain_text) if chain_text else (None, [])
     tell(changes)
@@ -200,6 +211,8 @@ def sample(args: argparse.Namespace) -> None:
     }
     if args.scale > 1:  # not in the arguments of older folders
         arguments["scale"] = args.scale
+    if args.detector:
+        arguments["detector"] = args.detector
     planner = make_planner(drawer.policy, args.plans, score, repair=args.repair, margin=args.margin)
     if planner is not None:
         arguments |= {"plans": args.plans, "judge": args.judge, "repair": args.repair}
@@ -222,6 +235,7 @@ def sample(args: argparse.Namespace) -> None:
     records = [read_record(files.record(index)) for index in range(len(done.images))]
     pictures = tell_pictures(done.images, records)
     about = {"Model": args.model, "Seed": args.seed, "Guidance": drawer.rollout.guidance}
+    about |= {"Found by": args.detector} if args.detector else {}
     page, sheet = build_sheet(Path(args.out), done.images, records, **about)
     names = [str(image) for image in done.images]
     speed = done.drawn / done.seconds if done.drawn else None

@@ -63,11 +63,12 @@ def tell_pictures(
 ) -> list[dict[str, Any]]:
     """A line on stderr for every image that is not as asked, and for every choice among plans.
 
-    Returns the same for the command's JSON.
+    Returns the same for the command's JSON, with what was found in each image.
     """
     told = []
     for image, record in zip(images, records, strict=True):
         one: dict[str, Any] = {"file": str(image), "faults": faults_of(record)}
+        one |= {key: record[key] for key in ("found", "iou") if key in record}
         if choice := explain_choice(record):
             one["choice"] = choice
         told.append(one)

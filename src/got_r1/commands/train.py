@@ -148,9 +148,10 @@ def show_plan(args: argparse.Namespace, recipe: Recipe) -> None:
 def show_run(
     args: argparse.Namespace, summary: dict[str, object], evals: list[dict[str, Any]]
 ) -> None:
-    from got_r1.benchmarks.evaluation import comparison_table
+    from got_r1.benchmarks.evaluation import changes, comparison_table
 
     tables = [one for one in evals if "metrics" in one]
     lines = [comparison_table(tables), ""] if tables else []
     lines += [f"{name.replace('_', ' ')}: {value}" for name, value in summary.items()]
-    show(args, summary | {"evals": evals}, "\n".join(lines))
+    told = summary | {"evals": evals, "changes": changes(tables)}
+    show(args, told, "\n".join(lines))

@@ -11,23 +11,40 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from got_r1.files.sample_files import named_box
 from got_r1.plan.chain import parse
 from got_r1.plan.editing import plan_of_chain
-from got_r1.records import Box, FoundObject, PlannedObject, Prompt
+from got_r1.plan.reasons import partners
+from got_r1.records import (
+    Box,
+    Chain,
+    FoundObject,
+    GroundingQuery,
+    PlannedObject,
+    Prompt,
+    Verdict,
+)
 
 if TYPE_CHECKING:
     from got_r1.policy.janus import Policy
     from got_r1.sampling import Drawing
 
-__all__ = ["Checks", "checks_of", "unread_prompts"]
+__all__ = ["Checks", "Finder", "checks_of", "load_finder", "unread_prompts"]
+
+Finder = Callable[[Chain, NDArray[np.uint8]], tuple[FoundObject, ...]]
+"""The planned objects of a chain as they are found in its image, uint8 [height, width, 3]."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checks:
-    """What can be said of a model's prompts and images; `world`: of the icon world."""
+    """What can be said of a model's prompts and images; `world`: of the icon world. `finder`: who
+    finds the planned objects in an image, where the user named somebody."""
 
     world: bool
+    finder: Finder | None = None
 
     @property
     def spoken(self) -> Callable[[str], str] | None:
@@ -84,11 +101,23 @@ class Checks:
         return (plan.chain.text if told else chain_text), told
 
     def look(self, drawing: Drawing) -> dict[str, Any]:
-        """What a sample's record says of it: `not_understood`, `faults` and `found`.
+        """What a sample's record says of it: `not_understood`, `faults`, `found` and `iou`.
 
         `faults` names what is wrong with chain, plan and image in phrases. In the icon world,
         `found` holds the objects of the image and `not_understood` what the prompt has beyond it.
+        Elsewhere `found` is what the `finder` finds of the planned objects, if there is one. `iou`
+        has for each planned object the IoU of its box with the one found under its name, or None.
         """
+        said = self._look(drawing)
+        if self.finder is not None:
+            said["found"] = list(map(named_box, self.finder(drawing.chain, drawing.image)))
+        if "found" in said:
+            found = [FoundObject(one["name"], Box(*one["box"])) for one in said["found"]]
+            at = partners(drawing.chain.objects, found)
+            said["iou"] = [at[i][1] if i in at else None for i in range(len(drawing.chain.objects))]
+        return said
+
+    def _look(self, drawing: Drawing) -> dict[str, Any]:
         from got_r1.plan.differences import chain_faults, differences
         from got_r1.plan.reading import read
 
@@ -113,11 +142,29 @@ class Checks:
         return {**unclear, "faults": faults, "found": found}
 
 
-def checks_of(policy: Policy) -> Checks:
+def checks_of(policy: Policy, finder: Finder | None = None) -> Checks:
     """The checks for a model: whether it draws the icon world is told by the size of its images."""
     from got_r1.icons.words import is_world
 
-    return Checks(is_world(policy.model.config.vision_config.image_size, policy.grid))
+    return Checks(is_world(policy.model.config.vision_config.image_size, policy.grid), finder)
+
+
+def load_finder(named: str, device: str) -> Finder:
+    """The detector KIND:MODEL, as a finder. Raises BadInput where it cannot be loaded, or knows
+    only classes of its own."""
+    from got_r1.judges.experts import ExpertsJudge
+    from got_r1.judges.settings import ExpertsSettings
+    from got_r1.vision.settings import detector_named
+
+    experts = ExpertsJudge(ExpertsSettings(detector=detector_named(named, device)))
+    _ = experts.detector  # loaded now: a wrong name should not wait for a model and its images
+
+    def find(chain: Chain, image: NDArray[np.uint8]) -> tuple[FoundObject, ...]:
+        (answer,) = experts.judge([GroundingQuery(chain, image)])
+        assert isinstance(answer, Verdict)  # the experts answer every grounding
+        return answer.found
+
+    return find
 
 
 def unread_prompts(prompts: Sequence[Prompt]) -> list[Prompt]:
