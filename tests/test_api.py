@@ -90,7 +90,7 @@ def test_samples_are_those_of_the_command(policy: got_r1.Policy, tmp_path: Path)
     prompts = ["RED HEART", "three blue stars", PROMPT]
     (tmp_path / "prompts.txt").write_text("\n".join(prompts))
     settings = {"n": 2, "seed": 3, "guidance": 1.5, "temperature": 0.8, "image_temperature": 0.6}
-    settings |= {"plans": 2, "images_per_chain": 2, "chain_limit": 60}
+    settings |= {"plans": 2, "images_per_chain": 2, "chain_limit": 60, "margin": 0.1}
     options = [
         word
         for name, value in settings.items()
@@ -165,6 +165,8 @@ def test_a_sample_is_shown_and_saved(policy: got_r1.Policy) -> None:
         ({"chain": "A heart."}, "the chain holds no plan to draw from"),
         ({"chain": "A heart.", "plans": 2}, "leave out plans"),
         ({"chain": "A heart.", "prompts": ["a", "b"]}, "give one prompt"),
+        ({"margin": 0.1}, "margin is of a repair"),
+        ({"margin": 1, "repair": True}, "margin is 1; give a share"),
         ({"judge": "oracle"}, "say how many with plans"),
         ({"judge": "orakel", "plans": 2}, "unknown judge 'orakel'"),
     ],
