@@ -1,8 +1,8 @@
 """One GRPO step at full size, for time and memory: a rollout, an update, a checkpoint, a resume.
 
-    python bench/full_size.py --size 7b               LoRA; 8 prompts x 16 samples
-    python bench/full_size.py --size 1b --full        all weights
-    python bench/full_size.py --size tiny             the embedded size, on any CPU
+    python bench/full_size.py --size 7b               # LoRA; 8 prompts x 16 samples
+    python bench/full_size.py --size 1b --full        # all weights
+    python bench/full_size.py --size tiny             # the embedded size, on any CPU
     python bench/full_size.py --profile --prompts 1 --samples 8 --chain-limit 32
                                                       the ten operations that take most of a step
 

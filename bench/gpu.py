@@ -1,8 +1,8 @@
 """Everything that only a GPU can show, in one command and a few minutes: tests, time, memory.
 
-    python bench/gpu.py                     (make gpu) on one 80 GB card, 8 minutes
-    python bench/gpu.py --cpu               all parts at the embedded size, on any CPU
-    python bench/gpu.py --cpu --size 1b     in Janus-Pro 1B's shapes, one prompt and two samples
+    python bench/gpu.py                     # (make gpu) on one 80 GB card, 8 minutes
+    python bench/gpu.py --cpu               # all parts at the embedded size, on any CPU
+    python bench/gpu.py --cpu --size 1b     # in Janus-Pro 1B's shapes, one prompt and two samples
 
 The parts, in order, each a process of its own with a budget of seconds:
 

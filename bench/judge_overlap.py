@@ -1,8 +1,8 @@
 """How much of the judging a step hides: one rollout beside its parts.
 
-    python bench/judge_overlap.py                         the shipped icons, delays around drawing
+    python bench/judge_overlap.py                         # the shipped icons, delays around drawing
     python bench/judge_overlap.py --delays 0.5 2 --rounds 5 --set rl.group=16
-    python bench/judge_overlap.py --thread                the judge in a thread, for comparison
+    python bench/judge_overlap.py --thread                # the judge in a thread, for comparison
 
 A server on loopback, a process of its own, answers every request after a fixed delay, through the
 client, the wording and the reading of a real run; the policy is the shipped one. For each delay,

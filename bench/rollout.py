@@ -4,7 +4,7 @@
     batched   the peers' way: all chains with the library's generate, then all images, eager
     ours      got_r1.policy.sampler
 
-    python bench/rollout.py                              the embedded size, 64 chains
+    python bench/rollout.py                              # the embedded size, 64 chains
     python bench/rollout.py --size 1b --dtype bfloat16 --prompts 8 --group 16 --limit 600 --check 8
 
 First all three sample greedily in float32 and must choose the same tokens (or part where two tokens

@@ -1,6 +1,6 @@
 """How long a command takes to answer: `--help`, mistakes that it refuses, the first picture.
 
-    PYTHONPATH=src python bench/start.py [--rounds N]
+    PYTHONPATH=src python bench/start.py --rounds 5
 
 Each command runs N times (5) in a process of its own, in turn with the others, after one round that
 writes the bytecode and is not counted. Medians of wall time and of the processor time of all its

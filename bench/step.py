@@ -1,6 +1,6 @@
 """A whole RL step, `roll_out` and `improve`: where its seconds go.
 
-    python bench/step.py                                  the embedded recipe
+    python bench/step.py                                  # the embedded recipe
     python bench/step.py recipes/icons.yaml rollout.guidance=5 rl.group=16 --steps 10
 
 The code that runs is what `got-r1 train rl` runs; a clock is put around its parts from outside. A

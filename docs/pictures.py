@@ -1,12 +1,14 @@
 """Draws the pictures of the README and of docs/, from a finished run of the icon world.
 
-    .venv/bin/python docs/pictures.py runs/demo
+    .venv/bin/python docs/pictures.py runs/demo              # all of them
+    .venv/bin/python docs/pictures.py --only plans studio    # those that need no run
 
-- before_after.png: the run's fixed prompts (`eval.probes`), drawn with the same noise before the first
-  update and after the last, the planned boxes over each image;
+- before_after.png: the run's fixed prompts (`eval.probes`), drawn with the same noise before the
+  first update and after the last, the planned boxes over each image;
 - method.png: one of them on its way through plan, image and rewards;
 - plans.png: a prompt drawn from the model's own plan and from an edited one (docs/plans.md);
-- report.png: the top of the run's report, where a Chromium is installed.
+- report.png: the top of the run's report, where a Chromium is installed;
+- studio.png, studio-360.png: the studio with an edited plan, where Playwright is installed too.
 
 Nothing is chosen by hand: the prompts are the run's, in their order.
 """
@@ -16,6 +18,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import subprocess
+import sys
 import tempfile
 import textwrap
 from collections.abc import Sequence
@@ -39,6 +42,7 @@ from got_r1.report.read import SampleFile, read_run
 DOCS = Path(__file__).parent
 COLORS = ("#0b6e99", "#c2410c", "#6d28d9", "#15803d")  # of a plan's first to fourth box
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+PICTURES = ("before_after", "method", "plans", "report", "studio")
 PLAN_PROMPT = "a red heart on the left of a blue star"
 
 
@@ -57,7 +61,10 @@ def show(axes: Axes, image: Path, plan: Sequence[PlannedObject], names: bool = T
         if names:
             below = box.y1 < 120  # no room above
             place = (box.x1, box.y2 + 15 if below else box.y1 - 15)
-            axes.text(*place, one.name, fontsize=6.5, color=color, va="top" if below else "bottom")
+            style: dict[str, Any] = {"fontsize": 6.5, "color": color}
+            style["va"] = "top" if below else "bottom"
+            style["bbox"] = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.6}
+            axes.text(*place, one.name, **style)
     frame(axes)
 
 
@@ -134,8 +141,8 @@ def method(sample: SampleFile, out: Path) -> None:
     label(
         10.75,
         middle,
-        "a judge scores all four\n\nR = R_PI · (R_sem + R_spa) · R_RI\n\nadvantage: R within the group\n"
-        "of samples of one prompt\n\nGRPO on chain and image tokens",
+        "a judge scores all four\n\nR = R_PI · (R_sem + R_spa) · R_RI\n\n"
+        "advantage: R within the group\nof samples of one prompt\n\nGRPO on chain and image tokens",
         fontsize=10.5,
     )
     label(10.75, 3.95, "reward and update", weight="bold")
@@ -180,6 +187,45 @@ def report_page(run: Path, out: Path) -> None:
     small.save(out, optimize=True)
 
 
+def studio_page(wide: Path, narrow: Path) -> None:
+    """The studio after a plan was written, drawn, mended and drawn again, at two widths."""
+    try:
+        from playwright.sync_api import expect, sync_playwright
+    except ImportError:
+        print(f"{wide.name}: Playwright is not installed, left as it is")
+        return
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    with tempfile.TemporaryDirectory() as history, sync_playwright() as started:
+        command = [sys.executable, "-m", "got_r1", "studio", "--port", "8643", "--history", history]
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        try:
+            assert server.stdout is not None
+            server.stdout.readline()  # it says where it is
+            page = started.chromium.launch(executable_path=browser, args=["--no-sandbox"]).new_page(
+                viewport={"width": 1300, "height": 900}
+            )
+            page.set_default_timeout(120_000)
+            expect.set_options(timeout=120_000)
+            page.goto("http://127.0.0.1:8643/")
+            page.click("#write")
+            expect(page.locator("#reset")).to_be_disabled()
+            page.click("#draw-image")
+            expect(page.locator("#pictures-shown img")).to_be_visible()
+            page.click("#mend")
+            expect(page.locator("#notes")).to_contain_text("Mended")
+            page.click("#draw-image")
+            expect(page.locator("#compare")).to_be_visible()
+            page.click("#judge")
+            expect(page.locator("#terms")).to_be_visible()
+            for width, out in ((1300, wide), (360, narrow)):
+                page.set_viewport_size({"width": width, "height": 900})
+                page.screenshot(path=out, full_page=True)
+                Image.open(out).convert("RGB").quantize(128).save(out, optimize=True)
+        finally:
+            server.terminate()
+            server.wait()
+
+
 def save(figure: Any, out: Path) -> None:
     """As a PNG without the date, so that the same run gives the same bytes."""
     figure.savefig(out, dpi=110, facecolor="white", metadata={"Software": None})
@@ -189,17 +235,29 @@ def save(figure: Any, out: Path) -> None:
 def main() -> None:
     """All pictures, or those named."""
     parser = argparse.ArgumentParser(description="Draws the pictures of the README and docs.")
-    parser.add_argument("run", type=Path, help="folder of a finished RL run of the icon world")
+    parser.add_argument(
+        "run", type=Path, nargs="?", help="folder of a finished RL run of the icon world"
+    )
+    parser.add_argument("--only", nargs="+", choices=PICTURES, default=PICTURES)
     parser.add_argument("--out", type=Path, default=DOCS)
     args = parser.parse_args()
-    probes = read_run(args.run).probes
-    if len(probes) < 2:
-        parser.error(f"{args.run} has no fixed prompts at two steps: train with eval.probes above 0")
-    first, last = probes[min(probes)], probes[max(probes)]
-    before_after(first, last, args.out / "before_after.png")
-    method(last[0], args.out / "method.png")
-    edited_plan(args.out / "plans.png")
-    report_page(args.run, args.out / "report.png")
+    if of_run := set(args.only) - {"plans", "studio"}:
+        if args.run is None:
+            parser.error(f"{', '.join(sorted(of_run))}: give the folder of a run")
+        probes = read_run(args.run).probes
+        if len(probes) < 2:
+            parser.error(f"{args.run} has no fixed prompts at two steps: train with eval.probes")
+        first, last = probes[min(probes)], probes[max(probes)]
+    if "before_after" in args.only:
+        before_after(first, last, args.out / "before_after.png")
+    if "method" in args.only:
+        method(last[0], args.out / "method.png")
+    if "plans" in args.only:
+        edited_plan(args.out / "plans.png")
+    if "report" in args.only:
+        report_page(args.run, args.out / "report.png")
+    if "studio" in args.only:
+        studio_page(args.out / "studio.png", args.out / "studio-360.png")
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 
 from got_r1.icons import render, world
+from got_r1.measures import label
 
 MORE_NOUNS = (
     *("house", "fish", "boat", "key", "cup", "bell", "flag", "cross", "cloud", "diamond"),
@@ -123,7 +124,9 @@ def measure(policy: Any, asked: Mapping[str, Sequence[Any]], seed: int, limit: i
                 shares["stated"].append(said.relation == meaning.relation)
             chain = parse_chain(text)
             if chain.objects:
-                shares["relation right"].append(plan_truth(meaning, chain).relation is not False)
+                shares[label("plan_relation")].append(
+                    plan_truth(meaning, chain).relation is not False
+                )
         found[kind] = {name: f"{np.mean(v):.3f} of {len(v)}" for name, v in shares.items()}
     return found
 

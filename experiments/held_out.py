@@ -18,6 +18,7 @@ from got_r1.benchmarks.base import Benchmark, Sample
 from got_r1.icons.layouts import parse
 from got_r1.icons.splits import holds_out_color, is_held_out
 from got_r1.icons.world import Meaning
+from got_r1.measures import label
 from got_r1.policy import load_policy
 from got_r1.recipes.recipe_file import load_recipe
 from got_r1.sampling import generate
@@ -64,7 +65,7 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0, help="of the prompts and of the sampling")
     args = parser.parse_args()
-    names = " | ".join(MEASURES).replace("_", " ")
+    names = " | ".join(map(label, MEASURES))
     print(f"| model | prompts with | {names} |\n|{'-|' * (len(MEASURES) + 2)}")
     for model in args.models:
         found = measure(model, load_benchmark(args.benchmark), args.split, args.prompts, args.seed)

@@ -1,7 +1,7 @@
 """The tables of docs/results.md, from nothing but the shipped checkpoint.
 
-    .venv/bin/python experiments/tables.py seeds       SFT and RL over three seeds
-    .venv/bin/python experiments/tables.py ablations   the paper's ablations at this scale
+    .venv/bin/python experiments/tables.py seeds       # SFT and RL over three seeds
+    .venv/bin/python experiments/tables.py ablations   # the paper's ablations at this scale
 
 Runs go to runs/tables/; a finished run is not repeated and an interrupted one is resumed, so the
 command can be stopped and given again. `--jobs N` trains N runs side by side, which share the
@@ -22,14 +22,13 @@ from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
 
+from got_r1.benchmarks.evaluation import markdown_table
+from got_r1.measures import label
+
 RECIPE = "icons"
 RUNS = Path("runs/tables")
 METRICS = {
-    "plan_relation": "relation right in the plan",
-    "image_relation": "relation right in the image",
-    "attributes": "every object there, noun, colour and fill right",
-    "iou": "mean IoU of planned and found boxes",
-    "count": "count right (numeracy)",
+    key: label(key) for key in ("plan_relation", "image_relation", "attributes", "iou", "count")
 }
 SEEDS = {f"seed-{seed}": [f"run.seed={seed}", f"eval.seed={seed}"] for seed in (0, 1, 2)}
 
@@ -97,7 +96,7 @@ def run(name: str, overrides: Sequence[str], threads: int) -> Result:
             stdout=subprocess.DEVNULL,
             env=os.environ | {"OMP_NUM_THREADS": str(threads)},
         )
-    return {stage: means(folder / "evals" / f"{stage}.json") for stage in ("sft", "rl")}
+    return {stage: overall(folder / "evals" / f"{stage}.json") for stage in ("sft", "rl")}
 
 
 def run_all(settings: Mapping[str, Sequence[str]], jobs: int) -> list[Result]:
@@ -107,23 +106,29 @@ def run_all(settings: Mapping[str, Sequence[str]], jobs: int) -> list[Result]:
         return list(pool.map(run, settings, settings.values(), repeat(threads)))
 
 
-def means(path: Path) -> dict[str, float]:
-    """The overall mean of each metric in an evaluation."""
+def overall(path: Path, key: str = "mean") -> dict[str, float]:
+    """The overall mean of each metric in an evaluation, or how many prompts it is over (`n`)."""
     metrics = json.loads(path.read_text(encoding="utf-8"))["metrics"]
-    return {name: metrics[name]["overall"]["mean"] for name in METRICS}
+    return {name: metrics[name]["overall"][key] for name in METRICS}
 
 
 def seeds(overrides: list[str], jobs: int) -> None:
     """SFT and RL side by side: mean over seeds, and the lowest and highest."""
     results = run_all({name: [*seed, *overrides] for name, seed in SEEDS.items()}, jobs)
-    print("| | SFT | after RL |\n|-|-|-|")
+    prompts = overall(RUNS / next(iter(SEEDS)) / "evals" / "rl.json", "n")
+    rows = [["", "n", "SFT", "after RL", "change"]]
     for name, words in METRICS.items():
-        cells = []
-        for stage in ("sft", "rl"):
-            values = [result[stage][name] for result in results]
-            mean = statistics.mean(values)
-            cells.append(f"{mean:.3f} ({min(values):.3f} to {max(values):.3f})")
-        print(f"| {words} | {' | '.join(cells)} |")
+        before, after = ([result[stage][name] for result in results] for stage in ("sft", "rl"))
+        change = [last - first for first, last in zip(before, after, strict=True)]
+        cells = [spread(before, ".3f"), spread(after, ".3f"), spread(change, "+.3f")]
+        rows.append([words, str(prompts[name]), *cells])
+    print("\n".join(markdown_table(rows)))
+
+
+def spread(values: Sequence[float], digits: str) -> str:
+    """The mean over seeds, and the lowest and highest."""
+    low, high = min(values), max(values)
+    return f"{statistics.mean(values):{digits}}\n({low:{digits}} to {high:{digits}})"
 
 
 def ablations(overrides: list[str], jobs: int) -> None:
@@ -133,17 +138,24 @@ def ablations(overrides: list[str], jobs: int) -> None:
         for name, ablation in ABLATIONS.items()
     }
     results = run_all(settings, jobs)
-    print(f"| Setting | {' | '.join(METRICS)} | paper: C | S | T | 2D | NS | Cx |")
-    print(f"|{'-|' * (len(METRICS) + 7)}")
-    print_row("before RL (SFT)", results[0]["sft"], PAPER_SFT)
+    prompts = overall(RUNS / next(iter(settings)) / "evals" / "rl.json", "n")
+    rows = [
+        [
+            "Setting",
+            *METRICS.values(),
+            *(f"paper: {name}" for name in ("C", "S", "T", "2D", "NS", "Cx")),
+        ],
+        ["prompts (n)", *(str(prompts[name]) for name in METRICS), *["-"] * 6],
+        cells("before RL (SFT)", results[0]["sft"], PAPER_SFT),
+    ]
     for ablation, result in zip(ABLATIONS.values(), results, strict=True):
-        print_row(ablation.words, result["rl"], ablation.paper)
+        rows.append(cells(ablation.words, result["rl"], ablation.paper))
+    print("\n".join(markdown_table(rows)))
 
 
-def print_row(words: str, ours: Mapping[str, float], paper: str) -> None:
+def cells(words: str, ours: Mapping[str, float], paper: str) -> list[str]:
     """A row of the ablations' table."""
-    cells = [words, *(f"{ours[name]:.3f}" for name in METRICS), *paper.split()]
-    print(f"| {' | '.join(cells)} |")
+    return [words, *(f"{ours[name]:.3f}" for name in METRICS), *paper.split()]
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
 """Think longer, draw once: accuracy against K, tokens and seconds, on the icon world.
 
-    .venv/bin/python experiments/think_longer.py            200 dev prompts, the shipped model
+    .venv/bin/python experiments/think_longer.py            # 200 dev prompts, the shipped model
     .venv/bin/python experiments/think_longer.py --prompts 40 --out runs/try
 
 K plans are written and the best is drawn (`sample --plans K`), chosen by the oracle (R_sem + R_spa)
-or by geometry alone, with and without `--repair`. Beside it K whole samples, of which the best
-image is kept: by the oracle (R_PI), or by geometry, which scores the layout that was found in the
-image as it scores plans. Prints a Markdown table and draws `think_longer.png`; each arm lies in the
-folder when it is done and is not repeated.
+or by geometry alone, without `--repair`, with it, and with a margin. Beside it K whole samples, of
+which the best image is kept: by the oracle (R_PI), or by geometry, which scores the layout that was
+found in the image as it scores plans. Prints a Markdown table and draws `think_longer.png`; each
+arm lies in the folder when it is done and is not repeated.
 
 Seconds are processor time on one core, by prompt, everything included, so that a busy machine does
 not count.
@@ -32,6 +32,7 @@ from got_r1.icons.detect import detect
 from got_r1.icons.prompts import parse, prompt_list
 from got_r1.icons.truth import image_truth, plan_truth
 from got_r1.judges import load_judge
+from got_r1.measures import label
 from got_r1.plan.planning import Planner, score_by_geometry
 from got_r1.plan.reading import read
 from got_r1.policy import load_policy
@@ -39,18 +40,16 @@ from got_r1.policy.janus import Policy
 from got_r1.recipes.sections import RolloutSection
 from got_r1.records import Chain, GroundingQuery, ImageQuery, PlannedObject, Prompt, Verdict
 from got_r1.rewards import plan_scorer
-from got_r1.sampling import Drawing, chain_limit, generate
+from got_r1.sampling import Drawing, generate
+from got_r1.sampling.settings import fitting_chain_limit
 from got_r1.statistics import mean
 
 mpl.use("Agg")
 
 KS = (1, 2, 4, 8)
+MARGIN = 0.2  # of the image's side, as in arXiv 2608.21713
 BATCH = 64
-MEASURES = {
-    "plan_relation": "relation right in the plan",
-    "image_relation": "relation right in the image",
-    "image_right": "everything right in the image",
-}
+MEASURES = {key: label(key) for key in ("plan_relation", "image_relation", "image_whole")}
 ORACLE = load_judge("oracle")
 
 
@@ -72,7 +71,7 @@ def measure(drawings: Sequence[Drawing]) -> list[dict[str, float | None]]:
             {
                 "plan_relation": None if plan.relation is None else float(plan.relation),
                 "image_relation": None if image.relation is None else float(image.relation),
-                "image_right": float(whole),
+                "image_whole": float(whole),
             }
         )
     return rows
@@ -195,7 +194,7 @@ def plot(arms: Sequence[Mapping[str, Any]], image_tokens: int, path: Path) -> No
         "tokens a prompt": lambda one: one["chain_tokens"] + one["images"] * image_tokens,
         "seconds a prompt": lambda one: one["seconds"],
     }
-    for row, measured in zip(axes, ("image_relation", "image_right"), strict=True):
+    for row, measured in zip(axes, ("image_relation", "image_whole"), strict=True):
         for axis, (words, cost) in zip(row, costs.items(), strict=True):
             for name in dict.fromkeys(one["name"] for one in arms):
                 line = [one for one in arms if one["name"] == name]
@@ -203,7 +202,8 @@ def plot(arms: Sequence[Mapping[str, Any]], image_tokens: int, path: Path) -> No
                 # The two often agree: the oracle is the broad line, geometry the thin one on it.
                 oracle = "oracle" in name
                 color, width = (COLORS["oracle"], 4) if oracle else (COLORS["geometry"], 1.3)
-                style = ":" if "images" in name else "--" if "repair" in name else "-"
+                style = "-." if "repair by" in name else "--" if "repair" in name else "-"
+                style = ":" if "images" in name else style
                 axis.plot(
                     xs, ys, style, color=color, linewidth=width, alpha=0.45 if oracle else 1,
                     marker="o", markersize=width + 2, label=name,
@@ -241,7 +241,7 @@ def main() -> None:
     prompts = related(args.split, args.prompts, args.seed)
     own = policy.model.generation_config
     rollout = RolloutSection(
-        chain_limit=chain_limit(policy, prompts, None),
+        chain_limit=fitting_chain_limit(policy, prompts, None),
         guidance=own.guidance_scale or 5.0,
         image_temperature=own.temperature or 1.0,
     )
@@ -264,13 +264,13 @@ def main() -> None:
     about = {key: str(getattr(args, key)) for key in ("model", "split", "prompts", "seed")}
     about["weights"] = fingerprint(policy.model)
     arms: list[dict[str, Any]] = []
-    for repair in (False, True):
+    for how, margin in (("", 0.0), ("repair", 0.0), (f"repair by {MARGIN}", MARGIN)):
         for who, judge in (("oracle", ORACLE), ("geometry", None)):
-            words = f"plans by {'the ' if judge else ''}{who}{', repair' if repair else ''}"
+            words = f"plans by {'the ' if judge else ''}{who}{', ' if how else ''}{how}"
             for k in KS:
-                planner = Planner(k, judge and plan_scorer(judge), repair, grid)
+                planner = Planner(k, judge and plan_scorer(judge), bool(how), grid, margin)
                 arms += kept(
-                    f"{who}{'-repair' if repair else ''}-{k}",
+                    f"{who}{'-' if how else ''}{how.replace(' ', '-')}-{k}",
                     lambda w=words, p=planner: [plans(policy, prompts, rollout, args.seed, w, p)],
                 )
     arms += kept("images", lambda: samples(policy, prompts, rollout, args.seed))

@@ -13,11 +13,12 @@ import torch
 import yaml
 from PIL import Image
 
+from got_r1.api import training as api_training
 from got_r1.benchmarks.sample_folder import Manifest, write_manifest
 from got_r1.cli import main, parse
-from got_r1.commands import train as train_command
 from got_r1.errors import RunFailed
 from got_r1.icons.data import triples
+from got_r1.measures import label
 from got_r1.recipes.recipe_file import load_recipe, recipe_text
 from got_r1.records import Prompt
 
@@ -201,7 +202,7 @@ def stage(monkeypatch):
             calls.append((recipe, resume, quiet))
             return behaviour(recipe)
 
-        monkeypatch.setattr(train_command, "stage", lambda name: train)
+        monkeypatch.setattr(api_training, "loop", lambda name: train)
         return calls
 
     return use
@@ -472,8 +473,18 @@ def test_score_shows_every_term(triple, printed, tmp_path):
     # product_v1: r_pi * (r_sem + r_spa) * r_ri
     assert reward["total"] == pytest.approx(2 * reward["terms"]["r_ri"])
     text = printed(score_argv(tmp_path, triple.prompt.text))
-    assert all(term in text for term in reward["terms"])
+    assert all(label(term) in text for term in reward["terms"])
     assert f"{reward['total']:.3f}" in text
+
+
+def test_score_says_why_a_term_is_not_full(triple, printed, tmp_path):
+    Image.new("RGB", (40, 40), "white").save(tmp_path / "image.png")
+    argv = score_argv(tmp_path, triple.prompt.text)
+    reasons = json.loads(printed([*argv, "--json"]))["reasons"]
+    assert reasons["r_ri"].startswith("not found: ")
+    assert "is not drawn" in reasons["r_pi"]
+    assert reasons.keys() == {"r_ri", "r_pi"}
+    assert "is not drawn" in " ".join(printed(argv).replace("│", " ").split())
 
 
 def test_score_reads_the_chain_of_a_sample(triple, printed, tmp_path):

@@ -225,6 +225,69 @@ def test_a_move_needs_a_plan(draw):
     assert "give it with --chain" in told
 
 
+# -- a detector of the user's own ------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def detectors(tmp_path_factory):
+    """Folders of tiny random detectors, by kind."""
+    from vision import tiny
+
+    root = tmp_path_factory.mktemp("detectors")
+    kinds = ("grounding_dino", "owlv2", "mask2former")
+    return {kind: tiny.build(kind, root / kind) for kind in kinds}
+
+
+@pytest.mark.parametrize("kind", ["grounding_dino", "owlv2"])
+def test_a_named_detector_finds_the_planned_objects_of_any_model(
+    kind, detectors, other, capsys, tmp_path
+):
+    (tmp_path / "plan.json").write_text(json.dumps(PLAN))
+    argv = ["sample", "--model", other, "--prompt", PROMPT, "--chain", tmp_path / "plan.json"]
+    argv += ["--out", tmp_path / "out", "--detector", f"{kind}:{detectors[kind]}", "--json"]
+    assert main(list(map(str, argv))) == 0
+    result = json.loads(capsys.readouterr().out)
+    record = json.loads((tmp_path / "out" / "000.json").read_text())
+    (picture,) = result["pictures"]
+    assert (picture["found"], picture["iou"]) == (record["found"], record["iou"])
+    planned = [one["name"] for one in record["objects"]]
+    assert record["found"]  # a random detector finds something somewhere
+    assert {one["name"] for one in record["found"]} <= set(planned)
+    assert len(record["iou"]) == len(planned)
+    assert sum(iou is not None for iou in record["iou"]) == len(record["found"])
+    html = Path(result["page"]).read_text()
+    assert "what was <span" in html
+    assert f"{kind}:{detectors[kind]}" in html
+    for iou in record["iou"]:
+        assert ("not found" if iou is None else f"IoU {iou:.2f}") in html
+    assert main([*map(str, argv), "--resume"]) == 0
+    assert main([*map(str, argv[:-3]), "--resume"]) == 2  # drawn with a detector, resumed without
+
+
+def test_the_icon_world_has_its_own_detector(draw):
+    _, result, _, (record,) = draw([PROMPT])
+    assert result["pictures"][0]["iou"] == record["iou"]
+    assert len(record["iou"]) == len(record["objects"])
+    assert all(iou is None or iou > 0.3 for iou in record["iou"])
+
+
+@pytest.mark.parametrize(
+    ("named", "told"),
+    [
+        ("dino", "is not KIND:MODEL with a kind of grounding_dino, owlv2, mask2former"),
+        ("owlv2:nowhere", "nowhere"),
+        ("mask2former:{mask2former}", "finds only its own classes"),
+        ("owlv2:{grounding_dino}", "grounding"),
+    ],
+)
+def test_a_wrong_detector_is_told_before_the_model_is_loaded(draw, detectors, named, told):
+    spec = named.format(**detectors)
+    code, _, error, _ = draw([PROMPT], "--detector", spec, model="no-such-model-here")
+    assert (code, error.count("\n")) == (2, 1)
+    assert told in error
+    assert "no-such-model-here" not in error
+
+
 # -- the contact sheet -----------------------------------------------------------------------------
 
 

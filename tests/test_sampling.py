@@ -27,7 +27,8 @@ from got_r1.policy.janus import Policy
 from got_r1.policy.tiny import build_policy
 from got_r1.recipes.sections import RolloutSection
 from got_r1.records import Prompt
-from got_r1.sampling import chain_limit, generate, sample
+from got_r1.sampling import generate, sample
+from got_r1.sampling.settings import fitting_chain_limit
 
 PROMPTS = [Prompt("a red heart", "color"), Prompt("two towers"), Prompt("a blue star")]
 ROLLOUT = RolloutSection(chain_limit=12, guidance=2.0)
@@ -169,21 +170,21 @@ def test_a_chain_has_the_official_room_or_what_the_context_leaves(
 ) -> None:
     config = policy.model.config.text_config
     monkeypatch.setattr(config, "max_position_embeddings", 16384)
-    assert chain_limit(policy, PROMPTS, None) == 600
-    assert chain_limit(policy, PROMPTS, 7) == 7
+    assert fitting_chain_limit(policy, PROMPTS, None) == 600
+    assert fitting_chain_limit(policy, PROMPTS, 7) == 7
     own = policy.model.generation_config
     monkeypatch.setattr(own, "max_new_tokens", 30)  # a model may carry the limit of its training
-    assert chain_limit(policy, PROMPTS, None) == 30
-    assert chain_limit(policy, PROMPTS, 50) == 50
+    assert fitting_chain_limit(policy, PROMPTS, None) == 30
+    assert fitting_chain_limit(policy, PROMPTS, 50) == 50
     monkeypatch.setattr(own, "max_new_tokens", 50)
     prompt = max(len(policy.encode_prompt(prompt.text)) for prompt in PROMPTS)
     monkeypatch.setattr(config, "max_position_embeddings", prompt + policy.image_tokens + 41)
-    assert chain_limit(policy, PROMPTS, None) == 40
-    assert chain_limit(policy, PROMPTS, 40) == 40
+    assert fitting_chain_limit(policy, PROMPTS, None) == 40
+    assert fitting_chain_limit(policy, PROMPTS, 40) == 40
     with pytest.raises(BadInput, match=r"leaves 41 tokens .* chain of 42"):
-        chain_limit(policy, PROMPTS, 41)
+        fitting_chain_limit(policy, PROMPTS, 41)
     with pytest.raises(BadInput, match="leaves 41 tokens"):
-        chain_limit(policy, PROMPTS, None, PLAN * 10)
+        fitting_chain_limit(policy, PROMPTS, None, PLAN * 10)
     # The limit that is chosen is one that the sampler takes.
     rollout = RolloutSection(chain_limit=40)
     assert len(list(generate(policy, PROMPTS[:1], seed=0, rollout=rollout))) == 1

@@ -10,8 +10,11 @@ from got_r1.audit.curves import monotony
 from got_r1.files.evaluations import by_prompt, paired_change
 from got_r1.statistics import (
     NOTHING,
+    SIGNED,
+    UNIT,
     Estimate,
     auc,
+    clusters_to_decide,
     mean,
     mean_of_estimates,
     paired_difference,
@@ -134,6 +137,28 @@ def test_a_change_is_paired_over_the_same_prompts_only():
     assert paired_change(one, evaluation([1.0] * 4, "abce"), "m") is None
     assert paired_change(one, {"metrics": {}}, "m") is None
     assert paired_change(one, two, "other") is None
+
+
+@pytest.mark.parametrize(
+    ("estimate", "limit", "within", "clusters"),
+    [
+        # All agree: 0.025^(1/n) > 1 - distance / room, so n > ln 0.025 / ln(1 - distance / room).
+        (mean([1.0] * 3), 0.5, UNIT, 6),  # ln 0.025 / ln 0.5 = 5.3
+        (mean([1.0] * 3), 0.75, UNIT, 13),  # 12.8
+        (mean([0.0] * 3), 0.25, UNIT, 13),
+        (mean([0.7] * 3), 0.35, UNIT, 6),  # half of the way down to 0
+        (mean([1.0] * 3, within=SIGNED), 0.5, SIGNED, 13),  # a quarter of the way to -1
+        (mean([1.0] * 40), 0.75, UNIT, 40),  # decided already
+        # Bootstrap: twice as wide as it may be, so four times the clusters, and one that excludes.
+        (Estimate(0.75, 0.25, 1.0, 30, 10), 0.5, UNIT, 41),
+        (Estimate(0.25, 0.125, 0.75, 30, 10), 0.5, UNIT, 41),
+        (Estimate(0.5, 0.25, 0.75, 30, 10), 0.5, UNIT, None),  # no number moves it off its limit
+        (Estimate(0.5, None, None, 30, 10), 0.25, UNIT, None),
+        (NOTHING, 0.25, UNIT, None),
+    ],
+)  # fmt: skip
+def test_how_many_clusters_decide(estimate, limit, within, clusters):
+    assert clusters_to_decide(estimate, limit, within) == clusters
 
 
 def test_auc_is_mann_whitneys():

@@ -27,6 +27,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from got_r1.measures import LABELS
+from got_r1.records import TERMS
+
 __all__ = ["TrainingProgress", "byte_progress", "import_modules", "note"]
 
 _PLAIN_EVERY = 15.0  # seconds between lines where stderr is not a terminal
@@ -34,8 +37,7 @@ _WINDOW = 10  # steps that a shown value is averaged over: one step of GRPO is m
 _SPARK = "▁▂▃▄▅▆▇█"
 _SPARK_WIDTH = 24
 _BAR_WIDTH = 40
-_TERMS = {"reward/r_sem": "R_sem", "reward/r_spa": "R_spa", "reward/r_ri": "R_RI"}
-_TERMS |= {"reward/r_pi": "R_PI", "reward/r_hps": "R_HPS"}
+_TERMS = {f"reward/{term}": LABELS[term] for term in TERMS}
 _MAIN = {"reward/total": "reward", "loss": "loss", "loss/chain": "chain", "loss/image": "image"}
 _MAIN |= {"loss/reconstruction": "reconstruction"}
 _ASIDE = {"kl": "KL", "grad_norm": "grad", "lr": "lr", "tokens_per_second": "tokens/s"}

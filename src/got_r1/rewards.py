@@ -26,6 +26,7 @@ from got_r1.errors import BadInput
 from got_r1.judges.base import answers_of
 from got_r1.plan.layout import counted, iou, match_boxes
 from got_r1.plan.planning import PlanScore, ScorePlans
+from got_r1.plan.reasons import reason
 from got_r1.recipes.sections import RewardSection
 from got_r1.records import (
     TERMS,
@@ -254,9 +255,10 @@ def _plan_score(plan: Chain, answers: Verdicts) -> PlanScore:
     found = reward(plan, answers, _PLAN_TERMS)
     failures = [a.reason for a in answers.values() if isinstance(a, JudgeFailure)]
     words = [
-        f"{name}: {verdict.reasoning}"
+        f"{name}: {said}"
         for name, verdict in found.verdicts.items()
-        if not isinstance(verdict, JudgeFailure) and verdict.reasoning
+        if isinstance(verdict, Verdict)
+        and (said := reason(found.terms[name], verdict) or verdict.reasoning)
     ]
     total = None if failures else sum(found.terms.values())
     return PlanScore(total, found.terms, "; ".join(failures or words))

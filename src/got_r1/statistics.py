@@ -17,6 +17,7 @@ measure's range [lowest, highest]: the interval is [b v + (1 - b) lowest, b v + 
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ __all__ = [
     "Estimate",
     "auc",
     "bootstrap",
+    "clusters_to_decide",
     "divide",
     "mean",
     "mean_of_estimates",
@@ -143,6 +145,28 @@ def _where_all_agree(value: float, items: int, within: Range) -> Range:
     share = _surely(items)
     lowest, highest = min(within[0], value), max(within[1], value)
     return share * value + (1 - share) * lowest, share * value + (1 - share) * highest
+
+
+def clusters_to_decide(estimate: Estimate, limit: float, within: Range = UNIT) -> int | None:
+    """About how many clusters would leave `limit` outside of the interval, if the value stays.
+
+    The width of a bootstrap interval falls with the square root of the number of clusters, that of
+    the bound where all values agree as its formula says. None where no number would do: there is
+    no interval, or the value is the limit itself.
+    """
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        return None
+    value, items = estimate.value, estimate.items
+    distance = abs(value - limit)
+    if distance <= _EQUAL:
+        return None
+    width = abs(value - (estimate.low if value > limit else estimate.high))
+    if width < distance:
+        return items
+    if np.allclose((estimate.low, estimate.high), _where_all_agree(value, items, within)):
+        room = width / (1 - _surely(items))  # from the value to the end of the range
+        return math.floor(math.log((1 - LEVEL) / 2) / math.log1p(-distance / room)) + 1
+    return math.floor(items * (width / distance) ** 2) + 1
 
 
 # -- means and ratios ----------------------------------------------------------------------------

@@ -1,11 +1,12 @@
 """The commands, from arguments to files."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from audit.planted import ColourBlind
+from audit.planted import Random
 from got_r1.audit.judge import audit_judge
 from got_r1.audit.variants import other_canvases
 from got_r1.cli import main
@@ -45,9 +46,26 @@ def test_progress_goes_to_stderr_and_the_verdict_to_stdout(capsys, tmp_path):
         capsys, "audit", "judge", "--pairs", "2", "--terms", "r_sem", "--out", str(tmp_path / "a")
     )
     assert code == 0
-    assert "not fit to train on" in out  # two pairs show nothing
-    assert "more pairs could decide it" in out
+    assert out.startswith("r_sem  undecided (the better one scores higher in 100%): about ")
+    result = json.loads((tmp_path / "a" / "audit.json").read_text())
+    assert result["verdict"] == result["terms"]["r_sem"]["verdict"] == "undecided"
+    page = (tmp_path / "a" / "audit.html").read_text()
+    for place in (out, page):
+        assert result["terms"]["r_sem"]["undecided"] in place
+        assert "fit to train on" not in place
+    queries = result["queries"]
+    assert f"undecided over all terms: 2 pairs of each kind, {queries} queries" in out
+    assert f"<dt>Queries</dt> <dd>{queries}</dd>" in page
     assert "audit query" in err
+
+
+def test_a_verdict_is_a_result_and_no_error(capsys, tmp_path):
+    argv = ["audit", "judge", "--judge", "audit.planted:Constant", "--terms", "r_sem"]
+    code, out, _ = run(capsys, *argv, "--pairs", "4", "--out", str(tmp_path / "a"))
+    assert code == 0
+    assert out.startswith("r_sem  not fit to train on (")
+    assert "\nnot fit over all terms: 4 pairs of each kind" in out
+    assert '<span class="verdict not-fit">' in (tmp_path / "a" / "audit.html").read_text()
 
 
 def test_limits_are_settings(capsys, tmp_path):
@@ -79,14 +97,24 @@ def test_mistakes_are_sentences(capsys, tmp_path, argv, words):
     assert not (tmp_path / "a").exists()
 
 
-def test_the_page_shows_where_a_judge_erred(tmp_path):
-    audit = audit_judge(ColourBlind(), spec="<script>x</script>", pairs=6)
+def test_the_page_shows_pairs_of_each_kind(tmp_path):
+    """How many does not grow with the pairs, and neither does the page."""
+    audit = audit_judge(Random(), spec="<script>x</script>", pairs=6)
     write_judge_page(audit, tmp_path / "audit.html")
     page = (tmp_path / "audit.html").read_text()
     assert self_contained(page)
     assert "&lt;script&gt;" in page
-    assert "Where it erred" in page
-    assert page.count("data:image/png;base64") >= 4
+    examples = {term: one["examples"] for term, one in audit["terms"].items()}
+    assert page.count('<div class="duel">') == sum(map(len, examples.values()))
+    pictures = len(examples["r_pi"]) + len(examples["r_ri"])
+    assert page.count("data:image/png;base64") == 2 * pictures
+    drawn = re.findall(r'<svg viewBox="-6[^>]* role="img" aria-label="([^"]*)"', page)
+    assert len(drawn) == 2 * (pictures + len(examples["r_spa"]))
+    first = examples["r_spa"][0]
+    assert f"plan, worse, of “{first['worse']['prompt']}”: {first['change']}; planned: " in page
+    assert "missed, the worse one scores higher" in page
+    assert "ordered rightly" in page
+    assert len(page.encode()) < 500_000  # docs/audit.md
 
 
 def test_the_page_of_a_judge_that_fails(tmp_path):
@@ -135,11 +163,19 @@ def test_a_study_from_build_to_report(capsys, make_run, tmp_path):
     assert code == 0
     assert json.loads(out)["balance"]["method"] == {"ours": 10, "run-2": 10}
     assert run(capsys, *argv, "--out", study)[0] == 2  # nothing is overwritten
-    few = ["audit", "human", "build", str(ours), "--items", "31", "--out", str(tmp_path / "few")]
-    code, out, _ = run(capsys, *few)
+    assert len(list((tmp_path / "study" / "kits").glob("rater-?.html"))) == 3
+    few = ["audit", "human", "build", str(ours), "--out", str(tmp_path / "few")]
+    code, _, err = run(capsys, *few, "--items", "31")
+    assert code == 2
+    assert "31 items cannot be drawn from 30 usable samples" in err
+    code, out, _ = run(capsys, *few, "--raters", "0")
     assert code == 0
     assert out.startswith("30 items in")
-    assert "31 were asked for, these are all usable samples" in out
+    assert "fewer than 200: these are all usable samples" in out
+    page = str(tmp_path / "dora.html")
+    code, out, _ = run(capsys, "audit", "human", "export", study, "--rater", "dora", "--out", page)
+    assert (code, out.strip()) == (0, f"20 items in {page}")
+    assert "Rating as dora" in Path(page).read_text()
     for index, rater in enumerate(("ann", "bob", "cleo")):
         sheet = str(tmp_path / f"{rater}.csv")
         assert (

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -9,17 +10,18 @@ import numpy as np
 import pytest
 
 from audit.planted import PLANTED
-from got_r1.audit.asking import Answers
+from got_r1.audit.asking import Answers, put
 from got_r1.audit.counterfactuals import make_suite
 from got_r1.audit.judge import audit_judge
-from got_r1.audit.limits import Limits, find
-from got_r1.audit.results import measure
+from got_r1.audit.limits import Limits, find, in_all, undecided_text, verdict_of
+from got_r1.audit.results import TermResult, measure
 from got_r1.audit.settings import TERMS
 from got_r1.errors import RunFailed
 from got_r1.judges.base import Judge
 from got_r1.judges.oracle import OracleJudge
 from got_r1.plan.layout import draw_plan
 from got_r1.records import JudgeFailure, Query, SpatialQuery, Verdict
+from got_r1.statistics import NOTHING, Estimate
 
 
 @cache
@@ -41,12 +43,20 @@ def wins(*kinds: str) -> set[tuple[str, str]]:
     return {("wins", kind) for kind in kinds}
 
 
+@cache
+def audited_result(term: str) -> TermResult:
+    suite = make_suite(term, 40, 0)
+    answers = put(OracleJudge(), suite.queries, 128, lambda count: None)
+    return measure(suite, answers, (range(len(suite.queries)), answers))
+
+
 def test_the_oracle_passes_everything():
-    assert audited("oracle")["fit"]
+    assert (audited("oracle")["fit"], audited("oracle")["verdict"]) == (True, "fit")
     assert fit("oracle") == set(TERMS)
     for term, one in audited("oracle")["terms"].items():
         result = one["result"]
-        assert one["why"] == one["examples"] == []
+        assert one["why"] == []
+        assert {example["ordered"] for example in one["examples"]} == {"right"}
         assert result["wins"]["value"] == 1
         assert result["failures"]["value"] == result["ties"]["value"] == 0
         assert result["again"]["same"]["value"] == 1
@@ -131,14 +141,14 @@ def test_every_planted_judge_has_its_test():
 # -- odds ----------------------------------------------------------------------------------------
 
 
-def verdict_of(scores: np.ndarray, again: np.ndarray, suite) -> list:
+def found_in(scores: np.ndarray, again: np.ndarray, suite) -> list:
     """What is found where the queries got `scores`, and the first of them `again`."""
     verdicts = tuple(Verdict(float(score)) for score in scores)
     repeated = list(range(len(again)))
     result = measure(
         suite, Answers(scores, verdicts, 0.0), (repeated, Answers(again, verdicts, 0.0))
     )
-    return find(result, Limits())
+    return find(result, Limits(), 40)
 
 
 def test_dice_are_never_fit():
@@ -147,14 +157,117 @@ def test_dice_are_never_fit():
     suite, rng = make_suite("r_sem", 40, 0), np.random.default_rng(0)
     for _ in range(40):
         scores = rng.random(len(suite.queries))
-        assert verdict_of(scores, scores[:80], suite)  # even where it would repeat itself
+        assert found_in(scores, scores[:80], suite)  # even where it would repeat itself
 
 
-def test_few_pairs_show_nothing():
-    """With three pairs of a kind not even the oracle is shown to be fit, nor is it found unfit."""
+# -- three verdicts ------------------------------------------------------------------------------
+
+
+def test_few_pairs_decide_nothing():
+    """Of three pairs of a kind not even the oracle is shown to be fit, nor is it found unfit."""
     few = audit_judge(OracleJudge(), pairs=3)
-    assert not few["fit"]
-    assert {one["state"] for term in few["terms"].values() for one in term["why"]} == {"open"}
+    assert (few["verdict"], few["fit"]) == ("undecided", False)
+    for term in few["terms"].values():
+        assert (term["verdict"], term["fit"]) == ("undecided", False)
+        assert {one["state"] for one in term["why"]} == {"open"}
+        assert all(one["text"].endswith(f"(--pairs {one['pairs']})") for one in term["why"])
+        needed = max(one["pairs"] for one in term["why"])
+        assert term["undecided"] == (
+            f"about {needed - 3} more pairs of each kind would decide it (--pairs {needed})"
+        )
+    # A kind of which 3 of 3 were right needs 6 (ln 0.025 / ln 0.5 = 5.3), an invariance 13.
+    pairs = {(one["measure"], one["of"]): one["pairs"] for one in few["terms"]["r_pi"]["why"]}
+    assert (pairs["wins", "missing"], pairs["invariance", "paraphrase"]) == (6, 13)
+    # Two dose curves of three pairs; 17 show that at most a fifth of the steps rise (16.5).
+    pairs = {(one["measure"], one["of"]): one["pairs"] for one in few["terms"]["r_ri"]["why"]}
+    assert pairs["curve", "rising"] == 33
+
+
+@pytest.mark.parametrize("name", list(PLANTED))
+def test_a_certain_fault_is_no_open_question(name):
+    audit = audited(name)
+    assert audit["verdict"] == "not fit"
+    for term in audit["terms"].values():
+        states = {one["state"] for one in term["why"]}
+        expected = "not fit" if "fails" in states else "undecided" if states else "fit"
+        assert term["verdict"] == expected
+        assert bool(term["undecided"]) == (expected == "undecided")
+
+
+def interval(low, value, high):
+    return Estimate(value, low, high, 30, 10)
+
+
+@pytest.mark.parametrize(
+    ("wins", "failures", "verdict", "pairs"),
+    [  # at least 0.75 score higher, at most 0.125 are unreadable; ten pairs, on ten prompts
+        (interval(0.75, 0.9, 1.0), interval(0.0, 0.05, 0.125), "fit", []),
+        # three times as wide as it may be, (7/8 - 1/2) / (7/8 - 3/4), so nine times the pairs
+        (interval(0.5, 0.875, 1.0), interval(0.0, 0.05, 0.125), "undecided", [91]),
+        (interval(0.5, 0.875, 1.0), interval(0.1, 0.125, 0.2), "undecided", [91, None]),
+        (interval(0.5, 0.6, 0.7), interval(0.0, 0.0625, 0.25), "not fit", [None, 91]),
+        (interval(0.75, 0.9, 1.0), interval(0.13, 0.2, 0.3), "not fit", [None]),
+        (NOTHING, interval(0.0, 0.05, 0.125), "undecided", [None]),
+    ],
+)
+def test_verdicts_by_hand(wins, failures, verdict, pairs):
+    all_right = audited_result("r_pi")
+    measured = replace(all_right, wins=wins, failures=failures)
+    findings = find(measured, Limits(failures=0.125), 10)
+    assert verdict_of(findings) == verdict
+    assert sorted(str(one.pairs) for one in findings) == sorted(map(str, pairs))
+
+
+def test_the_worst_term_is_the_verdict():
+    assert in_all(["fit", "fit"]) == "fit"
+    assert in_all(["fit", "undecided"]) == "undecided"
+    assert in_all(["undecided", "not fit", "fit"]) == "not fit"
+    assert undecided_text(4, 3) == "about 1 more pair of each kind would decide it (--pairs 4)"
+    assert undecided_text(None, 3) == "more pairs may not decide it"
+
+
+def test_queries_are_counted_once_and_the_same_everywhere():
+    class Counts(OracleJudge):
+        count = 0
+
+        def judge(self, queries):
+            self.count += len(queries)
+            return super().judge(queries)
+
+    judge = Counts()
+    audit = audit_judge(judge, pairs=2, draws=True, canvases=[lambda: judge])
+    assert judge.count == audit["queries"]
+    assert audit["queries"] == sum(term["queries"] for term in audit["terms"].values())
+
+
+# -- pairs to look at ----------------------------------------------------------------------------
+
+
+def test_of_each_kind_one_pair_that_is_right_and_the_worst_that_is_not():
+    for term, one in audited("colour-blind")["terms"].items():
+        suite = make_suite(term, 40, 0)
+        kinds = dict.fromkeys(pair.kind for pair in suite.pairs)
+        shown = [(example["kind"], example["ordered"]) for example in one["examples"]]
+        assert set(dict(shown)) == set(kinds)
+        assert len(set(shown)) == len(shown)
+        for example in one["examples"]:
+            better, worse = (example[side]["score"] for side in ("better", "worse"))
+            expected = {1: "right", 0: "tied", -1: "reversed"}[int(np.sign(better - worse))]
+            assert example["ordered"] == expected
+            assert example["change"]
+        wins = {kind: outcome["wins"]["value"] for kind, outcome in one["result"]["kinds"].items()}
+        assert {k for k, o in shown if o != "right"} == {
+            k for k, value in wins.items() if value < 1
+        }
+        assert {k for k, o in shown if o == "right"} == {
+            k for k, value in wins.items() if value > 0
+        }
+
+
+def test_a_long_reasoning_is_cut_on_the_page():
+    long = audit_judge(Says(Verdict(0.5, reasoning="why " * 5000)), terms=["r_sem"], pairs=1)
+    for example in long["terms"]["r_sem"]["examples"]:
+        assert len(example["better"]["evidence"]) <= 500
 
 
 # -- failures ------------------------------------------------------------------------------------

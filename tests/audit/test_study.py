@@ -32,6 +32,16 @@ def test_methods_categories_and_scores_are_balanced(make_run, tmp_path):
     assert max(cells.values()) - min(cells.values()) <= 2
 
 
+def test_a_method_with_few_samples_decides_how_many_are_drawn(make_run, tmp_path):
+    runs = [("many", make_run("many", steps=3)), ("few", make_run("few", steps=1, samples=12))]
+    made = build_study(runs, tmp_path / "study")
+    assert (made["items"], made["asked"], made["usable"]) == (24, 200, 57)
+    assert min(made["balance"]["method"].values()) >= 11  # categories are balanced too
+    assert made["short"] == [{"stratum": "method few", "usable": 12, "wanted": 28}]
+    made = build_study(runs, tmp_path / "all", items=57)
+    assert (made["balance"]["method"], made["short"][0]["usable"]) == ({"few": 12, "many": 45}, 12)
+
+
 def test_the_seed_decides_and_the_order_of_runs_does_not(make_run, tmp_path):
     a, b = ("a", make_run("a")), ("b", make_run("b"))
     build_study([a, b], tmp_path / "one", items=30)
@@ -66,7 +76,7 @@ def test_items_carry_what_is_rated(make_run, tmp_path):
         assert item["prompt"]
         assert "<|obj_start|>" in item["chain"]
     sheet = (tmp_path / "study" / "ratings.csv").read_text().splitlines()
-    assert sheet[0] == "id,rater,prompt,semantic,spatial,quality,comment"
+    assert sheet[0] == "id,study,rater,prompt,semantic,spatial,quality,comment"
     assert len(sheet) == 11
 
 
@@ -91,9 +101,9 @@ def test_what_cannot_be_rated_is_counted(make_run, tmp_path):
         "without a readable record and image": 2,
         "same image and chain as another": 1,
     }
-    more = build_study([("ours", run)], tmp_path / "more", items=9)
-    assert (more["items"], more["asked"]) == (8, 9)
-    assert len(read_items(tmp_path / "more")) == 8
+    with pytest.raises(BadInput, match=r"9 items cannot be drawn from 8 .*give --items 8 or fewer"):
+        build_study([("ours", run)], tmp_path / "more", items=9)
+    assert not (tmp_path / "more").exists()
     for path in folder.glob("*.json"):
         path.write_text("{")
     with pytest.raises(BadInput, match=r"no usable samples \(left out: 13 without a readable"):
@@ -114,6 +124,9 @@ def test_runs_are_named_apart(make_run, tmp_path):
         build_study([("x", run), ("x", run)], tmp_path / "study")
     with pytest.raises(BadInput, match="has no samples"):
         build_study([("x", tmp_path)], tmp_path / "study")
+    shutil.rmtree(run / "samples")  # as a run of SFT has none
+    with pytest.raises(BadInput, match=r"without samples .*got-r1 sample --model .*/final"):
+        build_study([("x", run)], tmp_path / "study")
 
 
 # -- folders of `got-r1 sample`, and probes ------------------------------------------------------
@@ -189,7 +202,7 @@ def test_which_of_two_equal_samples_is_kept_does_not_depend_on_the_order(make_ru
     a = make_run("a", steps=2)
     b = Path(shutil.copytree(a, tmp_path / "b"))
     made = build_study([("a", a), ("b", b)], tmp_path / "one")
-    assert made["items"] == 30
+    assert made["usable"] == 30
     assert min(made["balance"]["method"].values()) > 5
     build_study([("b", b), ("a", a)], tmp_path / "other")
     assert files(tmp_path / "one") == files(tmp_path / "other")

@@ -9,6 +9,7 @@ import pytest
 from got_r1.benchmarks import load_benchmark
 from got_r1.benchmarks.base import Row, Sample
 from got_r1.benchmarks.evaluation import (
+    changes,
     comparison_table,
     evaluate,
     evaluation,
@@ -100,16 +101,16 @@ def test_table_by_hand():
     sft = {"name": "sft", "metrics": {"plan_relation": one(0.75, 0.7, 0.8), "iou": one(0, 0, 0.1)}}
     rl = {"name": "rl", "metrics": {"plan_relation": one(1, 1, 1)}}
     assert comparison_table([sft, rl]).splitlines() == [
-        "| metric        | sft                  | rl                   |",
-        "| ------------- | -------------------- | -------------------- |",
-        "| plan relation | 0.750 [0.700, 0.800] | 1.000 [1.000, 1.000] |",
-        "| iou           | 0.000 [0.000, 0.100] | -                    |",
+        "| metric                         | n | sft                  | rl                   |",
+        "| ------------------------------ | - | -------------------- | -------------------- |",
+        "| relation right in the plan     | 9 | 0.750 [0.700, 0.800] | 1.000 [1.000, 1.000] |",
+        "| IoU of planned and found boxes | 9 | 0.000 [0.000, 0.100] | -                    |",
     ]
     assert len(comparison_table([sft, rl], ["iou"]).splitlines()) == 3
 
 
 def test_the_table_says_what_changed_clearly():
-    prompts = [Prompt(str(i)) for i in range(20)]
+    prompts = [Prompt(str(i), "day") for i in range(20)]
     sft, rl = (
         evaluation("x", rows, prompts, name=name, split="dev")
         for name, rows in (
@@ -119,10 +120,47 @@ def test_the_table_says_what_changed_clearly():
     )
     lines = comparison_table([sft, rl]).splitlines()
     assert lines[0].split("|")[-2].strip() == "change"
-    assert "+1.000 [" in lines[2]
-    assert "clear" in lines[2]
-    assert "+0.000 [-0.168, +0.168]" in lines[3]
-    assert "clear" not in lines[3]
+    assert "+1.000, clear" in lines[2]
+    assert "[+0." in lines[3]
+    assert "+0.000 " in lines[4]
+    assert "[-0.168, +0.168]" in lines[5]
+    change = changes([sft, rl])
+    assert change["a"]["overall"]["mean"] == change["a"]["by_category"]["day"]["mean"] == 1.0
+    assert change["a"]["overall"]["clear"]
+    unseen = 1 - 0.025 ** (1 / 20)
+    nothing = {"mean": 0.0, "low": -unseen, "high": unseen, "n": 20, "clear": False}
+    assert change["b"]["overall"] == pytest.approx(nothing)
+    assert changes([sft]) == {}
+
+
+@pytest.mark.parametrize("name", ["relation_right_in_the_image", "a" * 70])
+@pytest.mark.parametrize("several", [1, 2, 5])
+def test_tables_have_at_most_80_columns_and_lose_nothing(name, several):
+    prompts = [Prompt(str(i), "day") for i in range(100)]
+    evaluations = [
+        evaluation("x", [{name: float(i % (2 + 2 * at) > 0)} for i in range(100)], prompts,
+                   name=f"model-{at}", split="dev")
+        for at in range(several)
+    ]  # fmt: skip
+    text = comparison_table(evaluations)
+    assert max(map(len, text.splitlines())) <= 80
+    for one in evaluations:
+        overall = one["metrics"][name]["overall"]
+        for number in (overall["mean"], overall["low"], overall["high"]):
+            assert f"{number:.3f}" in text
+        assert one["name"] in text
+    assert " 100 " in text
+    if several == 2:
+        change = changes(evaluations)[name]["overall"]
+        assert f"{change['mean']:+.3f}, clear" in text
+        assert f"[{change['low']:+.3f}, {change['high']:+.3f}]" in text
+
+
+def test_rows_over_other_numbers_of_prompts_say_both():
+    one = {"overall": {"mean": 0.5, "low": None, "high": None, "n": 9}, "by_category": {}}
+    other = {"overall": {**one["overall"], "n": 400}, "by_category": {}}
+    made = [{"name": name, "metrics": {"iou": it}} for name, it in (("a", one), ("b", other))]
+    assert comparison_table(made).splitlines()[2] == "| iou    | 9, 400 | 0.500 | 0.500 |"
 
 
 def test_unknown_benchmark_is_bad_input():

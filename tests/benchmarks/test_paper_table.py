@@ -28,21 +28,54 @@ def cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
+def table_of(lines: list[str]) -> dict[str, dict[str, str]]:
+    """Rows by name, over all tables and the lines of their cells."""
+    rows: dict[str, dict[str, str]] = {}
+    for before, line in zip(["", *lines], lines, strict=False):
+        if not line.startswith("|") or set(line) <= set("| -"):
+            continue
+        if not before:
+            heading, name = cells(line), ""
+            continue
+        if not any(cells(line)[1:]):  # the rest of a long name
+            continue
+        name = cells(line)[0] or name
+        row = rows.setdefault(name, {})
+        for column, cell in zip(heading, cells(line), strict=True):
+            row[column] = f"{row.get(column, '')} {cell}".strip()
+    return rows
+
+
+def test_two_evaluations_of_the_same_prompts_have_their_change() -> None:
+    prompts = [Prompt(str(i), "color") for i in range(20)]
+    one, two = (
+        evaluation("compbench", [{"color": float(i < right)} for i in range(20)], prompts,
+                   name=name, split="val", seed=0, guidance=5.0, model="m")
+        | {"deviations": {}}
+        for name, right in (("before", 5), ("after", 15))
+    )  # fmt: skip
+    change = table_of(paper_table("compbench", [one, two]).splitlines())["change"]["Color"]
+    assert change.startswith("+.5000 [+.")
+    assert change.endswith("clear")
+    apart = two | {"deviations": {"color": ["another scorer"]}}
+    assert "change" not in table_of(paper_table("compbench", [one, apart]).splitlines())
+
+
 def test_only_numbers_without_deviations_share_a_column_with_published_ones() -> None:
     official = an_evaluation("mine", {}, color=0.8, spatial=0.3)
     other = an_evaluation("theirs", {"spatial": ["detector X, not UniDet"]}, color=0.7, spatial=0.9)
     unknown = an_evaluation("old", None, color=0.6)
     lines = paper_table("compbench", [official, other, unknown]).splitlines()
-    heading = cells(lines[0])
-    rows = {cells(line)[0]: dict(zip(heading, cells(line), strict=True)) for line in lines[2:15]}
+    assert max(len(line) for line in lines if line.startswith("|")) <= 80
+    rows = table_of(lines)
     assert rows["GoT-R1-7B"]["2D-Spatial"] == ".3306"
     assert rows["GoT-R1-7B"]["2D-Spatial (b)"] == "-"
-    assert rows["mine"]["2D-Spatial"] == ".3000 [.2900, .3100]"
+    assert rows["mine"]["2D-Spatial"] == ".3000 [.2900, .3100] n 300"
     assert rows["theirs"]["2D-Spatial"] == "-"
-    assert rows["theirs"]["2D-Spatial (b)"] == ".9000 [.8900, .9100]"
-    assert rows["theirs"]["Color"] == ".7000 [.6900, .7100]"
+    assert rows["theirs"]["2D-Spatial (b)"] == ".9000 [.8900, .9100] n 300"
+    assert rows["theirs"]["Color"] == ".7000 [.6900, .7100] n 300"
     assert rows["old"]["Color"] == "-"
-    assert rows["old"]["Color (a)"] == ".6000 [.5900, .6100]"
+    assert rows["old"]["Color (a)"] == ".6000 [.5900, .6100] n 300"
     assert (
         "(a) not comparable with published numbers: it is not known how it was measured." in lines
     )
@@ -55,12 +88,11 @@ def test_the_papers_rows_are_all_there() -> None:
     assert len(PUBLISHED["compbench"]) == 10
     assert len(ABLATIONS["compbench"]) == 11
     plain = paper_table("compbench", [])
-    assert len(plain.splitlines()) == 2 + 10
+    assert len(table_of(plain.splitlines())) == 10
     assert "| 1B, R_RI only" in paper_table("compbench", [], ablations=True)
     assert "(a)" not in plain
     gen = paper_table("geneval", []).splitlines()
-    assert cells(gen[0])[-1] == "Overall"
-    assert cells(gen[-1])[-1] == ".7500"
+    assert table_of(gen)["GoT-R1-7B"]["Overall"] == ".7500"
 
 
 def test_intervals_are_over_prompts_and_not_over_their_images() -> None:

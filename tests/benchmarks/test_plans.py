@@ -496,6 +496,39 @@ def test_a_page_needs_its_numbers(tmp_path):
         build_plans_page(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("planned", "found", "more", "said"),
+    [
+        ([("cat", 500), ("dog", 0)], [("cat", 500), ("dog", 0)], {},
+         ["&#34;cat&#34; is not planned on the left of &#34;dog&#34;",
+          "&#34;cat&#34; is not drawn on the left of &#34;dog&#34;"]),
+        ([("cat", 0)], None, {}, ["&#34;dog&#34; is not planned"]),
+        ([("cat", 0), ("dog", 500)], [], {"plan": True},
+         ["the two things of the relation were not both found in the image"]),
+        ([("cat", 0), ("dog", 500)], [], {"plan": True, "undecided": ["image"]},
+         ["in the image nobody could tell which is nearer"]),
+    ],
+)  # fmt: skip
+def test_a_page_says_why_plan_and_image_are_wrong(tmp_path, planned, found, more, said):
+    def named(things):
+        return [{"name": name, "box": [x, 0, x + 400, 400]} for name, x in things]
+
+    sample = {
+        "prompt": "a cat on the left of a dog",
+        "relation": "left",
+        "plan": False,
+        "image_right": False,
+        "image": "samples/000.png",
+        "objects": named(planned),
+        "found": None if found is None else named(found),
+    }
+    result = {"benchmark": "plans", **summarise_plans(many(0.5, 0.9, 8))}
+    (tmp_path / "plans.json").write_text(json.dumps({**result, "samples": [sample | more]}))
+    page = build_plans_page(tmp_path).read_text()
+    for words in said:
+        assert f'<p class="problem">{words}</p>' in page
+
+
 def test_a_page_lives_without_its_images(tmp_path):
     result = {
         "benchmark": "plans",

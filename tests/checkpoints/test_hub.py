@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -285,6 +287,34 @@ def test_a_push_that_cannot_be(
     assert main([*argv, "someone/new"]) == 2
     assert "no trained model in checkpoints/final" in capsys.readouterr().err
     assert not hub.repositories
+
+
+@pytest.mark.parametrize("answers", ["closed", "silent"])
+def test_a_hub_out_of_reach_is_told_and_the_cache_does(
+    hub: HubServer, model: Path, monkeypatch: pytest.MonkeyPatch, answers: str
+) -> None:
+    """A port that nobody listens at, and one where nobody accepts, as behind some firewalls."""
+    hub.add("someone/model", model)
+    load_policy("someone/model")
+    fetch.cache_clear()
+    with socket.socket() as port:
+        port.bind(("127.0.0.1", 0))
+        if answers == "silent":
+            port.listen()
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{port.getsockname()[1]}")
+        monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 1)
+        told: list[BadInput] = []
+
+        def load() -> None:
+            load_policy("someone/model")
+            with pytest.raises(BadInput, match="not wholly in the hub's cache") as refused:
+                local_folder("someone/other")
+            told.append(refused.value)
+
+        loading = threading.Thread(target=load, daemon=True)
+        loading.start()
+        loading.join(timeout=300)  # without a limit of ours it would wait for ever
+    assert len(told) == 1
 
 
 # -- the environment -------------------------------------------------------------------------------

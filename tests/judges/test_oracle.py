@@ -228,6 +228,32 @@ def test_answers_come_in_order_and_say_why():
     assert OracleJudge().judge([]) == []
 
 
+@pytest.mark.parametrize(
+    ("query", "prompt", "given", "said"),
+    [
+        (SemanticQuery, ORDER, [HEART_LEFT], '"blue star" is not named'),
+        (SemanticQuery, ORDER, [HEART_LEFT, STAR_RIGHT],
+         'the prose does not state "red heart" on the left of "blue star"'),
+        (SemanticQuery, "a red heart", [HEART_LEFT, STAR_RIGHT], 'a further "blue star" is named'),
+        (SpatialQuery, ORDER, [("green heart", LEFT), STAR_RIGHT],
+         '"red heart" is planned as "green heart"'),
+        (SpatialQuery, ORDER, [("red heart", RIGHT), ("blue star", LEFT)],
+         '\'left\' does not hold ("red heart" on the left of "blue star")'),
+        (SpatialQuery, "three hearts", [HEART_LEFT], 'only 1 of 3 "heart" are planned'),
+        (SpatialQuery, ORDER, [HEART_LEFT, ("blue star", Box(200, 300, 700, 700))],
+         'boxes overlap: "red heart" and "blue star"'),
+        (ImageQuery, ORDER, WRONG_COLOUR, '"red heart" is drawn as "green heart"'),
+        (ImageQuery, ORDER, SWAPPED, '"red heart" on the left of "blue star"'),
+        (ImageQuery, "two hearts", RIGHT_IMAGE, 'a further "blue star" is drawn'),
+        (ImageQuery, ORDER, BLANK, '"red heart" is not drawn; "blue star" is not drawn'),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_named(query, prompt, given, said):
+    verdict = ask(query(Prompt(prompt), given if query is ImageQuery else plan(*given)))
+    assert verdict.score < 1
+    assert said in verdict.reasoning
+
+
 @pytest.mark.parametrize("text", ["", "a cat on a mat", "a red heart on the left", "five hearts"])
 def test_a_prompt_from_elsewhere_is_a_failure_not_a_zero(text):
     prompt, chain = Prompt(text), plan(HEART_LEFT)

@@ -131,6 +131,44 @@ def test_one_step_suffices_where_one_is_missing():
     assert repair_layout(before, (0, 1), "top", 10) == (cells(0, 0, 3, 3), cells(4, 5, 3, 3))
 
 
+def lead(relation, one, two) -> float:
+    """By how many thousandths the asked axis leads, between centres."""
+    dx = (one.x1 + one.x2 - two.x1 - two.x2) / 2
+    dy = (one.y1 + one.y2 - two.y1 - two.y2) / 2
+    along = {"left": -dx, "right": dx, "top": -dy, "bottom": dy}[relation]
+    return along - abs(dy if relation in ("left", "right") else dx)
+
+
+def test_a_margin_moves_what_holds_by_too_little():
+    before = [cells(0, 0, 3, 3), cells(4, 3, 3, 3)]
+    assert repair_layout(before, (0, 1), "left", 10) == tuple(before)
+    for margin, distance in ((0.1, 0), (0.2, 100), (0.3, math.hypot(100, 100))):
+        after = repair_layout(before, (0, 1), "left", 10, margin)
+        assert lead("left", *after) >= 1000 * margin - 1
+        assert moved(before, after) == pytest.approx(distance, abs=1)
+
+
+@settings(max_examples=60)
+@given(layouts, st.sampled_from(["left", "right", "top", "bottom"]), st.floats(0.05, 0.6))
+def test_a_margin_is_kept_where_there_is_room_and_costs_nothing_else(layout, relation, margin):
+    plain = repair_layout(layout, (0, 1), relation, 10)
+    after = repair_layout(layout, (0, 1), relation, 10, margin)
+    assert relation_holds(relation, *after[:2])
+    if after != plain:  # where a margin changes anything it is reached, in a clear place
+        assert lead(relation, *after[:2]) >= 1000 * margin - 1
+        assert not (overlapping(after) - overlapping(layout))
+    assert [size(box) for box in after] == [size(box) for box in layout]
+    assert repair_layout(after, (0, 1), relation, 10, margin) == after
+
+
+@pytest.mark.parametrize("relation", ["next to", "near", "on side of"])
+def test_relations_without_a_direction_have_no_margin(relation):
+    before = [cells(0, 0, 3, 3), cells(7, 4, 3, 3)]
+    assert repair_layout(before, (0, 1), relation, 10, 0.4) == repair_layout(
+        before, (0, 1), relation, 10
+    )
+
+
 def test_boxes_on_the_grid_stay_on_it_the_border_included():
     before = [cells(7, 0, 3, 3), cells(0, 0, 4, 4)]
     one, two = repair_layout(before, (0, 1), "left", 10)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-from argparse import Namespace
 from pathlib import Path
 
 import pytest
 import torch
 
-from got_r1.commands.models import rollout_settings
 from got_r1.errors import BadInput
 from got_r1.plan.chain import TAGS
 from got_r1.policy import SHIPPED, load_policy
 from got_r1.policy.janus import Policy, TokenBatch
 from got_r1.recipes.sections import RolloutSection
 from got_r1.records import Prompt
+from got_r1.sampling.settings import rollout_settings
 
 
 def batch_of(policy: Policy) -> TokenBatch:
@@ -58,8 +57,7 @@ def test_a_saved_policy_carries_how_it_was_trained_to_be_sampled(
     trained = RolloutSection(chain_limit=33, image_temperature=0.5, guidance=2.0)
     own_policy.carry_sampling(trained)
     own_policy.save(tmp_path)
-    args = Namespace(model=tmp_path, guidance=None)
-    assert rollout_settings(load_policy(tmp_path), [Prompt("two towers")], args) == trained
+    assert rollout_settings(load_policy(tmp_path), [Prompt("two towers")]) == trained
 
 
 def test_the_frozen_copy_stays_what_it_was(own_policy: Policy) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -261,6 +263,40 @@ def test_parts_change_nothing_and_stay_small(
     assert torch.equal(found.image_ids, whole.image_ids)
     torch.testing.assert_close(found.image_logprobs, whole.image_logprobs)
     assert largest_gap(policy, found, "guided") < TOLERANCE
+
+
+@pytest.mark.parametrize("at_once", [0, 4])
+def test_watching_shows_every_row_growing_and_changes_nothing(policy: Policy, at_once: int) -> None:
+    seen: dict[tuple[str, int], list[Tensor]] = {}
+
+    def watch(stage: str, rows: Sequence[int], ids: Tensor) -> None:
+        for row, some in zip(rows, ids, strict=True):
+            seen.setdefault((stage, row), []).append(some)
+
+    def rolled(sampler: Sampler) -> Rollout:
+        chains = sampler.write_chains(PROMPTS, 3, seed=3, limit=24)
+        return sampler.draw_images(chains, guidance=2.0)
+
+    plain, watched = rolled(Sampler(policy)), rolled(Sampler(policy, at_once=at_once, watch=watch))
+    assert watched.image_ids.equal(plain.image_ids)
+    assert watched.chains.texts == plain.chains.texts
+    assert set(seen) == {(stage, row) for stage in ("chain", "image") for row in range(9)}
+    for row in range(9):
+        chain = watched.chains.token_ids[row][watched.chains.loss_mask[row]]
+        assert seen["chain", row][-1][: len(chain)].equal(chain)
+        rows = seen["image", row]
+        assert [len(ids) for ids in rows] == list(
+            range(policy.grid, policy.image_tokens + 1, policy.grid)
+        )
+        assert all(ids.equal(watched.image_ids[row][: len(ids)]) for ids in rows)
+
+
+def test_what_a_watch_raises_ends_the_call(policy: Policy) -> None:
+    def leave(stage: str, rows: Sequence[int], ids: Tensor) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Sampler(policy, watch=leave).write_chains(PROMPTS, seed=3, limit=24)
 
 
 def test_no_weight_is_copied(policy: Policy) -> None:

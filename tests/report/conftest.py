@@ -19,6 +19,9 @@ from got_r1.plan.chain import format_object
 from got_r1.plan.layout import iou
 from got_r1.recipes.sections import Recipe
 from got_r1.records import Box, PlannedObject
+from small_runs import make_recipe, model_folder
+
+__all__ = ["make_recipe", "model_folder"]
 
 CATEGORIES = ("color", "texture", "spatial", "numeracy", "complex")
 TERMS = ("r_sem", "r_spa", "r_ri", "r_pi")

@@ -32,6 +32,8 @@ from got_r1.report.gallery import Piece, build_galleries, build_probes, split_ch
 from got_r1.report.panels import draw_sections
 from got_r1.report.read import read_run
 from got_r1.report.results import compare
+from got_r1.training import sft, vq
+from small_runs import MakeRecipe
 
 VOID = {"meta", "input", "br", "img"}
 
@@ -131,6 +133,31 @@ def test_what_a_policy_wrote_stays_text(tmp_path: Path) -> None:
 # -- before and after ----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("terms", "evidence", "said"),
+    [
+        ({"r_pi": 0.5}, {"r_pi": "no <star>"}, "<b>R_PI</b> no &lt;star&gt;"),
+        ({"r_pi": 0.5}, {}, "<b>R_PI</b> the judge gave no reason"),
+        ({"r_ri": 0.2}, {"r_ri": "found 0 of 1"}, "<b>R_RI</b> not found: &#34;&lt;heart&gt;&#34;"),
+        ({}, {"r_sem": "no answer"}, "<b>R_sem</b> the judge failed: no answer"),
+        ({"r_pi": 1.0}, {"r_pi": "all there"}, None),
+    ],
+)
+def test_a_card_says_why_a_term_is_not_full(
+    tmp_path: Path, terms: dict[str, float], evidence: dict[str, str], said: str | None
+) -> None:
+    log = RunLog.create(tmp_path / "run", "run: {}", tracking=Tracking(()))
+    record = {"objects": [{"name": "<heart>", "box": [0, 0, 9, 9]}], "found": []}
+    record |= {"prompt": "p", "reward": {"total": 0.0, "terms": terms}, "evidence": evidence}
+    with log:
+        log.save_sample(1, 0, np.zeros((40, 40, 3), np.uint8), record)
+    page = build_report(tmp_path / "run").read_text()
+    if said is None:
+        assert 'class="evidence reason"' not in page
+    else:
+        assert f'<p class="evidence reason">{said}</p>' in page
+
+
 def test_fixed_prompts_stand_first_with_their_first_and_last_picture(tmp_path: Path) -> None:
     with empty_run(tmp_path / "run") as log:
         for step in range(0, 200, 10):
@@ -181,8 +208,53 @@ def test_any_stage_and_any_subset_of_metrics_has_a_page(
         text = " ".join(page_of(log.run_dir).text.split())
     assert stage in text
     assert "Wall time 2 min 1 s" in text
-    assert "There is no evaluation" in text
-    assert "There are no samples" in text
+    # What a stage does not write is not missed.
+    assert ("There is no evaluation" in text) == (stage != "Stage SFT")
+    assert ("There are no samples" in text) == (stage == "Stage GRPO")
+    assert "One value throughout: " in text
+    assert "Thin line" not in text
+
+
+def test_the_report_of_sft_says_what_was_trained_on(
+    tmp_path: Path, make_recipe: MakeRecipe
+) -> None:
+    recipe = make_recipe("sft", data={"size": 64, "relation_noise": 0.5})
+    sft.train(recipe, quiet=True)
+    text = " ".join(page_of(tmp_path / "sft").text.split())
+    assert "Trained on 64 triples of the icon world Batch 8 triples" in text
+    assert "Wrong captions relation 50%, attribute 5%, count 25%" in text
+    assert "Chain loss nats per token" in text
+    assert "Image loss nats per token" in text
+    for word in ("GRPO", "judge", "Judge", "reward", "Notes"):
+        assert word not in text.split("The resolved recipe")[0]
+
+
+def test_the_report_of_a_vq_model_shows_the_detectors_readings(
+    tmp_path: Path, make_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SCENES", "CORPUS", "MEASURED"):  # fewer than a model that is to be used needs
+        monkeypatch.setattr(vq, name, 64)
+    vq.train(make_recipe("vq"), quiet=True)
+    read = json.loads((tmp_path / "vq" / "evals" / "detector.json").read_text())
+    [column, other] = (name for name, _ in compare(read_run(tmp_path / "vq").evals).columns)
+    assert (column, other) == ("as drawn", "encoded and decoded")
+    text = " ".join(page_of(tmp_path / "vq").text.split())
+    exact = [read[part]["exact"] for part in ("rendered", "round_trip")]
+    assert f"exactly right {exact[0]:.3f} {exact[1]:.3f}" in text
+    assert "Reconstruction" in text
+    for word in ("GRPO", "judge", "Judge", "reward", "Notes"):
+        assert word not in text.split("The resolved recipe")[0]
+
+
+@pytest.mark.parametrize("found", [[], None])
+def test_a_gallery_without_a_judge_names_none(tmp_path: Path, found: list[Any] | None) -> None:
+    with empty_run(tmp_path / "run") as log:
+        log.log_metrics(1, {"loss/chain": 1.0})
+        log.save_sample(1, 0, np.zeros((4, 4, 3), np.uint8), {"prompt": "p", "found": found})
+        page = page_of(log.run_dir)
+    assert "judge" not in page.text
+    assert ("where the objects were" in page.text) == (found is not None)
+    assert "total" not in page.values("class")
 
 
 def damage_line(run: Path) -> None:
@@ -393,7 +465,7 @@ def test_an_axis_is_as_long_as_the_values_need_and_keeps_to_what_can_be() -> Non
     assert len(labels) >= 2
     assert 0.85 < min(labels) < max(labels) <= 1
     [constant] = sections[1].constants
-    assert (constant.panel.title, constant.value) == ("Learning rate", 1e-4)
+    assert (constant.panel.title, constant.values[0][1]) == ("Learning rate", 1e-4)
 
 
 def test_a_curve_survives_holes() -> None:

@@ -511,6 +511,25 @@ def test_a_plan_for_other_hardware_as_json(capsys: pytest.CaptureFixture[str]) -
     assert found["bytes_per_device"][peak["phase"]]["total"] == peak["bytes"]
 
 
+def test_a_recipe_whose_model_nobody_has_made_yet(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    argv = ["train", "rl", "janus-7b", "--dry-run", "--json", "--gpu-memory", "80"]
+    assert main(argv) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert main([*argv, "model.path=janus-pro-7b"]) == 0
+    named = json.loads(capsys.readouterr().out)
+    told = "the sizes of janus-pro-7b, as there is no folder models/janus-pro-7b-got"
+    assert found.pop("assumptions") == [told, *named.pop("assumptions")]
+    assert found.pop("model") == "models/janus-pro-7b-got"
+    assert found == {name: value for name, value in named.items() if name != "model"}
+    # A folder that is there counts, whatever its name.
+    (tmp_path / "janus-pro-7b-empty").mkdir()
+    assert main([*argv, "model.path=janus-pro-7b-empty"]) == 2
+    assert "has no config.json" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("argv", "told"),
     [

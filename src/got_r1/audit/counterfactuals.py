@@ -7,7 +7,25 @@ from got_r1.audit.pictures import grounding_suite, image_suite
 from got_r1.audit.semantic import semantic_suite
 from got_r1.audit.spatial import spatial_suite
 
-__all__ = ["make_suite"]
+__all__ = ["CHANGES", "make_suite"]
+
+CHANGES = {
+    "object dropped": "one object is left out of the chain",
+    "colours swapped": "two objects have each other's colour",
+    "patterns swapped": "two objects have each other's pattern",
+    "relation reversed": "the chain states the opposite relation",
+    "contradicting object": "the chain has one more object, in a colour that was not asked for",
+    "garbled text": "the letters of every word are in disorder",
+    "mirrored": "the plan is mirrored along the axis of the relation",
+    "swapped": "the two objects are in each other's place",
+    "shifted": "the first object is where the relation is false",
+    "recoloured": "one object has another colour",
+    "moved": "one object is in a wrong place",
+    "missing": "one object is not there",
+    "extra": "one object is there twice",
+    "swapped places": "two objects are in each other's place",
+}
+"""What was changed in the worse one of a pair, by the pair's kind."""
 
 
 def make_suite(term: str, pairs: int, seed: int) -> Suite:

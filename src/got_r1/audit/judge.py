@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import random
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -16,9 +17,9 @@ from PIL import Image
 from got_r1 import __version__
 from got_r1.audit.asking import Answers, put
 from got_r1.audit.cases import Pair, Suite, SuiteQuery
-from got_r1.audit.counterfactuals import make_suite
-from got_r1.audit.limits import Limits, find
-from got_r1.audit.results import measure
+from got_r1.audit.counterfactuals import CHANGES, make_suite
+from got_r1.audit.limits import Finding, Limits, find, in_all, undecided_text, verdict_of
+from got_r1.audit.results import EQUAL, measure
 from got_r1.audit.settings import PAIRS, TERMS
 from got_r1.files.sample_files import named_box
 from got_r1.judges.base import Judge
@@ -35,7 +36,7 @@ from got_r1.records import (
 
 __all__ = ["audit_judge"]
 
-_EXAMPLES = 2  # of each kind in which the judge erred
+_EVIDENCE = 500  # characters of a judge's reasoning in an example: the page stays small
 
 
 def audit_judge(
@@ -67,9 +68,12 @@ def audit_judge(
         batch: queries put at once.
         quiet: show no progress.
 
-    Returns `{"judge", "version", "pairs", "seed", "limits", "fit", "terms": {term: {"fit", "why",
-    "result", "examples"}}}`: `why` is a list of findings (`limits.Finding`), `result` a
-    `results.TermResult`, both as dicts. An estimate is {"value", "low", "high", "n", "items"}.
+    Returns `{"judge", "version", "pairs", "seed", "limits", "queries", "verdict", "fit", "terms":
+    {term: {"verdict", "fit", "undecided", "queries", "why", "result", "examples"}}}`: `verdict` is
+    "fit", "not fit" or "undecided", and `undecided` then says how many more pairs would decide it;
+    `queries` counts what was put to the judge, what was asked again included; `why` is a list of
+    findings (`limits.Finding`), `result` a `results.TermResult`, both as dicts. An estimate is
+    {"value", "low", "high", "n", "items"}.
 
     Raises RunFailed where the judge loses queries.
     """
@@ -96,9 +100,13 @@ def audit_judge(
                 for make in (canvases if bases else ())
             ]
             result = measure(suite, answers, (repeated, second), redrawn, draws)
-            findings = find(result, limits)
+            findings = find(result, limits, pairs)
+            verdict = verdict_of(findings)
             found[suite.term] = {
-                "fit": not findings,
+                "verdict": verdict,
+                "fit": verdict == "fit",
+                "undecided": _undecided(findings, pairs) if verdict == "undecided" else "",
+                "queries": len(suite.queries) + len(repeated) + len(redrawn) * len(bases),
                 "why": [asdict(finding) for finding in findings],
                 "result": asdict(result),
                 "examples": _examples(suite, answers),
@@ -109,9 +117,17 @@ def audit_judge(
         "pairs": pairs,
         "seed": seed,
         "limits": limits.model_dump(),
+        "queries": sum(term["queries"] for term in found.values()),
+        "verdict": in_all(term["verdict"] for term in found.values()),
         "fit": all(term["fit"] for term in found.values()),
         "terms": found,
     }
+
+
+def _undecided(findings: Sequence[Finding], pairs: int) -> str:
+    """How many more pairs would decide all that is open."""
+    needed = [finding.pairs for finding in findings if finding.pairs is not None]
+    return undecided_text(max(needed) if len(needed) == len(findings) else None, pairs)
 
 
 def _asked_again(suite: Suite, pairs: int, seed: int) -> list[int]:
@@ -127,11 +143,12 @@ def _bases(suite: Suite) -> list[int]:
     return [one.base for one in suite.variations if one.kind == "canvas size"]
 
 
-# -- what it got wrong ---------------------------------------------------------------------------
+# -- pairs to look at ----------------------------------------------------------------------------
 
 
 def _examples(suite: Suite, answers: Answers) -> list[dict[str, Any]]:
-    """Of each kind the pairs that were judged the worst, as far as any was judged wrong."""
+    """Of each kind the first pair that was ordered rightly, and the worst of those that were not,
+    as far as there are any."""
     examples: list[dict[str, Any]] = []
     for kind in dict.fromkeys(pair.kind for pair in suite.pairs):
         leads = [
@@ -139,16 +156,19 @@ def _examples(suite: Suite, answers: Answers) -> list[dict[str, Any]]:
             for pair in suite.pairs
             if pair.kind == kind
         ]
-        wrong = sorted(
-            ((lead, pair) for lead, pair in leads if lead <= 0), key=lambda both: both[0]
-        )
-        examples += [_example(suite, answers, pair) for _, pair in wrong[:_EXAMPLES]]
+        right = [(lead, pair) for lead, pair in leads if lead > EQUAL]
+        missed = [(lead, pair) for lead, pair in leads if lead <= EQUAL]
+        shown = [*right[:1], *sorted(missed, key=lambda both: both[0])[:1]]
+        examples += [_example(suite, answers, lead, pair) for lead, pair in shown]
     return examples
 
 
-def _example(suite: Suite, answers: Answers, pair: Pair) -> dict[str, Any]:
+def _example(suite: Suite, answers: Answers, lead: float, pair: Pair) -> dict[str, Any]:
+    ordered = "right" if lead > EQUAL else "tied" if lead >= -EQUAL else "reversed"
     return {
         "kind": pair.kind,
+        "change": CHANGES[pair.kind],
+        "ordered": ordered,
         "tags": dict(pair.tags),
         "better": _side(suite.queries[pair.better], pair.better, answers),
         "worse": _side(suite.queries[pair.worse], pair.worse, answers),
@@ -160,6 +180,7 @@ def _side(one: SuiteQuery, index: int, answers: Answers) -> dict[str, Any]:
     query, verdict = one.query, answers.verdicts[index]
     found = verdict.found if isinstance(verdict, Verdict) else ()
     image = query.image if isinstance(query, GroundingQuery | ImageQuery | QualityQuery) else None
+    evidence = verdict.reason if isinstance(verdict, JudgeFailure) else verdict.reasoning
     return {
         "prompt": "" if isinstance(query, GroundingQuery) else query.prompt.text,
         "chain": "" if isinstance(query, ImageQuery | QualityQuery) else query.chain.text,
@@ -167,7 +188,7 @@ def _side(one: SuiteQuery, index: int, answers: Answers) -> dict[str, Any]:
         "found": [named_box(one) for one in found],
         "image": None if image is None else _png(image),
         "score": float(answers.scores[index]),
-        "evidence": verdict.reason if isinstance(verdict, JudgeFailure) else verdict.reasoning,
+        "evidence": textwrap.shorten(evidence, _EVIDENCE, placeholder=" …"),
     }
 
 

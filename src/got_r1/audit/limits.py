@@ -1,22 +1,26 @@
 """What a judge must show to be fit for training on: limits, and why one was not met.
 
-A limit is met by the interval, not by the value: fit means that at 95% confidence the judge is good
-enough, so a judge that nobody asked enough is not fit, and the reason says that more pairs could
-show it. All limits are our choice; no paper states any.
+A limit is met or missed by the interval, not by the value: fit means that at 95% confidence the
+judge is good enough, not fit that it is not, and a judge that was asked too little is undecided.
+All limits are our choice; no paper states any.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from got_r1.audit.results import Outcome, TermResult
 from got_r1.recipes.sections import Section
-from got_r1.statistics import Estimate
+from got_r1.statistics import SIGNED, UNIT, Estimate, clusters_to_decide
 
-__all__ = ["Finding", "Limits", "find"]
+__all__ = ["Finding", "Limits", "Verdict", "find", "in_all", "undecided_text", "verdict_of"]
+
+Verdict = Literal["fit", "not fit", "undecided"]
 
 _BLIND = 0.9  # share of ties from which on the compared thing cannot have been looked at
 
@@ -69,10 +73,11 @@ class Limits(Section):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Why a term is not fit.
+    """Why a term is not fit, or undecided.
 
-    `state`: "fails" where the whole interval lies beyond the limit, "open" where it straddles it.
+    `state`: "fails" where the whole interval lies beyond the limit, "open" where it contains it.
     `measure` and `of` name what was measured ("wins", "recoloured"); `text` is the sentence.
+    `pairs`: how many of each kind would decide an open one, None where no number would.
     """
 
     measure: str
@@ -81,10 +86,35 @@ class Finding:
     text: str
     estimate: Estimate
     limit: float
+    pairs: int | None = None
 
 
-def find(result: TermResult, limits: Limits) -> list[Finding]:
-    """Everything that speaks against training on this term, what matters most first; none: fit."""
+def verdict_of(findings: Sequence[Finding]) -> Verdict:
+    """The verdict on a term: one certain failure decides it, one open measure leaves it open."""
+    if any(finding.state == "fails" for finding in findings):
+        return "not fit"
+    return "undecided" if findings else "fit"
+
+
+def in_all(verdicts: Iterable[Verdict]) -> Verdict:
+    """The verdict on a judge from those on its terms."""
+    given = set(verdicts)
+    return "not fit" if "not fit" in given else "undecided" if "undecided" in given else "fit"
+
+
+def undecided_text(needed: int | None, pairs: int) -> str:
+    """How many more than `pairs` of each kind would decide it."""
+    if needed is None:
+        return "more pairs may not decide it"
+    more = f"{needed - pairs:,} more pair{'s' if needed - pairs > 1 else ''}"
+    return f"about {more} of each kind would decide it (--pairs {needed})"
+
+
+def find(result: TermResult, limits: Limits, pairs: int) -> list[Finding]:
+    """Everything that speaks against training on this term, what matters most first; none: fit.
+
+    `pairs`: how many of each kind were asked.
+    """
     if result.failures.value == 1:
         reason = next(iter(result.failure_reasons))
         text = f"it answered none of {result.asks} queries ({reason})"
@@ -117,8 +147,25 @@ def find(result: TermResult, limits: Limits) -> list[Finding]:
             if not sameness.why
         ),
     ]
-    found = [finding for finding in findings if finding is not None]
+    found = [_weighed(finding, pairs) for finding in findings if finding is not None]
     return sorted(found, key=lambda finding: finding.state == "open")  # stable: the order stays
+
+
+def _weighed(finding: Finding, pairs: int) -> Finding:
+    """An open finding with the number of pairs that would decide it: prompts grow with pairs, and
+    there is a dose curve for every two pairs of a kind."""
+    if finding.state == "fails":
+        return finding
+    within = SIGNED if finding.of == "kendall" else UNIT
+    items = clusters_to_decide(finding.estimate, finding.limit, within)
+    needed = None
+    if items is not None:
+        is_curve = finding.measure == "curve"
+        grown = 2 * items - 1 if is_curve else math.ceil(pairs * items / finding.estimate.items)
+        needed = max(pairs + 1, grown)
+    return replace(
+        finding, pairs=needed, text=f"{finding.text}; undecided: {undecided_text(needed, pairs)}"
+    )
 
 
 # -- what is held against a limit ----------------------------------------------------------------
@@ -159,8 +206,6 @@ def _finding(
         return Finding(measure, of, "open", text, estimate, limit)
     text = f"{what}: {_shown(estimate.value)} [{_shown(estimate.low)}, {_shown(estimate.high)}]"
     text += f" of {estimate.n}, {asked} is needed{more}"
-    if not fails:
-        text += "; more pairs could decide it"
     return Finding(measure, of, "fails" if fails else "open", text, estimate, limit)
 
 

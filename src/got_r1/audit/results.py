@@ -16,7 +16,7 @@ from got_r1.audit.grounding import Grounding, measure_grounding
 from got_r1.records import JudgeFailure
 from got_r1.statistics import NOTHING, SIGNED, UNIT, Estimate, auc, mean
 
-__all__ = ["Outcome", "Point", "Sameness", "TermResult", "measure"]
+__all__ = ["EQUAL", "Outcome", "Point", "Sameness", "TermResult", "measure"]
 
 TOP = 0.95
 """Scores from here on are at the top: 9.5 of 10."""
@@ -24,7 +24,8 @@ TOP = 0.95
 SAME = 0.1
 """Scores that differ by no more are the same: one point of ten."""
 
-_EQUAL = 1e-9
+EQUAL = 1e-9
+"""Scores that differ by no more are equal: what rounding leaves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +138,8 @@ def _outcome(pairs: Sequence[Pair], scores: np.ndarray) -> Outcome:
     leads = np.array([scores[pair.better] - scores[pair.worse] for pair in pairs])
     items = [pair.item for pair in pairs]
     unknown = np.isnan(leads)
-    wins = np.where(unknown, np.nan, leads > _EQUAL)
-    ties = np.where(unknown, np.nan, np.abs(leads) <= _EQUAL)
+    wins = np.where(unknown, np.nan, leads > EQUAL)
+    ties = np.where(unknown, np.nan, np.abs(leads) <= EQUAL)
     return Outcome(
         mean(wins.tolist(), items),
         mean(ties.tolist(), items),
@@ -210,7 +211,7 @@ def _points(curves: Sequence[Curve], scores: np.ndarray) -> dict[str, list[Point
 
 def _sameness(differences: Sequence[float], items: Sequence[int]) -> Sameness:
     changes = np.abs(np.array(differences, dtype=float))
-    same = np.where(np.isnan(changes), np.nan, changes <= SAME + _EQUAL)
+    same = np.where(np.isnan(changes), np.nan, changes <= SAME + EQUAL)
     return Sameness(mean(same.tolist(), items), mean(changes.tolist(), items))
 
 
@@ -255,7 +256,7 @@ def _persuasions(suite: Suite, scores: np.ndarray) -> dict[str, tuple[Estimate, 
         items.append(one.item)
     return {
         kind: (
-            mean([np.nan if np.isnan(c) else float(c > _EQUAL) for c in changes], items),
+            mean([np.nan if np.isnan(c) else float(c > EQUAL) for c in changes], items),
             mean(changes, items, within=SIGNED),
         )
         for kind, (changes, items) in results.items()

@@ -1,13 +1,15 @@
 """Raters' sheets: CSV out, CSV in, checked to the last cell.
 
-A sheet has one row an item: `id, rater, prompt, semantic, spatial, quality, comment`. Scores are
-whole numbers from 0 to 10, an empty cell is a missing one. A file is taken whole or not at all:
-every fault is counted and listed, and what was imported before stays as it is.
+A sheet has one row an item: `id, study, rater, prompt, semantic, spatial, quality, comment`. Scores
+are whole numbers from 0 to 10, an empty cell is a missing one. Files are taken whole or not at all:
+every fault is counted and listed, and what was imported before stays as it is. Raters' pages
+(`kits`) write the same sheets.
 """
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import random
@@ -21,27 +23,35 @@ from typing import Any
 from got_r1.errors import BadInput, listed
 from got_r1.files.atomic import write_text
 from got_r1.files.csv_rows import read_csv
-from got_r1.files.inputs import read_json, read_text
+from got_r1.files.inputs import read_bytes, read_json, read_text
 from got_r1.files.parsing import json_lines, parse_json
 
 __all__ = [
+    "COLUMNS",
+    "FORMULA",
     "QUESTIONS",
+    "SCALE",
     "blank_sheet",
+    "checked_name",
     "export_sheet",
-    "import_sheet",
+    "identity",
+    "import_sheets",
+    "order_for",
     "read_items",
     "read_key",
     "read_ratings",
+    "study_id",
 ]
 
 QUESTIONS = ("semantic", "spatial", "quality")
-_COLUMNS = ("id", "rater", "prompt", *QUESTIONS, "comment")
+COLUMNS = ("id", "study", "rater", "prompt", *QUESTIONS, "comment")
+SCALE = (0, 10)
 _RATER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _LISTED = 8  # faults of a kind named in an error before it says how many more
-_LOW, _HIGH = 0, 10
+_LOW, _HIGH = SCALE
 # A cell that begins so is run by spreadsheets as a formula. Prompts and comments are other people's
 # text, so an apostrophe goes before it, and before one that has an apostrophe there already.
-_FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
+FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
 
 
 # -- the study's own files -----------------------------------------------------------------------
@@ -55,6 +65,20 @@ def read_items(study: Path) -> list[dict[str, Any]]:
 def read_key(study: Path) -> dict[str, dict[str, Any]]:
     """What raters do not see, by item id. Raises BadInput where it is missing."""
     return {record["id"]: record for record in _read_lines(study, "key.jsonl")}
+
+
+def study_id(study: Path) -> str:
+    """What tells a study's sheets from those of others (`identity`)."""
+    about = read_json(study / "study.json", "study")
+    if isinstance(about.get("id"), str):
+        return str(about["id"])
+    return identity(read_bytes(study / "items.jsonl", "study file"))  # studies of before have none
+
+
+def identity(content: bytes) -> str:
+    """An id for a study of this content. It begins with a letter: spreadsheets take 12 hexadecimal
+    digits for a number where they can, and write another one."""
+    return f"s{hashlib.sha256(content).hexdigest()[:12]}"
 
 
 def _read_lines(study: Path, name: str) -> list[dict[str, Any]]:
@@ -87,29 +111,36 @@ def read_ratings(study: Path) -> dict[str, dict[str, dict[str, Any]]]:
 # -- out -----------------------------------------------------------------------------------------
 
 
-def blank_sheet(items: Sequence[Mapping[str, Any]]) -> str:
-    """A sheet without a rater and without ratings, in the order of the ids."""
-    return _to_csv([{"id": item["id"], "prompt": item["prompt"]} for item in items])
+def blank_sheet(items: Sequence[Mapping[str, Any]], study: str) -> str:
+    """A sheet without a rater and without ratings, in the order of the ids; `study` is the id of
+    the study."""
+    return _to_csv([{"id": item["id"], "study": study, "prompt": item["prompt"]} for item in items])
+
+
+def order_for(rater: str, ids: Sequence[str]) -> list[str]:
+    """The ids in a rater's own order, so that what comes first or last is not the same for all."""
+    order = list(ids)
+    random.Random(f"order of {rater}").shuffle(order)
+    return order
 
 
 def export_sheet(study: Path, out: Path, rater: str | None = None) -> int:
     """Write a sheet for `rater`, with what is imported already, or all raters' rows in one file.
 
-    Each rater gets the items in an order of their own, so that what comes first or last is not the
-    same for all. Returns the number of rows. Raises BadInput for a name that is no name.
+    Each rater gets the items in an order of their own. Returns the number of rows. Raises BadInput
+    for a name that is no name.
     """
-    items, ratings = read_items(study), read_ratings(study)
+    items, ratings, own_id = read_items(study), read_ratings(study), study_id(study)
     prompts = {item["id"]: item["prompt"] for item in items}
     rows = []
-    for name in [_checked_name(rater)] if rater else ratings:
-        order = list(prompts)
-        if rater:
-            random.Random(f"order of {name}").shuffle(order)
+    for name in [checked_name(rater)] if rater else ratings:
+        order = order_for(name, list(prompts)) if rater else list(prompts)
         given = ratings.get(name, {})
         for item in order:
             if rater or item in given:
                 own = given.get(item, {})
-                rows.append({"id": item, "rater": name, "prompt": prompts[item], **own})
+                row = {"id": item, "study": own_id, "rater": name, "prompt": prompts[item]}
+                rows.append({**row, **own})
     if not rows:
         raise BadInput(f"nobody's ratings are in {study} yet; give --rater NAME for a sheet.")
     write_text(out, _to_csv(rows))
@@ -118,22 +149,21 @@ def export_sheet(study: Path, out: Path, rater: str | None = None) -> int:
 
 def _to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     out = io.StringIO()
-    writer = csv.DictWriter(out, _COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
+    writer = csv.DictWriter(out, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(
-        {k: "" if v is None else _escape(v) for k, v in row.items() if k in _COLUMNS}
-        for row in rows
+        {k: "" if v is None else _escape(v) for k, v in row.items() if k in COLUMNS} for row in rows
     )
     return out.getvalue()
 
 
 def _escape(cell: Any) -> Any:
     """A cell that no spreadsheet runs; `_unescape` gives the same text back."""
-    return f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell
+    return f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell) else cell
 
 
 def _unescape(cell: Any) -> Any:
-    escaped = isinstance(cell, str) and cell.startswith("'") and _FORMULA.match(cell)
+    escaped = isinstance(cell, str) and cell.startswith("'") and FORMULA.match(cell)
     return cell[1:] if escaped else cell
 
 
@@ -162,38 +192,90 @@ class _Faults:
         )
 
 
-def import_sheet(
+Ratings = dict[str, dict[str, Any]]
+
+
+def import_sheets(
     study: Path,
-    sheet: Path,
+    sheets: Sequence[Path],
     rater: str | None = None,
     *,
     partial: bool = False,
     replace: bool = False,
 ) -> list[dict[str, Any]]:
-    """Check a sheet and take its ratings into the study.
+    """Check sheets and take their ratings into the study.
 
     `rater` names who rated where the column `rater` is empty or missing; a sheet may hold several
     raters. `partial` accepts missing ratings (they count nowhere), `replace` a rater who is there
     already.
 
-    Returns for each rater `{"rater", "items", "rated", "missing": [ids]}`.
+    Returns for each rater `{"rater", "items", "rated", "part", "missing": [ids]}`: items rated in
+    full, those rated in part, and the ids of all that are not rated in full.
 
-    Raises BadInput for unknown ids, items rated twice, scores out of range, missing ratings and
-    raters who are there already, with counts and names; nothing is taken then.
+    Raises BadInput for unknown ids, items rated twice, scores out of range, missing ratings, sheets
+    of another study or rater, and raters who are there already, with counts and names; nothing is
+    taken then, of no sheet.
     """
     ids = [item["id"] for item in read_items(study)]
-    rows = _read_rows(sheet)
+    own_id = study_id(study)
+    taken: dict[str, Ratings] = {}
+    source: dict[str, Path] = {}
+    for sheet in sheets:
+        for name, given in _checked_sheet(sheet, ids, own_id, rater, partial).items():
+            if name in taken:
+                raise BadInput(
+                    f"{source[name]} and {sheet} both hold the ratings of {name}; give one of them."
+                )
+            taken[name], source[name] = given, sheet
+    there = [name for name in taken if (study / "ratings" / f"{name}.json").exists()]
+    if there and not replace:
+        raise BadInput(
+            f"{there[0]} has rated already; give --replace to take {source[there[0]]} instead."
+        )
+    for name, given in taken.items():
+        content = json.dumps({"rater": name, "ratings": given}, indent=1, ensure_ascii=False)
+        write_text(study / "ratings" / f"{name}.json", content)
+    return [_counts(name, given, ids) for name, given in taken.items()]
+
+
+def _counts(name: str, given: Ratings, ids: Sequence[str]) -> dict[str, Any]:
+    missing = _incomplete(given, ids)
+    part = [one for one in missing if any(given.get(one, {}).get(q) is not None for q in QUESTIONS)]
+    return {
+        "rater": name,
+        "items": len(ids),
+        "rated": len(ids) - len(missing),
+        "part": len(part),
+        "missing": missing,
+    }
+
+
+def _checked_sheet(
+    sheet: Path, ids: Sequence[str], study: str, rater: str | None, partial: bool
+) -> dict[str, Ratings]:
+    """The ratings of a sheet by rater. Raises BadInput as `import_sheets`."""
     faults = _Faults()
-    taken: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
-    for number, row in rows:
+    taken: dict[str, Ratings] = defaultdict(dict)
+    for number, row in _read_rows(sheet):
+        of = (row.get("study") or "").strip()
+        if of and of != study:
+            raise BadInput(
+                f"{sheet} is a sheet of another study (line {number}: {of}, this one is {study}); "
+                "import it there."
+            )
         name = (row.get("rater") or "").strip() or rater
         if name is None:
             raise BadInput(f"line {number} of {sheet} names no rater; give --rater NAME.")
+        if rater and name != rater:
+            raise BadInput(
+                f"{sheet} holds the ratings of {name} (line {number}), not of {rater}; leave out "
+                "--rater to take them as theirs."
+            )
         item = _known((row.get("id") or "").strip(), ids)
         if item is None:
             faults.unknown.append(f"{row.get('id') or 'none'!s} in line {number}")
             continue
-        if item in taken[_checked_name(name)]:
+        if item in taken[checked_name(name)]:
             faults.twice.append(f"{item} in line {number}")
             continue
         scores = {question: _score(row, question, number, faults) for question in QUESTIONS}
@@ -206,21 +288,7 @@ def import_sheet(
         only_missing = not (faults.unknown or faults.twice or faults.bad)
         remedy = "rate them or give --partial" if only_missing else "correct the sheet"
         raise BadInput(f"{sheet} cannot be taken: {wrong}; {remedy}.")
-    there = [name for name in taken if (study / "ratings" / f"{name}.json").exists()]
-    if there and not replace:
-        raise BadInput(f"{there[0]} has rated already; give --replace to take {sheet} instead.")
-    for name, given in taken.items():
-        content = json.dumps({"rater": name, "ratings": given}, indent=1, ensure_ascii=False)
-        write_text(study / "ratings" / f"{name}.json", content)
-    return [
-        {
-            "rater": name,
-            "items": len(ids),
-            "rated": len(ids) - len(missing[name]),
-            "missing": missing[name],
-        }
-        for name in taken
-    ]
+    return dict(taken)
 
 
 def _read_rows(sheet: Path) -> list[tuple[int, dict[str, str]]]:
@@ -262,7 +330,8 @@ def _incomplete(given: Mapping[str, Mapping[str, Any]], ids: Sequence[str]) -> l
     ]
 
 
-def _checked_name(name: str) -> str:
+def checked_name(name: str) -> str:
+    """A rater's name, which names a file too. Raises BadInput where it is none."""
     if not _RATER.fullmatch(name):
         raise BadInput(
             f"{name!r} cannot be a rater's name; use letters, digits, dots and dashes, such as r1."

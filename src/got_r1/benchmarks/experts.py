@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, cast, get_args
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -35,26 +35,17 @@ class Experts:
         """The detector. Raises BadInput where none is named: there is no number without one, and
         none of them is the benchmark's own."""
         from got_r1.vision import load_detector
-        from got_r1.vision.settings import DetectorSettings
+        from got_r1.vision.settings import detector_named
 
         named = self.settings.detector
         if named == "icons":
             return IconDetector()
-        kind, _, model = named.partition(":")
-        kinds = get_args(DetectorSettings.model_fields["kind"].annotation)
-        if kind not in kinds or not model:
-            told = f"--detector {named!r} is not" if named else "the scores need a detector:"
+        if not named:
             raise BadInput(
-                f"{told} KIND:MODEL with a kind of {', '.join(kinds)} and a model folder or hub "
-                "id (or --detections FILE for detections made elsewhere)."
+                "the scores need a detector: --detector KIND:MODEL (or --detections FILE for "
+                "detections made elsewhere)."
             )
-        return load_detector(
-            DetectorSettings(
-                kind=cast(Literal["grounding_dino", "owlv2", "mask2former"], kind),
-                model=model,
-                device=self.settings.device,
-            )
-        )
+        return load_detector(detector_named(named, self.settings.device))
 
     @cached_property
     def vqa(self) -> VQA:

@@ -8,32 +8,17 @@ deviations share a column with published ones.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from string import ascii_lowercase
 from typing import Any
 
 from got_r1.benchmarks.evaluation import comparison_table, markdown_table
 from got_r1.benchmarks.published import ABLATIONS, PUBLISHED, PublishedRow
+from got_r1.files.evaluations import paired_change
+from got_r1.measures import LABELS
 
 __all__ = ["evaluation_tables", "paper_table"]
-
-TITLES = {
-    "color": "Color",
-    "shape": "Shape",
-    "texture": "Texture",
-    "spatial": "2D-Spatial",
-    "3d_spatial": "3D-Spatial",
-    "numeracy": "Numeracy",
-    "non_spatial": "Non-spatial",
-    "complex": "Complex",
-    "single_object": "Single",
-    "two_object": "Two",
-    "counting": "Counting",
-    "colors": "Colors",
-    "position": "Position",
-    "color_attr": "Attribution",
-    "overall": "Overall",
-}
 
 Column = tuple[str, tuple[str, ...]]
 """A metric and the deviations of the numbers in its column."""
@@ -56,7 +41,8 @@ def evaluation_tables(evaluations: Sequence[Mapping[str, Any]], *, ablations: bo
 def paper_table(
     benchmark: str, evaluations: Sequence[Mapping[str, Any]], *, ablations: bool = False
 ) -> str:
-    """Published rows, then the evaluations with 95% intervals, as a Markdown table.
+    """Published rows, then the evaluations with 95% intervals and the number of prompts, and where
+    there are two, their paired change; as Markdown tables of at most 80 columns.
 
     Below it stand what the letters mean and which scorers gave each evaluation its numbers.
     `ablations` adds the paper's rows of other rewards.
@@ -72,6 +58,9 @@ def paper_table(
         *([row.name, *(published_cell(row, column) for column in columns)] for row in published),
         *([str(one["name"]), *(cell(one, column) for column in columns)] for one in evaluations),
     ]
+    if len(evaluations) == 2:
+        changed = [change(evaluations[0], evaluations[1], column) for column in columns]
+        lines += [["change", *changed]] if any(one != "-" for one in changed) else []
     table = markdown_table(lines)
     notes = [
         f"({letters.get(deviations, '*')}) not comparable with published numbers: "
@@ -91,7 +80,7 @@ def table_columns(
         found.update(((metric, ()), None) for metric in row.values)
     for one in evaluations:
         found.update((column_of(one, metric), None) for metric in one["metrics"])
-    order = list(TITLES)
+    order = list(LABELS)
 
     def place(column: Column) -> int:
         return order.index(column[0]) if column[0] in order else len(order)
@@ -113,7 +102,7 @@ def column_of(evaluation: Mapping[str, Any], metric: str) -> Column:
 
 def heading(column: Column, letters: Mapping[tuple[str, ...], str]) -> str:
     metric, deviations = column
-    title = TITLES.get(metric, metric)
+    title = LABELS.get(metric, metric)
     return f"{title} ({letters.get(deviations, '*')})" if deviations else title
 
 
@@ -128,12 +117,31 @@ def cell(evaluation: Mapping[str, Any], column: Column) -> str:
     if metric is None or column_of(evaluation, column[0]) != column:
         return "-"
     overall = metric["overall"]
-    return f"{decimal(overall['mean'])} [{decimal(overall['low'])}, {decimal(overall['high'])}]"
+    lines = [decimal(overall["mean"])]
+    if overall["low"] is not None and overall["high"] is not None:
+        lines.append(f"[{decimal(overall['low'])}, {decimal(overall['high'])}]")
+    return "\n".join([*lines, f"n {overall['n']}"] if "n" in overall else lines)
 
 
-def decimal(value: float) -> str:
+def change(before: Mapping[str, Any], after: Mapping[str, Any], column: Column) -> str:
+    """The paired change of two numbers that were measured alike."""
+    metric = column[0]
+    if any(
+        metric in one["metrics"] and column_of(one, metric) != column for one in (before, after)
+    ):
+        return "-"
+    found = paired_change(before, after, metric)
+    if found is None or found.value is None:
+        return "-"
+    lines = [decimal(found.value, "+")]
+    if found.low is not None and found.high is not None:
+        lines.append(f"[{decimal(found.low, '+')}, {decimal(found.high, '+')}]")
+    return "\n".join([*lines, "clear"] if found.excludes_zero else lines)
+
+
+def decimal(value: float, sign: str = "-") -> str:
     """A share as papers print it: .7632."""
-    return f"{value:.4f}".removeprefix("0")
+    return re.sub(r"^([+-]?)0\.", r"\1.", f"{value:{sign}.4f}")
 
 
 def about(evaluation: Mapping[str, Any]) -> str:

@@ -81,6 +81,7 @@ def fetch(name: str, weights: bool) -> Path:
     repository, revision = split_hub_name(name)
     try:
         try:
+            ask_first(repository, revision)
             folder = Path(
                 snapshot_download(
                     repository, revision=revision, allow_patterns=SETTINGS, ignore_patterns=["*/*"]
@@ -131,6 +132,30 @@ def fetch(name: str, weights: bool) -> Path:
         ) from None
     lacks = f" (of its shards it lacks {', '.join(sorted(missing))})" if missing else ""
     raise BadInput(f"the hub's {name} has no weights that can be read{lacks}: it is no model.")
+
+
+def ask_first(repository: str, revision: str | None) -> None:
+    """One question to the hub that must be answered in `HF_HUB_ETAG_TIMEOUT` seconds (10): its
+    library's own requests wait for ever for a connection or an answer that does not come.
+
+    Raises LocalEntryNotFoundError where none comes. What the answer says is the library's matter.
+    """
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.errors import (  # type: ignore[attr-defined]
+        HfHubHTTPError,
+        HTTPError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+    )
+
+    try:
+        HfApi().model_info(
+            repository, revision=revision, timeout=float(constants.HF_HUB_ETAG_TIMEOUT)
+        )
+    except (HfHubHTTPError, OfflineModeIsEnabled):
+        return
+    except HTTPError as error:
+        raise LocalEntryNotFoundError(first_line(error)) from None
 
 
 def not_shown(repository: str) -> BadInput:

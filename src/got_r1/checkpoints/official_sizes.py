@@ -6,18 +6,28 @@ full-size measurements take a shape by its name.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from transformers import JanusConfig
 
-__all__ = ["OFFICIAL_SIZES", "official_sizes"]
+__all__ = ["OFFICIAL_SIZES", "official_name", "official_sizes"]
 
 # hidden size, layers, heads (as many key heads), MLP size: the configurations on the hub.
 OFFICIAL_SIZES = {
     "janus-pro-1b": (2048, 24, 16, 5632),
     "janus-pro-7b": (4096, 30, 32, 11008),
 }
+
+
+def official_name(path: str) -> str | None:
+    """The released model whose sizes a dry run takes for `path`: where there is no such folder, the
+    name in `OFFICIAL_SIZES` that its last part is, or begins with ("models/janus-pro-7b-got", which
+    a recipe names before anybody has made it). None for a folder, and for any other name."""
+    last = Path(path).name
+    known = (name for name in OFFICIAL_SIZES if last == name or last.startswith(f"{name}-"))
+    return None if Path(path).exists() else next(known, None)
 
 
 def official_sizes(name: str) -> JanusConfig:

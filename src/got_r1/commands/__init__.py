@@ -16,10 +16,11 @@ from got_r1.commands import (
     report,
     sample,
     score,
+    studio,
     train,
 )
 
 __all__ = ["COMMANDS"]
 
-COMMANDS = (train, recipe, sample, plan, score, convert, push, evaluate, audit, report)
+COMMANDS = (train, recipe, sample, plan, score, convert, push, evaluate, audit, report, studio)
 """In the order of `--help`."""

@@ -33,6 +33,7 @@ __all__ = [
     "move",
     "positive",
     "seed",
+    "share",
     "show",
 ]
 
@@ -246,6 +247,11 @@ def move(text: str) -> tuple[str, list[int]]:
 def positive(text: str) -> float:
     """The type of a number above 0."""
     return finite(text, lambda value: value > 0, "above 0")
+
+
+def share(text: str) -> float:
+    """The type of a share: a number of at least 0 and below 1."""
+    return finite(text, lambda value: 0 <= value < 1, "of at least 0 and below 1")
 
 
 def guidance(text: str) -> float:

@@ -52,21 +52,20 @@ def register(subparsers: Any) -> None:
 
     study = audits.add_parser(
         "human", help="people rate what the judge rated", allow_abbrev=False,
-        description="People rate what the judge rated: build, export, import, report.",
-        epilog="Example: got-r1 audit human build runs/icons --out study, then export, import and "
-        "report of study",
+        description="People rate what the judge rated: build, import, report; export for others.",
+        epilog="Example: got-r1 audit human build runs/icons --out study; then raters open "
+        "study/kits/rater-1.html, and import and report of study",
     )  # fmt: skip
     parts = study.add_subparsers(metavar="COMMAND", required=True)
     add_build(add(parts, "build", build, "draw the items of a study from runs"))
 
-    one = add(parts, "export", export, "write a rater's sheet, or all ratings")
+    one = add(parts, "export", export, "write a rater's page or sheet, or all ratings")
     one.add_argument("study", type=file_path, metavar="DIR", help=STUDY_HELP)
+    one.add_argument("--rater", type=file_path, metavar="NAME", help="for this rater (all ratings)")
     one.add_argument(
-        "--rater", type=file_path, metavar="NAME", help="a sheet for this rater (all ratings)"
-    )
-    one.add_argument(
-        "--out", required=True, type=file_path, metavar="FILE", help="CSV file to write"
-    )
+        "--out", required=True, type=file_path, metavar="FILE",
+        help="to write: a sheet (FILE.csv), or with --rater a page (FILE.html)",
+    )  # fmt: skip
 
     one = add(parts, "import", import_sheets, "read raters' sheets")
     one.add_argument("study", type=file_path, metavar="DIR", help=STUDY_HELP)
@@ -123,7 +122,13 @@ def add_build(one: Parser) -> None:
         help="run folders of RL or folders of got-r1 sample; NAME is the method (the folder's "
         "name)",
     )  # fmt: skip
-    one.add_argument("--items", type=at_least(1), default=200, metavar="N", help="at most (200)")
+    one.add_argument(
+        "--items", type=at_least(1), metavar="N",
+        help="to draw (200, or as many as there are with every method equally often)",
+    )  # fmt: skip
+    one.add_argument(
+        "--raters", type=at_least(0, 1000), default=3, metavar="N", help="to write pages for (3)"
+    )
     one.add_argument("--seed", type=seed, default=0, metavar="S", help="of the draw (0)")
     one.add_argument(
         "--quality", choices=("r_pi", "r_hps"),
@@ -178,9 +183,12 @@ def verdict_text(audit: dict[str, Any]) -> str:
     for term, one in audit["terms"].items():
         wins = one["result"]["wins"]["value"]
         shown = "" if wins is None else f" (the better one scores higher in {wins:.0%})"
-        lines.append(f"{term:6} {'fit' if one['fit'] else 'not fit'} to train on{shown}")
+        verdict = one["verdict"] if one["undecided"] else f"{one['verdict']} to train on"
+        hint = one["undecided"] and f": {one['undecided']}"
+        lines.append(f"{term:6} {verdict}{shown}{hint}")
         lines += [f"       - {finding['text']}" for finding in one["why"]]
-    return "\n".join(lines)
+    asked = f"{audit['pairs']} pairs of each kind, {audit['queries']:,} queries"
+    return "\n".join([*lines, "", f"{audit['verdict']} over all terms: {asked}"])
 
 
 # -- audit grounding -------------------------------------------------------------------------------
@@ -228,6 +236,7 @@ def contract(args: argparse.Namespace) -> None:
 def build(args: argparse.Namespace) -> None:
     """`audit human build`: a balanced sample of runs, blind to their methods."""
     from got_r1.audit.study import build_study
+    from got_r1.report.kit_page import write_kit_page
 
     made = build_study(
         [method_and_folder(text) for text in args.runs],
@@ -235,10 +244,23 @@ def build(args: argparse.Namespace) -> None:
         items=args.items,
         seed=args.seed,
         quality=args.quality,
+        raters=args.raters,
+        write_kit=write_kit_page,
     )
-    lines = [f"{made['items']} items in {args.out}, sheet for raters: {args.out}/ratings.csv"]
-    if made["items"] < args.items:
-        lines.append(f"  {args.items} were asked for, these are all usable samples")
+    lines = [f"{made['items']} items in {args.out}"]
+    if args.raters:
+        lines[0] += f"; give each rater one page of {args.out}/kits, and nothing else"
+    if made["items"] < made["asked"]:
+        why = (
+            ": these are all usable samples"
+            if made["items"] == made["usable"]
+            else ", so that every method has equally many "
+            f"(--items N takes more, up to {made['usable']})"
+        )
+        lines.append(f"  fewer than {made['asked']}{why}")
+    if made["short"]:
+        short = [f"{one['stratum']} ({one['usable']} of {one['wanted']})" for one in made["short"]]
+        lines.append(f"  too few usable samples for an equal share: {', '.join(short)}")
     lines += [f"  {name}: {counts}" for name, counts in made["balance"].items()]
     lines += [f"  left out: {count} {why}" for why, count in made["left_out"].items()]
     show(args, made, "\n".join(lines))
@@ -253,30 +275,38 @@ def method_and_folder(text: str) -> tuple[str, Path]:
 
 
 def export(args: argparse.Namespace) -> None:
-    """`audit human export`: a sheet for a rater, or all ratings in one file."""
-    from got_r1.audit.sheets import export_sheet
+    """`audit human export`: a page or sheet for a rater, or all ratings in one file."""
+    study, out = Path(args.study), Path(args.out)
+    if args.rater and out.suffix == ".html":
+        from got_r1.audit.kits import kits
+        from got_r1.report.kit_page import write_kit_page
 
-    rows = export_sheet(Path(args.study), Path(args.out), args.rater)
-    show(args, {"file": args.out, "rows": rows}, f"{rows} rows in {args.out}")
+        (content,) = kits(study, [args.rater])
+        write_kit_page(content, out)
+        count, what = len(content["items"]), "items"
+    else:
+        from got_r1.audit.sheets import export_sheet
+
+        count, what = export_sheet(study, out, args.rater), "rows"
+    show(args, {"file": args.out, what: count}, f"{count} {what} in {args.out}")
 
 
 def import_sheets(args: argparse.Namespace) -> None:
     """`audit human import`: raters' sheets, checked, into the study."""
-    from got_r1.audit.sheets import import_sheet
+    from got_r1.audit.sheets import import_sheets as take
 
-    taken = [
-        import_sheet(
-            Path(args.study), Path(file), args.rater, partial=args.partial, replace=args.replace
-        )
-        for file in args.files
-    ]
+    files = [Path(file) for file in args.files]
+    raters = take(Path(args.study), files, args.rater, partial=args.partial, replace=args.replace)
     lines = [
         f"{one['rater']}: {one['rated']} of {one['items']} items rated"
-        + (f", {len(one['missing'])} incomplete" if one["missing"] else "")
-        for sheet in taken
-        for one in sheet
+        + (
+            f" in full, {one['part']} in part, {len(one['missing']) - one['part']} not at all"
+            if one["missing"]
+            else ""
+        )
+        for one in raters
     ]
-    show(args, {"raters": [one for sheet in taken for one in sheet]}, "\n".join(lines))
+    show(args, {"raters": raters}, "\n".join(lines))
 
 
 def report(args: argparse.Namespace) -> None:

@@ -196,6 +196,7 @@ def score(args: argparse.Namespace) -> None:
 
 def table(args: argparse.Namespace) -> None:
     """`eval table`: evaluations side by side."""
+    from got_r1.benchmarks.evaluation import changes
     from got_r1.benchmarks.paper_table import evaluation_tables
     from got_r1.files.inputs import read_json
 
@@ -206,7 +207,7 @@ def table(args: argparse.Namespace) -> None:
             raise BadInput(f"{path} is no evaluation; give files that got-r1 eval score wrote.")
         evaluations.append(content)
     text = evaluation_tables(evaluations, ablations=args.ablations)
-    show(args, {"evaluations": evaluations}, text)
+    show(args, {"evaluations": evaluations, "changes": changes(evaluations)}, text)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -60,6 +60,7 @@ def register(evals: Any) -> None:
 
 def plans(args: argparse.Namespace) -> None:
     """`eval plans`: draws every prompt, looks at plan and image, and writes numbers and a page."""
+    from got_r1.benchmarks.evaluation import comparison_table
     from got_r1.benchmarks.plans.run import run_plans
     from got_r1.files.sample_files import SampleFiles
     from got_r1.report.plans import build_plans_page, headline
@@ -83,7 +84,8 @@ def plans(args: argparse.Namespace) -> None:
     result = run_plans(drawer, cases, observer, folder, about, swap=not args.no_swap)
     page = build_plans_page(folder)
     brief = {key: value for key, value in result.items() if key not in ("samples", "swapped")}
-    text = f"{headline(result)}\n\nnumbers: {folder / 'plans.json'}\npage: {page}"
+    table = comparison_table([result])
+    text = f"{headline(result)}\n\n{table}\n\nnumbers: {folder / 'plans.json'}\npage: {page}"
     show(args, {**brief, "headline": headline(result), "page": str(page)}, text)
 
 

@@ -6,7 +6,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from math import isqrt
 from pathlib import Path
 from textwrap import indent
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from got_r1.commands.arguments import (
     file_path,
     move,
     positive,
+    share,
     show,
 )
 from got_r1.commands.models import make_drawer
@@ -26,8 +26,8 @@ from got_r1.errors import BadInput
 from got_r1.files.sample_files import LAYOUTS
 
 if TYPE_CHECKING:
-    from got_r1.commands.sample_checks import Checks
     from got_r1.records import Prompt
+    from got_r1.sampling.checks import Checks
 
 __all__ = ["register"]
 
@@ -88,6 +88,20 @@ def register(subparsers: Any) -> None:
         action="store_true",
         help="move the boxes of a plan that contradicts its prompt, as little as needed",
     )
+    one.add_argument(
+        "--margin",
+        type=share,
+        default=0.0,
+        metavar="M",
+        help="with --repair: left, right, top and bottom are to hold by this share of the image's "
+        "side (0: the least movement)",
+    )
+    one.add_argument(
+        "--detector",
+        metavar="KIND:MODEL",
+        help="find the planned objects in the images: grounding_dino or owlv2 and its folder or "
+        "hub id (the icon world: its own)",
+    )
     add_drawing(one, batch=16)
     one.add_argument(
         "--temperature",
@@ -133,10 +147,10 @@ def world_reference(_given: Sequence[str]) -> str:
 def sample(args: argparse.Namespace) -> None:
     """`sample`: chains and images for one prompt or a file of them, in a folder."""
     from got_r1.commands.sample_checks import (
-        checks_of,
         read_record,
         refuse_faults,
         tell,
+        tell_doubts,
         tell_pictures,
     )
     from got_r1.files.inputs import check_prompt
@@ -159,6 +173,8 @@ def sample(args: argparse.Namespace) -> None:
         )
     if args.judge and not args.plans:
         raise BadInput("--judge scores the plans to choose from: say how many with --plans.")
+    if args.margin and not args.repair:
+        raise BadInput("--margin is of a repair: give it with --repair.")
     if args.move and not args.chain:
         raise BadInput("--move changes a given plan: give it with --chain.")
     chain_text = given_chain(args, prompts[0]) if args.chain else None
@@ -172,9 +188,17 @@ def sample(args: argparse.Namespace) -> None:
         from got_r1.rewards import plan_scorer
 
         score = plan_scorer(load_judge(args.judge, terms=("r_sem", "r_spa")))
+    finder = None
+    if args.detector:  # before the model as well
+        from got_r1.sampling.checks import load_finder
+
+        finder = load_finder(args.detector, args.device or "")
     drawer = make_drawer(args, prompts, chain_text)
-    checks = checks_of(drawer.policy)
-    doubts = checks.tell_doubts(prompts, args.strict)
+    from got_r1.sampling.checks import checks_of
+    from got_r1.sampling.settings import make_planner
+
+    checks = checks_of(drawer.policy, finder)
+    doubts = tell_doubts(checks, prompts, args.strict)
     drawn_text, changes = checks.fitted(chain_text) if chain_text else (None, [])
     tell(changes)
     arguments = {
@@ -187,12 +211,13 @@ def sample(args: argparse.Namespace) -> None:
     }
     if args.scale > 1:  # not in the arguments of older folders
         arguments["scale"] = args.scale
-    planner = None
-    if args.plans or args.repair:
-        from got_r1.plan.planning import Planner
-
+    if args.detector:
+        arguments["detector"] = args.detector
+    planner = make_planner(drawer.policy, args.plans, score, repair=args.repair, margin=args.margin)
+    if planner is not None:
         arguments |= {"plans": args.plans, "judge": args.judge, "repair": args.repair}
-        planner = Planner(args.plans or 1, score, args.repair, isqrt(drawer.policy.image_tokens))
+        if args.margin:  # not in the arguments of older folders
+            arguments["margin"] = args.margin
     files.begin(arguments)
     done = drawer.draw(
         files,
@@ -210,6 +235,7 @@ def sample(args: argparse.Namespace) -> None:
     records = [read_record(files.record(index)) for index in range(len(done.images))]
     pictures = tell_pictures(done.images, records)
     about = {"Model": args.model, "Seed": args.seed, "Guidance": drawer.rollout.guidance}
+    about |= {"Found by": args.detector} if args.detector else {}
     page, sheet = build_sheet(Path(args.out), done.images, records, **about)
     names = [str(image) for image in done.images]
     speed = done.drawn / done.seconds if done.drawn else None
@@ -249,7 +275,7 @@ def tell_repeats(prompts: Sequence[Prompt]) -> None:
 
 def unread(prompts: Sequence[Prompt], args: argparse.Namespace, checks: Checks) -> int:
     """How many prompts geometry could not read, told where something depends on reading them."""
-    from got_r1.commands.sample_checks import unread_prompts
+    from got_r1.sampling.checks import unread_prompts
 
     count = len(unread_prompts(prompts))
     consequences = ["chosen by form and overlaps alone"] if args.plans and not args.judge else []

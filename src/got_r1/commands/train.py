@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +49,8 @@ def register(subparsers: Any) -> None:
         "--dry-run",
         action="store_true",
         help="only say what it would take: parameters, memory, tokens and judge calls; "
-        "model.path may be janus-pro-1b or janus-pro-7b, of which only the sizes are known",
+        "model.path may be a folder yet to be made whose name begins with janus-pro-1b or "
+        "janus-pro-7b, for the published sizes",
     )
     dry.add_argument(
         "--processes", type=at_least(1), metavar="N", help="plan for N processes (torchrun's, or 1)"
@@ -104,52 +104,29 @@ def prepare(args: argparse.Namespace) -> None:
 
 def train(args: argparse.Namespace) -> None:
     """`train vq|sft|rl`: a recipe in, a run folder out; with `--dry-run` what that takes."""
+    from got_r1 import api
     from got_r1.files.inputs import read_json
-    from got_r1.progress import import_modules, note
-    from got_r1.recipes.recipe_file import load_recipe
 
     if not args.dry_run and (args.processes or args.gpu_memory):
         raise BadInput("--processes and --gpu-memory are plans: give them with --dry-run.")
-    recipe = load_recipe(*recipe_and_overrides(args))
-    if os.environ.get("RANK", "0") == "0":  # under torchrun others may see what the first has begun
-        from got_r1.training.beforehand import check_start
-
-        check_start(recipe, args.stage, resume=args.resume, dry_run=args.dry_run)
-    loop = "sizing.dry_run" if args.dry_run else f"training.{args.stage}"
-    import_modules(f"got_r1.{loop}", "got_r1.sizing.estimate", quiet=quiet_rank(args))
-    plan_run(args, recipe)
+    recipe = api.read_recipe(args.recipe, args.overrides, goes_on=args.resume or args.dry_run)
     if args.dry_run:
+        show_plan(args, recipe)
         return
-    if args.stage != "vq" and not quiet_rank(args):
-        note(f"loading the model {recipe.model.path}")
-    summary = stage(args.stage)(recipe, args.resume, args.json)
+    summary = api.train(args.stage, recipe, resume=args.resume, quiet=args.json)
     if os.environ.get("RANK", "0") != "0":  # under torchrun the first process speaks for all
         return
     evals = sorted(Path(recipe.run.dir, "evals").glob("*.json"), key=lambda p: p.stat().st_mtime)
     show_run(args, summary, [read_json(path, "evaluation") for path in evals])
 
 
-def recipe_and_overrides(args: argparse.Namespace) -> tuple[str, list[str]]:
-    """What the recipe is read from. A run folder stands for its own recipe, wherever it lies now;
-    raises BadInput where the run in it is not to be resumed."""
-    own = Path(args.recipe, "config.yaml")
-    if not own.is_file():
-        return args.recipe, args.overrides
-    if not (args.resume or args.dry_run):
-        raise BadInput(
-            f"{args.recipe} is a run folder: add --resume to continue the run in it, or give a "
-            "recipe to start another."
-        )
-    return str(own), [f"run.dir={args.recipe}", *args.overrides]
+def show_plan(args: argparse.Namespace, recipe: Recipe) -> None:
+    """Shows what a run would take; raises BadInput where memory or disk here cannot do."""
+    from got_r1.progress import import_modules
+    from got_r1.training.beforehand import check_start
 
-
-def quiet_rank(args: argparse.Namespace) -> bool:
-    """Whether this process says nothing of its progress: of several the first speaks for all."""
-    return args.json or os.environ.get("RANK", "0") != "0"
-
-
-def plan_run(args: argparse.Namespace, recipe: Recipe) -> None:
-    """Raises BadInput where memory or disk cannot do; shows the estimate of a dry run."""
+    check_start(recipe, args.stage, resume=args.resume, dry_run=True)
+    import_modules("got_r1.sizing.dry_run", "got_r1.sizing.estimate", quiet=args.json)
     import torch
 
     from got_r1.sizing.dry_run import check_room, device_bytes, render
@@ -161,41 +138,20 @@ def plan_run(args: argparse.Namespace, recipe: Recipe) -> None:
         recipe, args.stage, gpu=elsewhere or torch.cuda.is_available(), processes=processes
     )
     memory = int(args.gpu_memory * 2**30) if elsewhere else device_bytes(processes)
-    if args.dry_run:
-        facts = result.to_json() | {"device_bytes": memory, "track": recipe.run.track}
-        tracked = f"Shown in: {', '.join(recipe.run.track) or 'no tracker'} (run.track)."
-        show(args, facts, f"{render(result, memory)}\n{tracked}")
+    facts = result.to_json() | {"device_bytes": memory, "track": recipe.run.track}
+    tracked = f"Shown in: {', '.join(recipe.run.track) or 'no tracker'} (run.track)."
+    show(args, facts, f"{render(result, memory)}\n{tracked}")
     if not elsewhere:
         check_room(result, Path(recipe.run.dir), memory)
-
-
-def stage(name: str) -> Callable[[Recipe, bool, bool], dict[str, object]]:
-    """The training loop of that name, as `train(recipe, resume, quiet) -> summary`."""
-    match name:
-        case "vq":
-            if os.environ.get("WORLD_SIZE", "1") != "1":
-                raise BadInput("train vq is for one process: start it without torchrun.")
-            from got_r1.training import vq
-
-            return vq.train
-        case "sft":
-            from got_r1.training import sft
-
-            return sft.train
-        case "rl":
-            from got_r1.training import rl
-
-            return rl.train
-        case _:
-            raise ValueError(name)
 
 
 def show_run(
     args: argparse.Namespace, summary: dict[str, object], evals: list[dict[str, Any]]
 ) -> None:
-    from got_r1.benchmarks.evaluation import comparison_table
+    from got_r1.benchmarks.evaluation import changes, comparison_table
 
     tables = [one for one in evals if "metrics" in one]
     lines = [comparison_table(tables), ""] if tables else []
     lines += [f"{name.replace('_', ' ')}: {value}" for name, value in summary.items()]
-    show(args, summary | {"evals": evals}, "\n".join(lines))
+    told = summary | {"evals": evals, "changes": changes(tables)}
+    show(args, told, "\n".join(lines))

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from got_r1.errors import BadInput
-from got_r1.judges.settings import ExpertsSettings
+from got_r1.judges.settings import ExpertsSettings, Scale
 from got_r1.plan.chain import strip_boxes
 from got_r1.plan.layout import (
     DEPTH_RELATIONS,
@@ -130,7 +130,8 @@ class ExpertsJudge:
         return [
             Verdict(
                 self.settings.r_sem.score(cosine),
-                reasoning=f"CLIP: the chain's text is at cosine {cosine:.3f} to the prompt",
+                reasoning=f"CLIP: the chain's text is at cosine {cosine:.3f} to the prompt"
+                + _full_at(self.settings.r_sem),
             )
             for cosine in _cosines(prompts, chains)
         ]
@@ -148,7 +149,8 @@ class ExpertsJudge:
                 verdicts[place] = Verdict(
                     self.settings.r_spa.score(cosine),
                     reasoning="geometry cannot tell: the prompt states no relation or several, or "
-                    f"the plan lacks a depth; CLIP: the drawn plan is at cosine {cosine:.3f} to it",
+                    f"the plan lacks a depth; CLIP: the drawn plan is at cosine {cosine:.3f} to it"
+                    + _full_at(self.settings.r_spa),
                 )
         return [verdict for verdict in verdicts if verdict is not None]
 
@@ -185,7 +187,8 @@ class ExpertsJudge:
         return [
             Verdict(
                 self.settings.r_pi.score(cosine),
-                reasoning=f"CLIP: the image is at cosine {cosine:.3f} to the prompt",
+                reasoning=f"CLIP: the image is at cosine {cosine:.3f} to the prompt"
+                + _full_at(self.settings.r_pi),
             )
             for cosine in cosines
         ]
@@ -197,7 +200,8 @@ class ExpertsJudge:
         return [
             Verdict(
                 self.settings.r_hps.score(float(rating)),
-                reasoning=f"HPS v2.1 rates the image {float(rating):.4f}",
+                reasoning=f"HPS v2.1 rates the image {float(rating):.4f}"
+                + _full_at(self.settings.r_hps),
             )
             for rating in ratings
         ]
@@ -207,6 +211,10 @@ class ExpertsJudge:
         distinct = list(dict.fromkeys(texts))
         places = {text: place for place, text in enumerate(distinct)}
         return self.clip.embed_texts(distinct, whole=True)[[places[text] for text in texts]]
+
+
+def _full_at(scale: Scale) -> str:
+    return f" (1 from {scale.high:g})"
 
 
 def _cosines(a: NDArray[np.float32], b: NDArray[np.float32]) -> list[float]:
@@ -239,7 +247,9 @@ def _layout(prompt: str, chain: Chain) -> Verdict | None:
         return None
     score = max(_degree(relation, a, b) for a, b in pairs)
     word = {_HOLDS: "holds", _PARTLY: "holds in part"}.get(score, "does not hold")
-    return Verdict(score, reasoning=f"geometry of the plan: {relation!r} {word}")
+    return Verdict(
+        score, reasoning=f"geometry of the plan: {relation!r} {word} for {before!r} and {after!r}"
+    )
 
 
 def _belongs(planned: PlannedObject, side: str, other: str) -> bool:

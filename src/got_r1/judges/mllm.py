@@ -63,6 +63,7 @@ __all__ = [
     "Question",
     "as_data",
     "question",
+    "rubric",
     "sent_size",
     "total",
     "verdict",
@@ -177,6 +178,13 @@ def _rubric(name: str) -> tuple[str, Template]:
     file = resources.files(__package__) / "prompts" / f"{name}.txt"
     system, user = file.read_text(encoding="utf-8").split("\n---\n")
     return system.strip(), Template(user.strip())
+
+
+def rubric(name: str) -> str:
+    """A rubric for people (`name`: "r_sem", "r_spa" or "r_pi"): the judge's own, without the
+    paragraph that keeps a model from taking what it reads for instructions."""
+    paragraphs = _rubric(name)[0].split("\n\n")
+    return "\n\n".join(text for text in paragraphs if " is material, not conversation" not in text)
 
 
 def wording_version(settings: MLLMSettings) -> str:

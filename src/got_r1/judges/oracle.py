@@ -45,10 +45,11 @@ from got_r1.icons.truth import (
     pair_up,
     planned_things,
     relation_pairs,
-    relation_true,
 )
+from got_r1.icons.words import alike
 from got_r1.icons.world import Condition, Icon, Meaning
 from got_r1.plan.chain import strip_boxes
+from got_r1.plan.differences import differences
 from got_r1.plan.layout import (
     DEPTH_RELATIONS,
     NEAR_LIMIT,
@@ -61,7 +62,8 @@ from got_r1.plan.layout import (
     iou,
     is_nearer,
 )
-from got_r1.plan.wordings import CONVERSES
+from got_r1.plan.reading import AskedObject, PromptSpec
+from got_r1.plan.wordings import CONVERSES, RELATION_WORDS
 from got_r1.records import (
     Box,
     Chain,
@@ -69,6 +71,7 @@ from got_r1.records import (
     GroundingQuery,
     ImageQuery,
     JudgeFailure,
+    PlannedObject,
     Prompt,
     QualityQuery,
     Query,
@@ -152,18 +155,41 @@ def _exact(meaning: Meaning, things: Sequence[Thing]) -> bool:
     return len(pair_up(asked, things)) == len(asked) == len(things)
 
 
+# -- in words ------------------------------------------------------------------------------------
+
+
+def _different(meaning: Meaning, objects: Sequence[PlannedObject], done: str) -> list[str]:
+    """Which objects are missing, of another look, or surplus, in phrases."""
+    asked = PromptSpec(tuple(AskedObject(one.name, one.count) for one in meaning.objects))
+    return list(differences(asked, objects, done=done, alike=alike, complete=True))
+
+
+def _said(meaning: Meaning, condition: Condition) -> str:
+    """A condition of the layout: `"red heart" on the left of "blue star"`."""
+    names = [f'"{meaning.objects[index].name}"' for index in condition.about]
+    if condition.kind in CONVERSES:
+        return f" {RELATION_WORDS[cast(Relation, condition.kind)][0]} ".join(names)
+    return " and ".join(names)
+
+
 # -- r_sem ---------------------------------------------------------------------------------------
 
 
 def _semantic(meaning: Meaning, chain: Chain) -> Verdict:
     things = planned_things(chain)  # the names only: no box is looked at
     score = _agreement(meaning, things, strict=False)
-    reasoning = f"names: {_listed([planned.name for planned in chain.objects])}"
+    words = [f"names: {_listed([planned.name for planned in chain.objects])}"]
+    words += _different(meaning, chain.objects, "named") if score < 1 else []
     if stated := _stated(meaning, strip_boxes(chain.text)):
         score *= float(np.mean([1.0 if one else _SILENT for one in stated]))
-        said = "states" if all(stated) else "does not state"
-        reasoning += f"; the prose {said} {_asked(len(stated), 'the asked relation')}"
-    return Verdict(score, reasoning=reasoning)
+        related = [one for one in meaning.conditions if one.kind in CONVERSES]
+        silent = [
+            _said(meaning, one) for one, is_said in zip(related, stated, strict=True) if not is_said
+        ]
+        words += [f"the prose does not state {one}" for one in silent]
+        if not silent:
+            words.append(f"the prose states {_asked(len(stated), 'the asked relation')}")
+    return Verdict(score, reasoning="; ".join(words))
 
 
 def _stated(meaning: Meaning, prose: str) -> list[bool]:
@@ -208,14 +234,18 @@ def _spatial(meaning: Meaning, chain: Chain) -> Verdict:
     if not meaning.conditions:
         exact = _exact(meaning, things)
         layout = 1.0 if exact else 0.5
-        reasoning = "just the asked objects" if exact else "not just the asked objects"
+        words = ["just the asked objects" if exact else "not just the asked objects"]
     else:
         graded = [(one, _grade(meaning, one, things)) for one in meaning.conditions]
         layout = float(np.mean([grade for _, grade in graded]))
-        reasoning = "; ".join(
-            f"{one.kind!r} {_HOLDS[grade]}{_undecided(meaning, one, things)}"
+        words = [
+            f"{one.kind!r} {_HOLDS[grade]}"
+            + (f" ({_said(meaning, one)})" if grade < 1 else "")
+            + _undecided(meaning, one, things)
             for one, grade in graded
-        )
+        ]
+    agreement = _agreement(meaning, things, strict=True)
+    words += _different(meaning, chain.objects, "planned") if agreement < 1 else []
     # Two of which one is to cover the other have to overlap, and no others may.
     covering = [
         pair
@@ -223,12 +253,16 @@ def _spatial(meaning: Meaning, chain: Chain) -> Verdict:
         if one.kind in DEPTH_RELATIONS
         for pair in relation_pairs(meaning, things, one.about)
     ]
-    pairs = combinations([thing.box for thing in things], 2)
-    apart = [(a, b) for a, b in pairs if (a, b) not in covering and (b, a) not in covering]
-    if any(iou(a, b) >= OVERLAP_LIMIT for a, b in apart):
+    overlapping = [
+        f'"{one.name}" and "{other.name}"'
+        for one, other in combinations(chain.objects, 2)
+        if not {(one.box, other.box), (other.box, one.box)} & set(covering)
+        and iou(one.box, other.box) >= OVERLAP_LIMIT
+    ]
+    if overlapping:
         layout *= _OVERLAPPING
-        reasoning += "; boxes overlap"
-    return Verdict(_agreement(meaning, things, strict=True) * layout, reasoning=reasoning)
+        words.append(f"boxes overlap: {', '.join(overlapping)}")
+    return Verdict(agreement * layout, reasoning="; ".join(words))
 
 
 def _grade(meaning: Meaning, condition: Condition, things: Sequence[Thing]) -> float:
@@ -307,14 +341,18 @@ def _ground(chain: Chain, icons: Sequence[Icon]) -> Verdict:
 
 def _image(meaning: Meaning, icons: Sequence[Icon]) -> Verdict:
     things = drawn_things(icons)
-    holds = relation_true(meaning, things)
-    whole = _exact(meaning, things) and holds is not False
-    score = (_agreement(meaning, things, strict=True) + whole) / 2
-    reasoning = f"seen: {_listed([icon.name for icon in icons])}"
-    if holds is not None:
-        asked = " and ".join(repr(one.kind) for one in meaning.conditions)
-        reasoning += f"; {asked} {'holds' if holds else 'does not hold'}"
-    return Verdict(score, reasoning=reasoning)
+    held = [(one, condition_true(meaning, one, things)) for one in meaning.conditions]
+    whole = _exact(meaning, things) and all(holds for _, holds in held)
+    agreement = _agreement(meaning, things, strict=True)
+    words = [f"seen: {_listed([icon.name for icon in icons])}"]
+    if agreement < 1:
+        drawn = [PlannedObject(icon.name, icon.box) for icon in icons]
+        words += _different(meaning, drawn, "drawn")
+    words += [
+        f"{one.kind!r} holds" if holds else f"{one.kind!r} does not hold ({_said(meaning, one)})"
+        for one, holds in held
+    ]
+    return Verdict((agreement + whole) / 2, reasoning="; ".join(words))
 
 
 def _listed(names: Sequence[str]) -> str:

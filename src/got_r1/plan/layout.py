@@ -36,6 +36,7 @@ __all__ = [
     "iou",
     "is_nearer",
     "match_boxes",
+    "plan_colors",
     "relation_holds",
 ]
 
@@ -218,12 +219,39 @@ def draw_plan(objects: Sequence[PlannedObject], size: tuple[int, int] = (512, 51
     `size` for each of `frame_times`, side by side, uint8 [height, frames * width, 3]; an object
     without a time is in all of them, and one that is in several has one colour.
     """
+    drawn = []
+    for place, (time, here) in enumerate(_frames(objects)):
+        frame = Image.fromarray(_draw_frame(here, size))
+        draw = ImageDraw.Draw(frame)
+        if time is not None:
+            text, font = _fit(f"t {time}", *size)
+            draw.text((size[0] - 2 * _PAD, size[1] - 2 * _PAD), text, _CAPTION, font, anchor="rs")
+        if place:
+            draw.line((0, 0, 0, size[1]), fill=_CAPTION)
+        drawn.append(np.array(frame, dtype=np.uint8))
+    return np.concatenate(drawn, axis=1)
+
+
+def plan_colors(objects: Sequence[PlannedObject]) -> tuple[str, ...]:
+    """The colour that `draw_plan` gives each object, as "#c01c28"."""
+    colors: dict[PlannedObject, str] = {}
+    for _, here in _frames(objects):
+        for number, planned in here:
+            color = "#{:02x}{:02x}{:02x}".format(*_PALETTE[number % len(_PALETTE)])
+            colors.setdefault(planned, color)
+    return tuple(colors[planned] for planned in objects)
+
+
+def _frames(
+    objects: Sequence[PlannedObject],
+) -> list[tuple[int | None, list[tuple[int, PlannedObject]]]]:
+    """(time, numbered objects) of each frame; one without a time for a plan of a single image."""
     times = frame_times(objects)
     if not times:
-        return _draw_frame(list(enumerate(objects)), size)
-    frames = []
+        return [(None, list(enumerate(objects)))]
+    frames: list[tuple[int | None, list[tuple[int, PlannedObject]]]] = []
     numbers: dict[tuple[str, int], int] = {}  # the n-th of its name in a frame keeps its colour
-    for place, time in enumerate(times):
+    for time in times:
         here = []
         seen: Counter[str] = Counter()
         for planned in objects:
@@ -231,14 +259,8 @@ def draw_plan(objects: Sequence[PlannedObject], size: tuple[int, int] = (512, 51
                 key = planned.name, seen[planned.name]
                 here.append((numbers.setdefault(key, len(numbers)), planned))
                 seen[planned.name] += 1
-        frame = Image.fromarray(_draw_frame(here, size))
-        draw = ImageDraw.Draw(frame)
-        text, font = _fit(f"t {time}", *size)
-        draw.text((size[0] - 2 * _PAD, size[1] - 2 * _PAD), text, _CAPTION, font, anchor="rs")
-        if place:
-            draw.line((0, 0, 0, size[1]), fill=_CAPTION)
-        frames.append(np.asarray(frame, dtype=np.uint8))
-    return np.concatenate(frames, axis=1)
+        frames.append((time, here))
+    return frames
 
 
 def frame_times(objects: Iterable[PlannedObject]) -> tuple[int, ...]:

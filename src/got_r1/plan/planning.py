@@ -117,13 +117,14 @@ class Planner:
     """Decides what is drawn, from `plans` chains for each sample.
 
     `score` scores them; geometry does where it is None. `repair` repairs the one that is chosen,
-    in steps of the image's tokens, `grid` a side.
+    in steps of the image's tokens, `grid` a side, by a `margin` (`repair.repair_layout`).
     """
 
     plans: int = 1
     score: ScorePlans | None = None
     repair: bool = False
     grid: int = 24
+    margin: float = 0.0
 
     def decide(
         self, prompts: Sequence[Prompt], candidates: Sequence[Sequence[Chain]]
@@ -138,7 +139,9 @@ class Planner:
         for place, (prompt, plans) in enumerate(zip(prompts, candidates, strict=True)):
             some = scores[place] if scores is not None else ()
             chosen = _best(prompt, some) if some else 0
-            repaired = repair(prompt, plans[chosen], self.grid) if self.repair else None
+            repaired = (
+                repair(prompt, plans[chosen], self.grid, self.margin) if self.repair else None
+            )
             decisions.append(Decision(tuple(plans), tuple(some), chosen, repaired))
         return decisions
 

@@ -46,7 +46,9 @@ def load_policy(
         )
     processor = load_processor(folder, model.config)
     unit_codebook(model.model.vqmodel)
-    return Policy(model, processor)
+    policy = Policy(model, processor)
+    policy.name = str(path)
+    return policy
 
 
 def load_encoder(

@@ -51,7 +51,8 @@ class Policy:
     """A Janus model with its processor.
 
     `model` is the bare `JanusForConditionalGeneration` (adapters, if any, live inside its layers);
-    `adapter` is the peft wrapper around the same modules, or None under full fine-tuning.
+    `adapter` is the peft wrapper around the same modules, or None under full fine-tuning. `name` is
+    what its user called it, or its folder.
 
     The model is in eval mode, from here on, except inside `training_mode`: sampling, evaluation and
     the reference policy would otherwise act with dropout, and draw from torch's generator.
@@ -59,6 +60,7 @@ class Policy:
 
     def __init__(self, model: JanusForConditionalGeneration, processor: JanusProcessor) -> None:
         self.model = model.eval()
+        self.name = str(model.name_or_path)
         self.processor = processor
         self.tokenizer = processor.tokenizer
         self.words = Words(processor.tokenizer)

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -29,7 +30,11 @@ from got_r1.policy.draws import draw, uniforms
 from got_r1.policy.janus import Policy
 from got_r1.records import Prompt, Rollout, StopReason, WrittenChains
 
-__all__ = ["CPU_SCHEDULE", "CUDA_SCHEDULE", "DecodeSchedule", "Sampler"]
+__all__ = ["CPU_SCHEDULE", "CUDA_SCHEDULE", "DecodeSchedule", "Sampler", "Watch"]
+
+Watch = Callable[[Literal["chain", "image"], Sequence[int], Tensor], None]
+"""Is shown a stage's tokens while they are sampled: the rows of the call, and their ids so far,
+int64 [rows, tokens] in host memory. What is behind a chain's stop token means nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +70,22 @@ class Sampler:
 
     A temperature of 0 is greedy: the likeliest token, whatever the seed, with its log-probability
     at temperature 1. What is sampled so is no rollout to train on.
+
+    `watch` is called while chains are written, as often as the host looks, and after every row of
+    an image's tokens. What it raises ends the call.
     """
 
     def __init__(
-        self, policy: Policy, schedule: DecodeSchedule | None = None, *, at_once: int = 0
+        self,
+        policy: Policy,
+        schedule: DecodeSchedule | None = None,
+        *,
+        at_once: int = 0,
+        watch: Watch | None = None,
     ) -> None:
         self.policy = policy
         self.at_once = at_once
+        self.watch = watch
         self.decoder = Decoder(policy)
         self.schedule = schedule or (
             CUDA_SCHEDULE if self.decoder.device.type == "cuda" else CPU_SCHEDULE
@@ -107,16 +121,22 @@ class Sampler:
             some, repeat = heads[owner : owner + owners], min(members, group - member)
             first = owner * group + member
             drawn_by = noise[first : first + len(some) * repeat]
-            parts.append(self._write(some, repeat, drawn_by, limit, temperature))
+            parts.append(self._write(some, repeat, drawn_by, limit, temperature, first))
         written, logprobs = (torch.cat(part) for part in zip(*parts, strict=True))
         return self._finish(rows, samples, heads, group, written, logprobs, seed)
 
     def _write(
-        self, heads: list[Tensor], group: int, noise: Tensor, limit: int, temperature: float
+        self,
+        heads: list[Tensor],
+        group: int,
+        noise: Tensor,
+        limit: int,
+        temperature: float,
+        first: int,
     ) -> tuple[Tensor, Tensor]:
         """`group` chains behind each of `heads`, all at once, by noise [rows, limit]: token ids,
         int64, and log-probabilities, float32, [rows, limit]. What is behind a row's stop token
-        means nothing."""
+        means nothing. `first`: the number of the first row in the call."""
         policy, decoder, schedule = self.policy, self.decoder, self.schedule
         device = decoder.device
         noise, rows = noise.to(device), len(heads) * group
@@ -157,6 +177,8 @@ class Sampler:
             steps(count, schedule.round_up(step))
             if step % schedule.sync_every:
                 continue
+            if self.watch is not None:
+                self.watch("chain", range(first, first + rows), written[:, :step].cpu())
             alive = (~stopped[:count]).tolist()
             if not any(alive):
                 break
@@ -254,15 +276,21 @@ class Sampler:
         logprobs = torch.empty(len(texts), places)
         for rows in order.split(self.at_once or len(texts)):
             some = [texts[row] for row in rows]
-            drawn = self._draw(some, noise[rows], guidance, temperature)
+            drawn = self._draw(some, noise[rows], guidance, temperature, rows.tolist())
             image_ids[rows], logprobs[rows] = drawn
         return Rollout(chains, image_ids, logprobs, guidance)
 
     def _draw(
-        self, texts: list[Tensor], noise: Tensor, guidance: float, temperature: float
+        self,
+        texts: list[Tensor],
+        noise: Tensor,
+        guidance: float,
+        temperature: float,
+        rows: Sequence[int],
     ) -> tuple[Tensor, Tensor]:
         """An image behind each of `texts`, sorted by length, all at once, by noise [rows, I]:
-        token ids, int64, and log-probabilities, float32, [rows, I]."""
+        token ids, int64, and log-probabilities, float32, [rows, I]. `rows`: their numbers in the
+        call."""
         policy, decoder, schedule = self.policy, self.decoder, self.schedule
         device = decoder.device
         count, places, guided = len(texts), policy.image_tokens, guidance != 1.0
@@ -304,6 +332,8 @@ class Sampler:
         steps = Steps(advance, schedule.graphs)
         for step in range(1, places + 1):
             steps(count, schedule.round_up(step))
+            if self.watch is not None and step % policy.grid == 0:
+                self.watch("image", rows, image_ids[:, :step].cpu())
         return image_ids.cpu(), check_finite(logprobs.cpu(), "image")
 
     def _encode(self, prompt: Prompt, limit: int) -> Tensor:

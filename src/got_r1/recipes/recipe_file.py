@@ -23,7 +23,15 @@ from got_r1.files.parsing import SafeLoader, parse_yaml
 from got_r1.recipes.resuming import covers, may_change
 from got_r1.recipes.sections import Recipe, Section
 
-__all__ = ["explain", "load_recipe", "load_section", "packaged", "recipe_path", "recipe_text"]
+__all__ = [
+    "explain",
+    "load_recipe",
+    "load_section",
+    "make_section",
+    "packaged",
+    "recipe_path",
+    "recipe_text",
+]
 
 PACKAGED = Path(__file__).parent / "packaged"
 
@@ -79,11 +87,15 @@ def load_section(path: Path | str, kind: type[S], what: str) -> S:
 
     Raises BadInput as `load_recipe` does.
     """
-    path = Path(path)
+    return make_section(_read(Path(path), what), kind, what, f"in {path}")
+
+
+def make_section(values: Mapping[str, Any], kind: type[S], what: str, where: str = "as given") -> S:
+    """A section of settings from their values. Raises BadInput naming the first wrong one."""
     try:
-        return kind.model_validate(_read(path, what))
+        return kind.model_validate(values)
     except ValidationError as error:
-        raise BadInput(_sentence(error.errors()[0], [((), f"in {path}")], kind, what)) from None
+        raise BadInput(_sentence(error.errors()[0], [((), where)], kind, what)) from None
 
 
 def recipe_text(recipe: Section) -> str:

@@ -33,7 +33,6 @@ def write_judge_page(audit: Mapping[str, Any], path: Path) -> None:
         path,
         "judge_audit.html",
         audit=audit,
-        queries=sum(term["result"]["asks"] for term in audit["terms"].values()),
         colors=COLORS,
         curve_names=_CURVE,
         term_names=TERM_NAMES,

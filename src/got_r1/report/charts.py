@@ -86,10 +86,10 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """A panel that needs no drawing: all its lines have this value in every step."""
+    """A panel that needs no drawing: each of its lines has one value throughout."""
 
     panel: Panel
-    value: float
+    values: tuple[tuple[Line, float], ...]
 
 
 def draw(panel: Panel, rows: Sequence[Mapping[str, Any]]) -> Chart | Constant | None:
@@ -98,9 +98,9 @@ def draw(panel: Panel, rows: Sequence[Mapping[str, Any]]) -> Chart | Constant | 
     curves = [curve for curve in curves if curve[1].size]
     if not curves:
         return None
+    if all(values.min() == values.max() for _, _, values in curves):
+        return Constant(panel, tuple((line, float(values[0])) for line, _, values in curves))
     everything = np.concatenate([values for _, _, values in curves])
-    if len(rows) > 1 and everything.min() == everything.max():
-        return Constant(panel, float(everything[0]))
     with mpl.rc_context({**_STYLE, "svg.hashsalt": panel.title}):
         figure = Figure(figsize=(_WIDTH / 72, _HEIGHT / 72))
         figure.patch.set_visible(False)  # the page is the background

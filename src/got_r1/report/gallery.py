@@ -15,8 +15,9 @@ from PIL import Image
 
 from got_r1.files.images import UnreadableImage, open_image
 from got_r1.plan import chain as grammar
-from got_r1.plan.layout import assign, counted, draw_plan, frame_times, iou
-from got_r1.records import Box, PlannedObject
+from got_r1.plan.layout import draw_plan, frame_times
+from got_r1.plan.reasons import partners, reason
+from got_r1.records import Box, FoundObject, JudgeFailure, PlannedObject, Verdict
 from got_r1.report.panels import TERM_NAMES
 from got_r1.report.read import RunFiles, SampleFile, as_dict, as_number
 
@@ -31,6 +32,7 @@ __all__ = [
     "build_card",
     "build_galleries",
     "build_probes",
+    "named_boxes",
 ]
 
 _MOST_STEPS = 24  # beyond these the file gets heavy without showing more
@@ -83,12 +85,14 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One reward term of a sample, with the judge's evidence. `value` in [0, 1]."""
+    """One reward term of a sample, with the judge's evidence. `value` in [0, 1], None where the
+    judge failed; `reason`: why it is below 1."""
 
     term: str
     name: str
-    value: float
+    value: float | None
     evidence: str
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,14 +175,15 @@ def build_card(sample: SampleFile, notes: list[str], kind: str = "s") -> Card:
     """The card of one sample, whose place in the page is named after `kind`; an image that cannot
     be read is a new one of the notes."""
     record = sample.record
-    objects = _named_boxes(record.get("objects"))
-    located = _named_boxes(record.get("found"))
-    partners = _partners(objects, located)
+    objects = named_boxes(record.get("objects"))
+    located = named_boxes(record.get("found"))
+    plan = [PlannedObject(*one) for one in objects]
+    there = tuple(FoundObject(*one) for one in located)
+    at = partners(plan, there)
     planned = tuple(
-        Mark(i + 1, name, box, iou(box, located[partners[i]][1]) if i in partners else None)
-        for i, (name, box) in enumerate(objects)
+        Mark(i + 1, one.name, one.box, at[i][1] if i in at else None) for i, one in enumerate(plan)
     )
-    numbers = {found: plan + 1 for plan, found in partners.items()}
+    numbers = {found: index + 1 for index, (found, _) in at.items()}
     found = tuple(Mark(numbers.get(j, 0), name, box) for j, (name, box) in enumerate(located))
     reward = as_dict(record.get("reward"))
     problems = record.get("problems")
@@ -191,7 +196,7 @@ def build_card(sample: SampleFile, notes: list[str], kind: str = "s") -> Card:
         found=found if record.get("found") is not None else None,
         pieces=split_chain(grammar.without_end(str(record.get("chain", "")))),
         problems=tuple(map(str, problems)) if isinstance(problems, list) else (),
-        scores=_scores(as_dict(reward.get("terms")), as_dict(record.get("evidence"))),
+        scores=_scores(record, plan, there),
         total=as_number(reward.get("total")),
         advantage=as_number(record.get("advantage")),
         drawing=_drawing(objects),
@@ -212,21 +217,6 @@ def split_chain(text: str) -> tuple[Piece, ...]:
     return tuple(pieces)
 
 
-def _partners(
-    planned: Sequence[tuple[str, Box]], found: Sequence[tuple[str, Box]]
-) -> dict[int, int]:
-    """Planned index to found index, as R_RI pairs them: same name, one to one, with the largest
-    total IoU of those that count."""
-    counting = counted([name for name, _ in planned], [name for name, _ in found])
-    # A found object far from its plan (IoU 0) is still that object, hence the small bonus.
-    scores = np.zeros((len(planned), len(found)))
-    for i, (name, box) in enumerate(planned):
-        for j in counting:
-            other, at = found[j]
-            scores[i, j] = iou(box, at) + 1e-6 if name == other else 0
-    return dict(assign(scores))
-
-
 def _drawing(objects: Sequence[tuple[str, Box]]) -> Picture | None:
     if all(box.depth is None and box.time is None for _, box in objects):
         return None
@@ -239,13 +229,30 @@ def _drawing(objects: Sequence[tuple[str, Box]]) -> Picture | None:
     return Picture(_uri(data, "png"), drawn.shape[1], drawn.shape[0])
 
 
-def _scores(terms: Mapping[str, Any], evidence: Mapping[str, Any]) -> tuple[Score, ...]:
-    order = [*(t for t in TERM_NAMES if t in terms), *(t for t in terms if t not in TERM_NAMES)]
-    return tuple(
-        Score(term, TERM_NAMES.get(term, term), value, str(evidence.get(term) or ""))
-        for term in order
-        if (value := as_number(terms[term])) is not None
+def _scores(
+    record: Mapping[str, Any], plan: Sequence[PlannedObject], found: tuple[FoundObject, ...]
+) -> tuple[Score, ...]:
+    """The terms in their order, then those that the judge could not answer."""
+    terms = as_dict(as_dict(record.get("reward")).get("terms"))
+    values = {term: as_number(value) for term, value in terms.items()}
+    evidence = {term: str(said or "") for term, said in as_dict(record.get("evidence")).items()}
+    failed = [term for term, said in evidence.items() if term not in terms and said]
+    named = [*(term for term in values if values[term] is not None), *failed]
+    order = sorted(
+        named,
+        key=lambda term: list(TERM_NAMES).index(term) if term in TERM_NAMES else len(TERM_NAMES),
     )
+    scores = []
+    for term in order:
+        value, said = values.get(term), evidence.get(term, "")
+        verdict: Verdict | JudgeFailure = JudgeFailure(said)
+        if value is not None:
+            located = term == "r_ri" and record.get("found") is not None
+            located = located and not record.get("problems")  # a malformed chain's is not asked
+            verdict = Verdict(None if located else value, found, said)
+        why = reason(value, verdict, plan)
+        scores.append(Score(term, TERM_NAMES.get(term, term), value, said, why))
+    return tuple(scores)
 
 
 def _picture(sample: SampleFile, notes: list[str]) -> Picture | None:
@@ -274,7 +281,7 @@ def _uri(data: io.BytesIO, kind: str) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(data.getvalue()).decode()}"
 
 
-def _named_boxes(value: object) -> list[tuple[str, Box]]:
+def named_boxes(value: object) -> list[tuple[str, Box]]:
     """The well-formed {"name", "box"} entries of a list; the rest is left out."""
     entries = map(as_dict, value) if isinstance(value, list) else ()
     boxes = []

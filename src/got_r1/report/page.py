@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from got_r1.files.atomic import write_text
+from got_r1.measures import label
 from got_r1.report.gallery import Piece, split_chain
 
 __all__ = ["interval", "percent", "write_page"]
@@ -36,7 +37,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (interval, number, percent, score, share, words)
+    filters = (interval, label, number, percent, score, share, words)
     environment.filters |= {filter_.__name__: filter_ for filter_ in filters}
     return environment
 

@@ -6,17 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from got_r1.measures import LABELS
+from got_r1.records import TERMS
 from got_r1.report.charts import Chart, Constant, Line, Panel, draw
 
 __all__ = ["TERM_NAMES", "ChartSection", "draw_sections"]
 
-TERM_NAMES = {
-    "r_sem": "R_sem",
-    "r_spa": "R_spa",
-    "r_ri": "R_RI",
-    "r_pi": "R_PI",
-    "r_hps": "R_HPS",
-}
+TERM_NAMES = {term: LABELS[term] for term in TERMS}
 """The reward terms as the paper writes them, in the order of the data's way."""
 
 _TERM_HINTS = {
@@ -45,9 +41,10 @@ _REWARD = (
     ),
     _single("KL to the reference", "kl", "per token"),
 )
-_TRAINING = (
+_LOSSES = (
     _single("Loss", "loss"),
-    Panel("Loss by part", (Line("loss/chain", "chain"), Line("loss/image", "image", "b"))),
+    _single("Chain loss", "loss/chain", "nats per token"),
+    _single("Image loss", "loss/image", "nats per token"),
     _single("Reconstruction", "loss/reconstruction", "L1 + L2 of pixels", 0),
     Panel(
         "Codes",
@@ -65,6 +62,8 @@ _TRAINING = (
         (0, None),
         hint="losses",
     ),
+)
+_TRAINING = (
     _single("Forms in use", "forms_used", "share of the codebook's forms"),
     Panel(
         "Entropy",
@@ -120,14 +119,15 @@ _TRAINING = (
     ),
     _single("Speed", "tokens_per_second", "tokens a second", 0),
 )
-_SECTIONS = {"Reward": _REWARD, "Model and optimisation": _TRAINING}
+_OF_RL = {"Reward": _REWARD, "Model and optimisation": _LOSSES + _TRAINING}
+_OF_OTHERS = {"Losses": _LOSSES, "Optimisation": _TRAINING, "Reward": _REWARD}
 # The page's head; sums of two shown.
 _ELSEWHERE = {"step", "seconds/total", "seconds/judge", "clip_fraction"}
 
 
 @dataclass(frozen=True, slots=True)
 class ChartSection:
-    """Charts under one title, and what needs none: panels that show one value in every step."""
+    """Charts under one title, and what needs none: panels of one value throughout."""
 
     title: str
     charts: tuple[Chart, ...]
@@ -136,7 +136,8 @@ class ChartSection:
 
 def draw_sections(rows: Sequence[Mapping[str, Any]]) -> list[ChartSection]:
     """All charts of a run. Metrics that no panel knows get one each, under "Other"."""
-    panels = dict(_SECTIONS)
+    rewarded = any(key.startswith("reward/") for row in rows for key in row)
+    panels = dict(_OF_RL if rewarded else _OF_OTHERS)
     known = {line.key for group in panels.values() for panel in group for line in panel.lines}
     known |= {line.spread for group in panels.values() for panel in group for line in panel.lines}
     others = sorted({key for row in rows for key in row} - known - _ELSEWHERE)

@@ -9,7 +9,10 @@ from typing import Any
 
 from got_r1.errors import BadInput
 from got_r1.files.inputs import read_json
-from got_r1.report.gallery import Card, build_card
+from got_r1.plan.differences import differences
+from got_r1.plan.reading import read
+from got_r1.records import Box, PlannedObject
+from got_r1.report.gallery import Card, build_card, named_boxes
 from got_r1.report.page import interval, percent, write_page
 from got_r1.report.read import SampleFile, as_dict, as_number
 from got_r1.report.results import compare
@@ -244,7 +247,30 @@ def _cards(
 ) -> tuple[Card, ...]:
     """The gallery's cards of some samples."""
     files = (
-        SampleFile(0, index, dict(sample), folder / str(sample["image"]))
+        SampleFile(0, index, {**sample, "problems": _wrong(sample)}, folder / str(sample["image"]))
         for index, sample in enumerate(samples)
     )
     return tuple(build_card(file, notes) for file in files)
+
+
+def _wrong(sample: Mapping[str, Any]) -> list[str]:
+    """What is wrong with a sample's plan and image, as far as names and boxes tell."""
+    prompt, found = str(sample.get("prompt", "")), named_boxes(sample.get("found"))
+    undecided = sample.get("undecided") or ()
+    wrong: list[str] = []
+    if sample.get("plan") is False:
+        wrong += _different(prompt, named_boxes(sample.get("objects")), "planned")
+        wrong += ["the plan does not say which is nearer"] if "plan" in undecided else []
+    if sample.get("image_right") is False:
+        if "image" in undecided:
+            wrong.append("in the image nobody could tell which is nearer")
+        elif isinstance(sample.get("found"), list) and len(found) < 2:
+            wrong.append("the two things of the relation were not both found in the image")
+        else:
+            wrong += _different(prompt, found, "drawn") if found else []
+    return wrong
+
+
+def _different(prompt: str, things: Sequence[tuple[str, Box]], done: str) -> tuple[str, ...]:
+    asked = read(prompt)
+    return differences(asked, [PlannedObject(*one) for one in things], done=done) if asked else ()

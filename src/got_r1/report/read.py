@@ -15,11 +15,32 @@ from got_r1.errors import BadInput
 from got_r1.files.parsing import parse_json, parse_yaml
 from got_r1.files.step_folders import step_folders
 
-__all__ = ["RunFiles", "SampleFile", "as_dict", "as_number", "read_run"]
+__all__ = [
+    "NO_EVALUATION",
+    "NO_SAMPLES",
+    "RunFiles",
+    "SampleFile",
+    "as_dict",
+    "as_number",
+    "read_run",
+]
 
+NO_EVALUATION = "There is no evaluation in evals/: there is no table of results."
+NO_SAMPLES = "There are no samples in samples/: there is no gallery."
 _PARTS = ("config.yaml", "metrics.jsonl", "samples", "evals")
 _NUMBER = re.compile(r"[0-9]+")
-_FIRST = {"sft": 0, "rl": 1}  # the order of the comparison; other evaluations follow by name
+# The order of the comparison; other evaluations follow by name.
+_FIRST = {"sft": 0, "rl": 1, "as drawn": 0, "encoded and decoded": 1}
+_READINGS = {"rendered": "as drawn", "round_trip": "encoded and decoded"}
+_MEASURES = {
+    "exact": "exactly right",
+    "found": "found",
+    "noun": "noun right",
+    "color": "colour right",
+    "fill": "fill right",
+    "mean_iou": "IoU",
+    "extra": "surplus finds",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +168,29 @@ def _read_evals(folder: Path, notes: list[str]) -> tuple[dict[str, Any], ...]:
         if result is None or not isinstance(result["metrics"], dict):
             notes.append(f"evals/{path.name} cannot be read and is left out.")
         else:
-            evals.append({**result, "name": str(result.get("name", path.stem))})
+            evals += _readings(result["metrics"]) or [
+                {**result, "name": str(result.get("name", path.stem))}
+            ]
     if not evals:
-        notes.append("There is no evaluation in evals/: there is no table of results.")
+        notes.append(NO_EVALUATION)
     return tuple(sorted(evals, key=lambda e: (_FIRST.get(e["name"], 2), e["name"])))
+
+
+def _readings(metrics: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the detector read before and after the VQ model, as two evaluations; empty for any
+    other result."""
+    if metrics.keys() != _READINGS.keys():
+        return []
+    evals = []
+    for key, name in _READINGS.items():
+        shares = as_dict(as_dict(as_dict(metrics[key]).get("overall")).get("mean"))
+        table = {
+            title: {"overall": {"mean": shares[measure], "n": shares.get("objects")}}
+            for measure, title in _MEASURES.items()
+            if measure in shares
+        }
+        evals.append({"name": name, "metrics": table})
+    return evals
 
 
 def _read_samples(folder: Path, notes: list[str]) -> dict[int, tuple[SampleFile, ...]]:
@@ -171,7 +211,7 @@ def _read_samples(folder: Path, notes: list[str]) -> dict[int, tuple[SampleFile,
         if samples:
             galleries[step] = tuple(samples)
     if not galleries and folder.name == "samples":
-        notes.append("There are no samples in samples/: there is no gallery.")
+        notes.append(NO_SAMPLES)
     return galleries
 
 

@@ -7,23 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from got_r1.files.evaluations import paired_change
+from got_r1.measures import label
 from got_r1.report.read import as_dict, as_number
 from got_r1.statistics import Estimate
 
 __all__ = ["COLORS", "Cell", "Results", "Row", "compare"]
 
-# The measures of the icon world; others are shown by their own name.
-_NAMES = {
-    "plan_relation": "relation right in the plan",
-    "image_relation": "relation right in the image",
-    "realised": "right plans realised",
-    "plan_attributes": "objects right in the plan",
-    "attributes": "objects right in the image",
-    "plan_count": "count right in the plan",
-    "count": "count right in the image",
-    "iou": "IoU of planned and found boxes",
-    "well_formed": "chain well formed",
-}
 COLORS = ("a", "b", "c", "d")
 
 
@@ -120,8 +109,7 @@ def _rows(evals: Sequence[Mapping[str, Any]]) -> tuple[Row, ...]:
         )
         cells = tuple(_cell(as_dict(one.get(name)).get("overall")) for one in metrics)
         if any(cells):
-            title = _NAMES.get(name, name.replace("_", " "))
-            rows.append(Row(title, cells, categories, _paired(evals, name)))
+            rows.append(Row(label(name), cells, categories, _paired(evals, name)))
     return tuple(rows)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from got_r1.checkpoints.official_sizes import official_name
 from got_r1.recipes.sections import Recipe
 from got_r1.sizing.meta import Part, meta_image_tokenizer, meta_model, sum_bytes
 from got_r1.sizing.phases import Phase, Sharding, Sizing, Stage
@@ -91,6 +92,9 @@ def estimate(recipe: Recipe, stage: Stage, *, gpu: bool, processes: int = 1) -> 
             phases, work, notes = sizing.sft()
         case "rl":
             phases, work, notes = sizing.rl()
+    name = official_name(recipe.model.path) if stage != "vq" else None
+    if name not in (None, recipe.model.path):
+        notes = [f"the sizes of {name}, as there is no folder {recipe.model.path}", *notes]
     trained = sum_bytes(sizing.trained)
     checkpoint = 3 * trained
     count = sum(part.parameters for part in sizing.parts if part.name != "adapters")

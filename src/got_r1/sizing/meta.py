@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from transformers import JanusConfig, JanusForConditionalGeneration
 
 from got_r1.checkpoints.models import model_folder
-from got_r1.checkpoints.official_sizes import OFFICIAL_SIZES, official_sizes
+from got_r1.checkpoints.official_sizes import official_name, official_sizes
 from got_r1.errors import BadInput, explained
 from got_r1.policy import cannot_load
 from got_r1.policy.janus import Policy
@@ -26,7 +25,6 @@ from got_r1.training.vq import blank_policy, decode, encode
 __all__ = [
     "Part",
     "count_parts",
-    "is_official_name",
     "meta_image_tokenizer",
     "meta_model",
     "saved_bytes",
@@ -57,15 +55,10 @@ class Part:
     on_device: bool
 
 
-def is_official_name(path: str) -> bool:
-    """Whether `model.path` names an official size and no folder."""
-    return path in OFFICIAL_SIZES and not Path(path).exists()
-
-
 def model_config(path: str) -> JanusConfig:
     """The configuration of a model folder, or of an official size by its name."""
-    if is_official_name(path):
-        return official_sizes(path)
+    if (name := official_name(path)) is not None:
+        return official_sizes(name)
     folder = model_folder(path, weights=False)
     with explained(lambda error: BadInput(cannot_load(folder, error))):
         return JanusConfig.from_pretrained(folder, local_files_only=True)

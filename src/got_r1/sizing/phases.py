@@ -14,6 +14,7 @@ import torch
 from transformers import JanusForConditionalGeneration
 
 from got_r1.checkpoints.models import model_folder
+from got_r1.checkpoints.official_sizes import official_name
 from got_r1.policy.decoder import PREFILL_TOKENS
 from got_r1.policy.janus import Policy, decoded_at_once
 from got_r1.policy.parameters import acting_parts
@@ -22,7 +23,7 @@ from got_r1.policy.sampler import CPU_SCHEDULE, CUDA_SCHEDULE, LENGTH_GROUP
 from got_r1.policy.words import TEMPLATE
 from got_r1.recipes.sections import Recipe
 from got_r1.sizing import memory
-from got_r1.sizing.meta import count_parts, is_official_name, saved_bytes, sum_bytes
+from got_r1.sizing.meta import count_parts, saved_bytes, sum_bytes
 from got_r1.training.distributed import sharding
 from got_r1.training.precision import in_bfloat16
 from got_r1.training.prompts import load_prompts
@@ -52,7 +53,7 @@ class Phase:
 
 def longest_prompt(recipe: Recipe) -> int | None:
     """Tokens of the longest RL prompt in its template; None without a tokenizer to count with."""
-    if is_official_name(recipe.model.path):
+    if official_name(recipe.model.path):
         return None
     from tokenizers import Tokenizer
 

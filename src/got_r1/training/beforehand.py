@@ -8,10 +8,11 @@ from typing import Literal
 
 from got_r1 import rewards
 from got_r1.checkpoints.models import check_model
-from got_r1.checkpoints.official_sizes import OFFICIAL_SIZES
+from got_r1.checkpoints.official_sizes import official_name
 from got_r1.data import source_files
 from got_r1.files.runlog import RunLog
 from got_r1.judges import check_judge
+from got_r1.judges.probing import probe_servers
 from got_r1.recipes.checks import check_settings
 from got_r1.recipes.sections import Recipe
 from got_r1.training.prompts import load_prompts
@@ -27,9 +28,10 @@ def check_start(
 ) -> None:
     """Raises BadInput where `train <stage>` cannot start: settings without effect, a run folder
     that is in use or belongs to another recipe, a model, data, prompts or a judge that are missing
-    or unreadable.
+    or unreadable. Tells which servers of a judge cannot be reached, and raises RunFailed where they
+    are not to be waited for.
 
-    A dry run takes the names of official sizes as models too, and starts nothing.
+    A dry run takes the names of official sizes as models too (`official_name`), and starts nothing.
     """
     check_settings(recipe, stage)
     if stage == "rl":
@@ -37,7 +39,7 @@ def check_start(
     if not dry_run:
         check_folder(recipe, stage, resume)
     path = recipe.model.path
-    if stage != "vq" and not (dry_run and path in OFFICIAL_SIZES and not Path(path).exists()):
+    if stage != "vq" and not (dry_run and official_name(path)):
         check_model(path)
     if dry_run:
         return
@@ -46,6 +48,7 @@ def check_start(
     if stage == "rl":
         check_judge(recipe.judge)
         load_prompts(recipe.data, quiet=True)
+        probe_servers(recipe.judge, rewards.active_terms(recipe.reward))
 
 
 def check_folder(recipe: Recipe, stage: Stage, resume: bool) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
+from got_r1.errors import BadInput
 from got_r1.recipes.resuming import ROUNDING
 from got_r1.recipes.sections import Section
 
@@ -16,6 +17,7 @@ __all__ = [
     "SimilaritySettings",
     "VQASettings",
     "VisionSettings",
+    "detector_named",
 ]
 
 
@@ -66,6 +68,19 @@ class DetectorSettings(VisionSettings):
         description="lowest score that counts; empty: the kind's custom (grounding_dino 0.25, "
         "owlv2 0.1, mask2former 0.3)",
     )
+
+
+def detector_named(named: str, device: str = "") -> DetectorSettings:
+    """The settings of a detector that a command line names as KIND:MODEL. Raises BadInput."""
+    kind, _, model = named.partition(":")
+    kinds = get_args(DetectorSettings.model_fields["kind"].annotation)
+    if kind not in kinds or not model:
+        raise BadInput(
+            f"--detector {named!r} is not KIND:MODEL with a kind of {', '.join(kinds)} and a model "
+            "folder or hub id."
+        )
+    settings: dict[str, Any] = {"kind": kind, "model": model, "device": device}
+    return DetectorSettings(**settings)
 
 
 class VQASettings(VisionSettings):

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from got_r1.errors import BadInput
 from got_r1.files.sample_files import SampleFiles, named_box
 from got_r1.plan import chain as chains
 from got_r1.plan.editing import prose_of
@@ -27,14 +26,15 @@ from got_r1.records import Chain, Prompt, WrittenChains
 if TYPE_CHECKING:
     from got_r1.plan.planning import Decision, Planner
 
-__all__ = ["Drawer", "Drawing", "Sampled", "chain_limit", "generate", "named_box", "sample"]
-
-OFFICIAL_CHAIN_LIMIT = 600
+__all__ = ["Drawer", "Drawing", "Sampled", "generate", "named_box", "sample"]
 
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """One finished sample. `image`: uint8 [height, width, 3]; seconds are shares of its batch."""
+    """One finished sample. `image`: uint8 [height, width, 3]; seconds are shares of its batch.
+
+    `spoken` is the prompt as the model got it, which `generate` may word in another way.
+    """
 
     prompt: Prompt
     chain: Chain
@@ -45,6 +45,7 @@ class Drawing:
     index: int  # among all samples of the call
     chain_tokens: int = 0  # generated for its chain, over all candidate plans
     decision: Decision | None = None  # where there was a planner
+    spoken: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +68,28 @@ def generate(
     batch: int = 64,
     chain_text: str | Sequence[str] | None = None,
     planner: Planner | None = None,
+    spoken: Callable[[str], str] | None = None,
 ) -> Iterator[Drawing]:
     """`n` chains for each prompt and `images_per_chain` images from each, in that order.
 
     `batch` is the number of images generated at once (at least those of one chain). The noise is
     keyed by the sample, so the batch size affects rounding only. With `chain_text` every image is
     generated from that chain (from a sequence: each prompt's from its own) instead of one that the
-    policy wrote. A `planner` chooses each chain among several, and may repair it.
+    policy wrote. A `planner` chooses each chain among several, and may repair it. `spoken` words a
+    prompt for the model.
     """
     for drawings in draw_batches(
-        policy, prompts, seed, rollout, n, images_per_chain, batch, chain_text, planner, frozenset()
+        policy,
+        prompts,
+        seed,
+        rollout,
+        n,
+        images_per_chain,
+        batch,
+        chain_text,
+        planner,
+        spoken,
+        frozenset(),
     ):
         yield from drawings
 
@@ -91,6 +104,7 @@ def draw_batches(
     batch: int,
     chain_text: str | Sequence[str] | None,
     planner: Planner | None,
+    spoken: Callable[[str], str] | None,
     finished: Collection[int],
 ) -> Iterator[list[Drawing]]:
     """`generate` by batches, without the samples that are `finished`.
@@ -102,10 +116,11 @@ def draw_batches(
     group = min(n, max(1, batch // images_per_chain))  # chains of one prompt at once
     prompts_at_once = max(1, batch // (group * images_per_chain))
     texts = [chain_text] * len(prompts) if isinstance(chain_text, str) else chain_text
+    told = [replace(one, text=spoken(one.text)) for one in prompts] if spoken else prompts
     for first_prompt, first_sample in product(
         range(0, len(prompts), prompts_at_once), range(0, n, group)
     ):
-        some = prompts[first_prompt : first_prompt + prompts_at_once]
+        some = told[first_prompt : first_prompt + prompts_at_once]
         count = min(group, n - first_sample)
         rows = [row for row in range(len(some) * count) for _ in range(images_per_chain)]
         first = (first_prompt * n + first_sample) * images_per_chain
@@ -141,7 +156,7 @@ def draw_batches(
         end = time.perf_counter()
         yield [
             Drawing(
-                written.prompts[row],
+                prompts[index // (n * images_per_chain)],
                 chains.parse(written.texts[row], marks=rollout.marks),
                 written.stops[row],
                 image,
@@ -150,6 +165,7 @@ def draw_batches(
                 index,
                 tokens[row],
                 decisions[row] if decisions is not None else None,
+                written.prompts[row].text,
             )
             for index, row, image in zip(indices, rows, images, strict=True)
             if index not in finished
@@ -260,24 +276,33 @@ def sample(
     written into its record. A pixel becomes `scale` x `scale` pixels of the file. Shows progress on
     stderr unless `quiet`.
     """
-    told = [replace(one, text=spoken(one.text)) for one in prompts] if spoken else prompts
     total = len(prompts) * n * images_per_chain
     owners = [prompts[index // (n * images_per_chain)] for index in range(total)]
     finished = {i for i, prompt in enumerate(owners) if files.is_finished(i, prompt)}
     done, start = len(finished), time.perf_counter()
     batches = draw_batches(
-        policy, told, seed, rollout, n, images_per_chain, batch, chain_text, planner, finished
+        policy,
+        prompts,
+        seed,
+        rollout,
+        n,
+        images_per_chain,
+        batch,
+        chain_text,
+        planner,
+        spoken,
+        finished,
     )
     with TrainingProgress("sampling", total, done, unit="image", quiet=quiet) as progress:
         for drawings in batches:
             for drawing in drawings:
-                prompt, png = owners[drawing.index], io.BytesIO()
+                prompt, png = drawing.prompt, io.BytesIO()
                 enlarged = drawing.image.repeat(scale, axis=0).repeat(scale, axis=1)
                 Image.fromarray(enlarged).save(png, format="PNG")
                 image = files.image(drawing.index, prompt)
                 record = {
                     "prompt": prompt.text,
-                    "category": drawing.prompt.category,
+                    "category": prompt.category,
                     "image": str(image.relative_to(files.folder)),
                     "chain": drawing.chain.text,
                     "prose": prose_of(drawing.chain),
@@ -293,10 +318,10 @@ def sample(
                 }
                 if drawing.decision is not None:
                     record |= drawing.decision.record()
-                if drawing.prompt.text != prompt.text:
-                    record["drawn_as"] = drawing.prompt.text
+                if drawing.spoken != prompt.text:
+                    record["drawn_as"] = drawing.spoken
                 if look is not None:
-                    record |= look(replace(drawing, prompt=prompt))
+                    record |= look(drawing)
                 files.write(drawing.index, prompt, png.getvalue(), record)
             done += len(drawings)
             seconds = time.perf_counter() - start
@@ -332,26 +357,3 @@ class Drawer:
             quiet=self.quiet,
             **options,
         )
-
-
-def chain_limit(
-    policy: Policy, prompts: Sequence[Prompt], asked: int | None, chain_text: str | None = None
-) -> int:
-    """The chain limit in tokens: the requested one, else the model's own, else the official 600;
-    the latter two at most what the context leaves beside the longest prompt and the image.
-
-    Raises BadInput if prompt and chain do not fit into the context.
-    """
-    lengths = [len(policy.encode_prompt(prompt.text)) for prompt in prompts]
-    longest = prompts[int(np.argmax(lengths))].text
-    room = policy.context - policy.image_tokens - max(lengths)
-    needed = (asked or 1) + 1  # the closing <begin_of_image> may have to be added
-    if chain_text is not None:
-        needed = len(policy.encode_chain(chain_text))
-    if needed > room:
-        raise BadInput(
-            f"the prompt {longest[:60]!r} leaves {max(0, room)} tokens of the model's context for "
-            f"a chain of {needed}; shorten the prompt or the chain (--chain-limit)."
-        )
-    usual = policy.model.generation_config.max_new_tokens or OFFICIAL_CHAIN_LIMIT
-    return asked or min(usual, max(1, room - 1))

@@ -1,0 +1,1 @@
+"""The studio: one local web application to look at plans, change them and draw them again."""

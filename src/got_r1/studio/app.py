@@ -1,0 +1,206 @@
+"""The studio's server: its pages, and what they ask for.
+
+A request that needs the model is one job of the worker, and its answer a stream of server-sent
+events; a tab that is closed ends the stream, and with it the job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, StreamingResponse
+from fastapi.staticfiles import StaticFiles
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from PIL import Image
+
+from got_r1.errors import BadInput, RunFailed
+from got_r1.files.parsing import parse_json
+from got_r1.plan.editing import chain_of_record
+from got_r1.studio.guard import Guard
+from got_r1.studio.model import METADATA, Model, TextEntry
+from got_r1.studio.requests import (
+    BoxesRequest,
+    DrawRequest,
+    MendRequest,
+    PlanRequest,
+    TextRequest,
+)
+from got_r1.studio.views import plan_from_boxes, view_plan
+from got_r1.studio.worker import Busy, Event, Job, Worker
+
+__all__ = ["create_app"]
+
+_ASSETS = Path(__file__).parent / "assets"
+_MOST_PIXELS = 64 * 2**20  # of an image that is opened
+
+
+@dataclass(frozen=True, slots=True)
+class Studio:
+    """What the routes share."""
+
+    model: Model
+    worker: Worker
+    guard: Guard
+    pages: Environment
+
+    def page(self, name: str, **content: Any) -> HTMLResponse:
+        """A page, with the token that its requests carry."""
+        html = self.pages.get_template(name).render(token=self.guard.page, **content)
+        return HTMLResponse(html)
+
+    def stream(self, work: Callable[[Job], Event]) -> StreamingResponse:
+        """The events of a job as server-sent events."""
+        job = self.worker.submit(work)
+        return StreamingResponse(_lines(job), media_type="text/event-stream")
+
+
+async def _lines(job: Job) -> AsyncIterator[str]:
+    async for event in job.events():
+        yield f"data: {json.dumps(event, ensure_ascii=False)}\n\n"
+
+
+def create_app(model: Model, guard: Guard) -> FastAPI:
+    """The application; it owns a worker, which ends with it."""
+    worker = Worker()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        worker.close()
+
+    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    pages = Environment(
+        loader=PackageLoader("got_r1.studio", "assets"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    studio = Studio(model, worker, guard, pages)
+    app.middleware("http")(guard)
+    app.mount("/assets", StaticFiles(directory=_ASSETS), name="assets")
+    _refusals(app)
+    _draw_routes(app, studio)
+    _history_routes(app, studio)
+    return app
+
+
+def _refusals(app: FastAPI) -> None:
+    """Mistakes and faults as one sentence, under `message`."""
+
+    @app.exception_handler(BadInput)
+    @app.exception_handler(RunFailed)
+    async def refused(_: Request, error: Exception) -> JSONResponse:
+        return JSONResponse({"message": str(error)}, 400 if isinstance(error, BadInput) else 500)
+
+    @app.exception_handler(Busy)
+    async def busy(_: Request, __: Exception) -> JSONResponse:
+        return JSONResponse({"message": "too many requests wait already; try again soon."}, 503)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"] if part != "body")
+        return JSONResponse({"message": f"{where or 'the request'}: {first['msg']}."}, 422)
+
+
+def _draw_routes(app: FastAPI, studio: Studio) -> None:
+    model = studio.model
+
+    @app.get("/")
+    async def draw_page() -> HTMLResponse:
+        return studio.page("draw.html", about=model.about())
+
+    @app.post("/api/plan")
+    async def plan(asked: PlanRequest) -> StreamingResponse:
+        return studio.stream(lambda job: model.write_plan(asked, job))
+
+    @app.post("/api/draw")
+    async def draw(asked: DrawRequest) -> StreamingResponse:
+        return studio.stream(lambda job: model.draw(asked, job))
+
+    @app.post("/api/text")
+    def text(asked: TextRequest) -> dict[str, Any]:
+        return view_plan(asked.prompt, asked.chain, world=model.checks.world)
+
+    @app.post("/api/boxes")
+    def boxes(asked: BoxesRequest) -> dict[str, Any]:
+        return plan_from_boxes(asked.prompt, asked.prose, asked.objects, world=model.checks.world)
+
+    @app.post("/api/mend")
+    def mend(asked: MendRequest) -> dict[str, Any]:
+        return model.mend(asked)
+
+    @app.post("/api/judge/{name}/{index}")
+    async def judge(name: str, index: int) -> StreamingResponse:
+        if model.judge is None:
+            raise BadInput("no judge is at hand: start the studio with --judge SPEC.")
+        return studio.stream(lambda job: model.judged(TextEntry(name, index), job))
+
+    @app.post("/api/open")
+    async def open_file(request: Request) -> dict[str, Any]:
+        data = await request.body()
+        return await asyncio.to_thread(_opened, data, model.checks.world)
+
+
+def _history_routes(app: FastAPI, studio: Studio) -> None:
+    history = studio.model.history
+
+    @app.get("/api/history")
+    def newest(before: str = "") -> list[dict[str, Any]]:
+        entries = []
+        for name in history.names(before):
+            try:
+                entry = history.read(name)
+                entries.append({key: entry[key] for key in ("name", "prompt", "images", "made")})
+            except (BadInput, KeyError):  # a damaged entry hides no other
+                continue
+        return entries
+
+    @app.get("/api/history/{name}")
+    def entry(name: str) -> dict[str, Any]:
+        return history.read(name)
+
+    @app.delete("/api/history/{name}")
+    def remove(name: str) -> dict[str, Any]:
+        history.remove(name)
+        return {}
+
+    @app.get("/history/{name}/{index}.png")
+    def image(name: str, index: int) -> FileResponse:
+        return FileResponse(history.image(name, index), media_type="image/png")
+
+
+def _opened(data: bytes, world: bool) -> dict[str, Any]:
+    """The plan of a dropped file: a PNG that the studio exported, or a plan as JSON."""
+    if data.startswith(b"\x89PNG"):
+        try:
+            with Image.open(io.BytesIO(data)) as image:
+                if image.width * image.height > _MOST_PIXELS:
+                    raise BadInput("the image has too many pixels.")
+                image.load()  # text may stand behind the pixels
+                text = getattr(image, "text", {}).get(METADATA)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            raise BadInput("the image is damaged: it cannot be read.") from None
+        if text is None:
+            raise BadInput("the image holds no plan: the studio did not make it.")
+        data = str(text).encode()
+    try:
+        record = parse_json(data)
+    except ValueError:
+        raise BadInput("the file is neither an exported image nor a plan as JSON.") from None
+    if not isinstance(record, dict):
+        raise BadInput("the file holds no plan: a plan is a JSON object (docs/plans.md).")
+    prompt = record.get("prompt")
+    prompt = prompt if isinstance(prompt, str) else ""
+    text = chain_of_record(record, "the file", prompt)
+    return {"prompt": prompt, **view_plan(prompt, text, world=world)}

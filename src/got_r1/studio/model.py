@@ -1,0 +1,268 @@
+"""A model that is looked at while it works: chains word by word, images row by row.
+
+What is written and drawn is what `got-r1 sample` gives for the same model, prompt, seed and
+settings; nothing of sampling happens here. Everything runs in the worker's thread.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from torch import Tensor
+
+from got_r1 import rewards
+from got_r1.judges.base import Judge
+from got_r1.measures import label
+from got_r1.plan.chain import parse
+from got_r1.plan.planning import Planner, explain_choice
+from got_r1.plan.repair import repair
+from got_r1.policy.janus import Policy
+from got_r1.policy.sampler import Sampler
+from got_r1.recipes.sections import RewardSection, RolloutSection
+from got_r1.records import Prompt, Verdict
+from got_r1.sampling import Drawing
+from got_r1.sampling.checks import Checks
+from got_r1.sampling.settings import fitting_chain_limit
+from got_r1.studio.history import History
+from got_r1.studio.requests import DrawRequest, MendRequest, PlanRequest
+from got_r1.studio.views import view_plan
+from got_r1.studio.worker import Event, Job
+
+__all__ = ["METADATA", "Model"]
+
+METADATA = "got-r1"
+"""The key of an exported PNG's text chunk that holds the plan file."""
+_FRAMES = 10  # a second, of an image that is shown while it is drawn
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A policy with its name and usual settings, who judges (if anybody), and where entries go."""
+
+    name: str
+    policy: Policy
+    rollout: RolloutSection
+    checks: Checks
+    history: History
+    judge: Judge | None = None
+
+    def about(self) -> dict[str, Any]:
+        """What the page needs to know of the model before anybody draws."""
+        world: dict[str, Any] = {}
+        examples: Sequence[str] = (
+            "a red apple on the left of a green vase",
+            "two dogs and one cat",
+            "a wooden chair below a round clock",
+        )
+        if self.checks.world:
+            from got_r1.icons.words import EXAMPLE, vocabulary
+
+            world = {kind: list(words) for kind, words in vocabulary().items()}
+            examples = (
+                EXAMPLE,
+                "two green trees and one moon",
+                "a horse above a dotted tower",
+            )
+        return {
+            "name": self.name,
+            "grid": self.policy.grid,
+            "image_size": self.policy.model.config.vision_config.image_size,
+            "guidance": self.rollout.guidance,
+            "temperature": self.rollout.chain_temperature,
+            "image_temperature": self.rollout.image_temperature,
+            "world": world,
+            "examples": list(examples),
+            "judge": self.judge is not None,
+        }
+
+    # -- plans -------------------------------------------------------------------------------------
+
+    def write_plan(self, asked: PlanRequest, job: Job) -> Event:
+        """Writes chains, shown as they grow ("chain", of each candidate), and chooses one."""
+        prompt = self._told(asked.prompt)
+        begin = self.policy.begin_of_image_id
+        shown: dict[int, str] = {}
+
+        def watch(stage: str, rows: Sequence[int], ids: Tensor) -> None:
+            for row, some in zip(rows, ids, strict=True):
+                ends = ((some == begin) | (some == self.policy.eos_id)).nonzero()
+                length = int(ends[0]) if len(ends) else len(some)
+                text = self.policy.decode_chain(some[:length])
+                if shown.get(row) != text:
+                    shown[row] = text
+                    job.emit("chain", candidate=row, **self._view(asked.prompt, text))
+
+        start = time.perf_counter()
+        written = Sampler(self.policy, watch=watch).write_chains(
+            [prompt],
+            asked.plans,
+            seed=asked.seed,
+            limit=fitting_chain_limit(self.policy, [prompt], None),
+            temperature=_or(asked.temperature, self.rollout.chain_temperature),
+        )
+        plans = [parse(text) for text in written.texts]
+        decision = Planner(asked.plans, None, False, self.policy.grid).decide([prompt], [plans])[0]
+        return {
+            "chosen": decision.chosen,
+            "why": explain_choice(decision.record()) if asked.plans > 1 else "",
+            "scores": [score.total for score in decision.scores],
+            "candidates": [self._view(asked.prompt, plan.text) for plan in plans],
+            "stop": written.stops[decision.chosen],
+            "seconds": time.perf_counter() - start,
+            **self._words(asked.prompt),
+        }
+
+    def mend(self, asked: MendRequest) -> dict[str, Any]:
+        """The plan with its boxes moved until the asked relation holds, and what was done."""
+        plan = parse(asked.chain)
+        mended = repair(Prompt(asked.prompt), plan, self.policy.grid, asked.margin)
+        return {
+            "repaired": mended.repaired,
+            "reason": mended.reason,
+            **self._view(asked.prompt, mended.chain.text),
+        }
+
+    # -- images ------------------------------------------------------------------------------------
+
+    def draw(self, asked: DrawRequest, job: Job) -> Event:
+        """Draws images from a chain, shown row by row ("image"), and keeps them in the history."""
+        prompt = self._told(asked.prompt)
+        text, changes = self.checks.fitted(asked.chain)
+        grid, last = self.policy.grid, 0.0
+
+        def watch(stage: str, rows: Sequence[int], ids: Tensor) -> None:
+            nonlocal last
+            job.emit("progress", share=ids.shape[1] / self.policy.image_tokens)
+            if time.perf_counter() - last < 1 / _FRAMES:
+                return
+            last = time.perf_counter()
+            for row, image in zip(rows, self._unfinished(ids), strict=True):
+                job.emit("image", index=row, rows=ids.shape[1] // grid, png=_data_uri(image))
+
+        start = time.perf_counter()
+        sampler = Sampler(self.policy, watch=watch)
+        chains = sampler.given_chains([prompt] * asked.n, [text] * asked.n, seed=asked.seed)
+        drawn = sampler.draw_images(
+            chains,
+            guidance=_or(asked.guidance, self.rollout.guidance),
+            temperature=_or(asked.temperature, self.rollout.image_temperature),
+        )
+        images = self.policy.decode_images(drawn.image_ids)
+        seconds = time.perf_counter() - start
+        entry = {
+            "model": self.name,
+            "prompt": asked.prompt,
+            "seed": asked.seed,
+            "guidance": drawn.guidance,
+            "image_temperature": _or(asked.temperature, self.rollout.image_temperature),
+            **self._view(asked.prompt, text),
+            "looks": [self._look(asked.prompt, text, image) for image in images],
+            "seconds": seconds,
+            "made": time.time(),
+        }
+        entry["command"] = command_line(self.name, entry, asked.n)
+        record = {key: entry[key] for key in ("prompt", "prose", "objects", "chain")}
+        name = self.history.add(entry, [encode(image, record) for image in images])
+        return {"entry": name, "images": len(images), "changes": changes, **entry}
+
+    def judged(self, asked: TextEntry, job: Job) -> Event:
+        """Every term of an image of the history, with its evidence and the found boxes."""
+        assert self.judge is not None  # the page offers it where there is one
+        entry = self.history.read(asked.name)
+        with Image.open(self.history.image(asked.name, asked.index)) as file:
+            image = np.asarray(file.convert("RGB"))
+        chain = parse(str(entry["chain"]))
+        job.emit("judging")
+        (found,) = rewards.score(
+            self.judge, [Prompt(str(entry["prompt"]))], [chain], [image], RewardSection()
+        )
+        grounding = found.verdicts.get("r_ri")
+        boxes = grounding.found if isinstance(grounding, Verdict) else ()
+        return {
+            "total": found.total,
+            "terms": {label(name): value for name, value in found.terms.items()},
+            "evidence": {
+                label(name): getattr(verdict, "reasoning", "") or getattr(verdict, "reason", "")
+                for name, verdict in found.verdicts.items()
+            },
+            "found": [
+                {"name": one.name, "box": [one.box.x1, one.box.y1, one.box.x2, one.box.y2]}
+                for one in boxes
+            ],
+        }
+
+    # -- parts -------------------------------------------------------------------------------------
+
+    def _told(self, text: str) -> Prompt:
+        """The prompt as the model is to be told it."""
+        spoken = self.checks.spoken
+        return Prompt(spoken(text) if spoken else text)
+
+    def _view(self, prompt: str, text: str) -> dict[str, Any]:
+        return view_plan(prompt, text, world=self.checks.world)
+
+    def _words(self, text: str) -> dict[str, Any]:
+        """What of a prompt is not understood, and how it is reworded."""
+        prompt = Prompt(text)
+        doubts = self.checks.doubts([prompt]).get(text, ())
+        return {"not_understood": list(doubts), "reworded": self.checks.reworded([prompt])}
+
+    def _unfinished(self, ids: Tensor) -> NDArray[np.uint8]:
+        """Images of which some rows of tokens are drawn (int64 [B, tokens]), cut below these."""
+        missing = self.policy.image_tokens - ids.shape[1]
+        whole = torch.cat([ids, ids[:, -1:].expand(-1, missing)], dim=1)
+        images = self.policy.decode_images(whole)
+        return images[:, : images.shape[1] * ids.shape[1] // self.policy.image_tokens]
+
+    def _look(self, prompt: str, text: str, image: NDArray[np.uint8]) -> dict[str, Any]:
+        seen = Drawing(Prompt(prompt), parse(text), "given", image, 0, 0, 0)
+        return self.checks.look(seen)
+
+
+@dataclass(frozen=True, slots=True)
+class TextEntry:
+    """An image of the history: the entry's name and the image's number."""
+
+    name: str
+    index: int = 0
+
+
+def encode(image: NDArray[np.uint8], plan: Mapping[str, Any]) -> bytes:
+    """A PNG, with the plan file inside as text."""
+    inside = PngInfo()
+    inside.add_itxt(METADATA, json.dumps(plan, ensure_ascii=False))
+    data = io.BytesIO()
+    Image.fromarray(image).save(data, format="PNG", pnginfo=inside)
+    return data.getvalue()
+
+
+def command_line(model: str, entry: Mapping[str, Any], images: int) -> str:
+    """The `got-r1 sample` call that draws an entry again, its plan exported as plan.json."""
+    words = ["got-r1", "sample", "--model", model, "--prompt", str(entry["prompt"])]
+    words += ["--chain", "plan.json", "--seed", str(entry["seed"])]
+    words += ["--guidance", f"{entry['guidance']:g}"]
+    words += ["--image-temperature", f"{entry['image_temperature']:g}"]
+    words += ["--images-per-chain", str(images)] if images > 1 else []
+    return shlex.join([*words, "--out", "again"])
+
+
+def _or(given: float | None, usual: float) -> float:
+    return usual if given is None else given
+
+
+def _data_uri(image: NDArray[np.uint8]) -> str:
+    data = io.BytesIO()
+    Image.fromarray(image).save(data, format="PNG", compress_level=1)
+    return f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}"

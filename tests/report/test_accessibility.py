@@ -1,0 +1,167 @@
+"""Every page that the project writes, in a real browser: on a desk and on a phone, light and dark.
+
+axe-core (https://github.com/dequelabs/axe-core) finds what of WCAG a program can find. got-r1 needs
+neither it nor a browser, so the tests are skipped where one is missing:
+`pip install playwright axe-playwright-python`, and a chromium on the path.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from audit.planted import Random
+from got_r1.audit.judge import audit_judge
+from got_r1.report import build_report
+from got_r1.report.audit_pages import write_human_page, write_judge_page
+from got_r1.report.plans import build_plans_page
+from got_r1.report.sheet import build_sheet
+from report.conftest import fake_eval, fake_sample, write_fake_run
+
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="needs playwright, the browser's driver"
+)
+carrier = pytest.importorskip(
+    "axe_playwright_python", reason="needs axe-playwright-python (axe-core)"
+)
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+AXE = Path(carrier.__file__).with_name("axe.min.js")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs chromium or google-chrome on the path"),
+]
+
+# What is folded away is on the page as well.
+UNFOLD = """() => {
+    for (const place of document.querySelectorAll("[hidden]")) place.hidden = false;
+    for (const place of document.querySelectorAll("details")) place.open = true;
+}"""
+
+
+def estimate(value: float, **more: Any) -> dict[str, Any]:
+    """An estimate as JSON, of a study (`value`) and of a benchmark (`mean`)."""
+    return {"value": value, "mean": value, "low": value - 0.1, "high": value + 0.05,
+            "n": 40, "items": 40} | more  # fmt: skip
+
+
+def drawn(folder: Path, count: int) -> list[dict[str, Any]]:
+    """Records of samples whose images lie in the folder as 000.png and so on."""
+    rng = random.Random(0)
+    records = []
+    for index in range(count):
+        image, record = fake_sample(0, index, rng)
+        Image.fromarray(image).save(folder / f"{index:03d}.png")
+        records.append({**record, "image": f"{index:03d}.png"})
+    return records
+
+
+def report_page(folder: Path) -> Path:
+    return build_report(write_fake_run(folder / "run", steps=10, every=5, samples=2))
+
+
+def sheet_page(folder: Path) -> Path:
+    records = drawn(folder, 3)
+    return build_sheet(folder, sorted(folder.glob("0*.png")), records, Model="icons")[0]
+
+
+def judge_page(folder: Path) -> Path:
+    """Of a judge with examples of pairs that it ordered rightly, and that it missed."""
+    audit = audit_judge(Random(), spec="random", pairs=4)
+    write_judge_page(audit, folder / "audit.html")
+    return folder / "audit.html"
+
+
+def human_page(folder: Path) -> Path:
+    measured = {"overall": estimate(0.7), "by_category": {"color": estimate(0.6)}}
+    statistics = dict.fromkeys(("alpha", "pearson", "spearman", "kendall"), measured)
+    drawn(folder, 1)
+    encoded = base64.b64encode((folder / "000.png").read_bytes()).decode()
+    picture = f"data:image/png;base64,{encoded}"
+    item = {"id": "000", "prompt": "a red heart", "people": 0.9, "judge": 0.1, "plan": picture,
+            "image": picture, "ratings": {"ann": 9, "bob": None}, "evidence": "no heart",
+            "chain": "A heart.", "category": "color", "method": "ours"}  # fmt: skip
+    terms = {"semantic": "r_sem", "spatial": "r_spa", "quality": "r_pi"}
+    sides = {"people": estimate(0.6), "judge": estimate(0.5)}
+    study = {
+        "items": 40,
+        "raters": {"ann": 40, "bob": 39},
+        "notes": ["2 raters; at least 3 are advised."],
+        "questions": {
+            q: {"term": t, **statistics, "disagreements": [item]} for q, t in terms.items()
+        },
+        "methods": {"ours": dict.fromkeys(terms, sides), "theirs": dict.fromkeys(terms, sides)},
+    }
+    write_human_page(study, folder / "report.html")
+    return folder / "report.html"
+
+
+def plans_page(folder: Path) -> Path:
+    samples = [
+        {**record, "relation": "left", "plan": True, "image_right": index > 1}
+        for index, record in enumerate(drawn(folder, 4))
+    ]
+    shares = {name: estimate(0.3) for name in ("all", "some", "none")} | {"if_unrelated": 0.2}
+    outcomes = {name: estimate(0.2) for name in ("boxes", "words", "other", "lost")}
+    both = {"plan": estimate(0.7), "image": estimate(0.6)}
+    metrics = fake_eval("plans", 0.8)["metrics"]
+    result = {
+        "benchmark": "plans", "name": "mine", "model": "icons", "prompts": 40,
+        "metrics": {**metrics, "realised": {"overall": estimate(0.9)}},
+        "phrasings": [{"form": form, "example": "a cat near a dog", **both} for form in "xy"],
+        "consistency": {"meanings": 6, "forms": 6, "plan": shares, "image": shares},
+        "swap": {
+            "prompts": 6, **outcomes,
+            "image_relation": {"before": estimate(0.8), "after": estimate(0.2)},
+        },
+        "objects": [{"objects": 2, "relation": True, **both}],
+        "samples": samples,
+        "swapped": [{**samples[0], "of": 0, "outcome": "boxes"}],
+    }  # fmt: skip
+    (folder / "plans.json").write_text(json.dumps(result))
+    return build_plans_page(folder)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.mark.parametrize("make", [report_page, sheet_page, judge_page, human_page, plans_page])
+def test_a_page_is_accessible_and_fits_its_screen(browser, make, tmp_path):
+    page_file = make(tmp_path)
+    for width, scheme in ((1300, "light"), (360, "dark")):
+        size = {"width": width, "height": 900}
+        # A page's policy allows no script but its own, and axe is one.
+        context = browser.new_context(viewport=size, color_scheme=scheme, bypass_csp=True)
+        context.set_default_timeout(300_000)
+        page = context.new_page()
+        page.goto(page_file.as_uri())
+        page.evaluate(UNFOLD)
+        wider = "element => element.scrollWidth > element.clientWidth"
+        assert not page.eval_on_selector("html", wider), f"{width} px: the page scrolls sideways"
+        for place in page.query_selector_all(".scroll"):
+            assert not place.evaluate(wider), f"{width} px: {place.get_attribute('aria-label')}"
+        page.evaluate(AXE.read_text(encoding="utf-8"))
+        found = page.evaluate("axe.run()")
+        assert len(found["passes"]) > 10  # it ran
+        wrong = [
+            (one["id"], node["html"][:200], node["failureSummary"])
+            for one in found["violations"]
+            if one["impact"] in ("serious", "critical")
+            for node in one["nodes"]
+        ]
+        assert not wrong, f"{width} px, {scheme}"
+        context.close()

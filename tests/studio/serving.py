@@ -1,0 +1,66 @@
+"""A studio on a real port, with the shipped model."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import uvicorn
+
+from got_r1.judges import load_judge
+from got_r1.policy import load_policy
+from got_r1.records import Prompt
+from got_r1.sampling.checks import checks_of
+from got_r1.sampling.settings import rollout_settings
+from got_r1.studio.app import create_app
+from got_r1.studio.guard import Guard
+from got_r1.studio.history import History
+from got_r1.studio.model import Model
+
+PROMPT = "a red heart on the left of a blue star"
+
+
+@dataclass(frozen=True)
+class Served:
+    """A server that runs, and a client of it."""
+
+    url: str
+    guard: Guard
+    model: Model
+    page: httpx.Client
+    """What sends requests as the studio's own page does."""
+
+
+def serve(model: Model, guard: Guard) -> Iterator[Served]:
+    """Serves until the test is over."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    config = uvicorn.Config(create_app(model, guard), port=port, log_level="error")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.02)
+    url = f"http://127.0.0.1:{port}"
+    headers = {"Origin": url, "X-Studio-Token": guard.page}
+    with httpx.Client(base_url=url, headers=headers, timeout=300) as page:
+        yield Served(url, guard, model, page)
+    server.should_exit = True
+    thread.join(60)
+
+
+def make_model(history: Path) -> Model:
+    """The shipped model with the settings that it carries."""
+    policy = load_policy("icons")
+    return Model(
+        "icons",
+        policy,
+        rollout_settings(policy, [Prompt(PROMPT)]),
+        checks_of(policy),
+        History(history),
+        load_judge("oracle"),
+    )
