@@ -398,7 +398,7 @@ def test_kill_9_loses_no_answered_save(study: Path) -> None:
 
     server, links = start()
     answered: dict[str, dict[str, int]] = {"ann": {}, "bob": {}}
-    enough = threading.Semaphore(0)
+    saved = {name: threading.Semaphore(0) for name in answered}
 
     def rate(name: str) -> None:
         rng = {"ann": 0, "bob": 1}[name]
@@ -414,14 +414,15 @@ def test_kill_9_loses_no_answered_save(study: Path) -> None:
                 except httpx.TransportError:
                     pending[name] = (item, score)  # perhaps kept, perhaps not
                     return
-                enough.release()
+                saved[name].release()
                 at += 1
 
     pending: dict[str, tuple[str, int] | None] = {}
     with ThreadPoolExecutor(2) as pool:
         rates = [pool.submit(rate, name) for name in answered]
-        for _ in range(2 * len(ids) + 11):
-            assert enough.acquire(timeout=240)
+        for name in answered:  # every item of both, and some again
+            for _ in range(len(ids) + 5):
+                assert saved[name].acquire(timeout=240)
         os.kill(server.pid, signal.SIGKILL)
         server.communicate()
         for one in rates:
