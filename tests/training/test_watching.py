@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from got_r1.errors import BadInput
+from got_r1.recipes.recipe_file import load_recipe
 from got_r1.training import rl
 from got_r1.training.beforehand import check_start
+from got_r1.training.held_out import held_out_judge
 from got_r1.training.watching import summary
 from small_runs import MakeRecipe, assert_same_run
 
@@ -111,6 +114,17 @@ def test_means_and_their_interval_by_hand() -> None:
     assert found["watch_half/r_pi"] == pytest.approx(1.96 * 0.2)
     assert found["watch_samples/r_pi"] == pytest.approx(0.2)
     assert summary({"prompts": [], "samples": []}) == {}
+
+
+def test_the_settings_of_the_manual_are_a_recipe(tmp_path: Path) -> None:
+    manual = Path(__file__).parents[2] / "docs" / "judges.md"
+    section = manual.read_text(encoding="utf-8").split("## A held-out judge")[1]
+    (text,) = re.findall(r"```yaml\n(.*?)```", section.split("\n## ")[0], re.DOTALL)
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    held_out = held_out_judge(load_recipe(path))
+    assert held_out is not None
+    assert held_out.spec == "experts"
 
 
 @pytest.mark.parametrize(
