@@ -548,7 +548,7 @@ def test_perfect_samples_score_one(folder, printed):
 
 
 def test_evaluations_side_by_side(folder, printed, tmp_path):
-    assert "attributes" in printed(["eval", "score", folder, "--name", "first"])
+    assert "objects right in the image" in printed(["eval", "score", folder, "--name", "first"])
     other = tmp_path / "other.json"
     other.write_text(json.dumps(an_evaluation("second", 0.5)))
     table = printed(["eval", "table", folder / "eval.json", other])

@@ -101,10 +101,12 @@ def test_table_by_hand():
     sft = {"name": "sft", "metrics": {"plan_relation": one(0.75, 0.7, 0.8), "iou": one(0, 0, 0.1)}}
     rl = {"name": "rl", "metrics": {"plan_relation": one(1, 1, 1)}}
     assert comparison_table([sft, rl]).splitlines() == [
-        "| metric                         | n | sft                  | rl                   |",
-        "| ------------------------------ | - | -------------------- | -------------------- |",
-        "| relation right in the plan     | 9 | 0.750 [0.700, 0.800] | 1.000 [1.000, 1.000] |",
-        "| IoU of planned and found boxes | 9 | 0.000 [0.000, 0.100] | -                    |",
+        "| metric                         | n | sft            | rl             |",
+        "| ------------------------------ | - | -------------- | -------------- |",
+        "| relation right in the plan     | 9 | 0.750          | 1.000          |",
+        "|                                |   | [0.700, 0.800] | [1.000, 1.000] |",
+        "| IoU of planned and found boxes | 9 | 0.000          | -              |",
+        "|                                |   | [0.000, 0.100] |                |",
     ]
     assert len(comparison_table([sft, rl], ["iou"]).splitlines()) == 3
 
@@ -160,7 +162,9 @@ def test_rows_over_other_numbers_of_prompts_say_both():
     one = {"overall": {"mean": 0.5, "low": None, "high": None, "n": 9}, "by_category": {}}
     other = {"overall": {**one["overall"], "n": 400}, "by_category": {}}
     made = [{"name": name, "metrics": {"iou": it}} for name, it in (("a", one), ("b", other))]
-    assert comparison_table(made).splitlines()[2] == "| iou    | 9, 400 | 0.500 | 0.500 |"
+    assert comparison_table(made).splitlines()[2] == (
+        "| IoU of planned and found boxes | 9, 400 | 0.500 | 0.500 |"
+    )
 
 
 def test_unknown_benchmark_is_bad_input():

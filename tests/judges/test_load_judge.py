@@ -267,7 +267,7 @@ def test_a_file_that_cannot_be_used_is_told(tmp_path: Path, text: str, told: str
 
 def test_the_file_of_the_manual_is_one(tmp_path: Path) -> None:
     manual = Path(__file__).parents[2] / "docs" / "judges.md"
-    text, _ = re.findall(r"```yaml\n(.*?)```", manual.read_text(encoding="utf-8"), re.DOTALL)
+    text, *_ = re.findall(r"```yaml\n(.*?)```", manual.read_text(encoding="utf-8"), re.DOTALL)
     judge = load_judge(write(tmp_path, text))
     assert isinstance(judge, Mixture)
     assert judge.judges.keys() == {"r_hps"}

@@ -189,7 +189,7 @@ def test_the_judge_of_the_manual_takes_the_settings_of_the_manual(
 ) -> None:
     manual = (Path(__file__).parents[2] / "docs" / "judges.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", manual, re.DOTALL)
-    _, settings = re.findall(r"```yaml\n(.*?)```", manual, re.DOTALL)
+    *_, settings = re.findall(r"```yaml\n(.*?)```", manual, re.DOTALL)
     (tmp_path / "contrast.py").write_text(code)
     (tmp_path / "judge.yaml").write_text(settings)
     monkeypatch.chdir(tmp_path)

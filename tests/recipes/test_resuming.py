@@ -22,6 +22,7 @@ from got_r1.recipes.sections import Recipe, RLSection, Section, SFTSection, VQSe
 MAY_CHANGE = {
     HARMLESS: "run.dir run.track run.project judge.max_failure_share judge.patience "
     "vq.save_every sft.save_every rl.save_every rl.sample_every eval.probes scale.timeout "
+    "watch.judge watch.every watch.prompts watch.size watch.samples "
     "vq.max_skipped_updates sft.max_skipped_updates rl.max_skipped_updates",
     ROUNDING: "run.threads rl.micro_batch scale.sharding scale.micro_tokens scale.rollout_batch "
     "scale.checkpoint_activations eval.batch",

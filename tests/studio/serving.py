@@ -4,11 +4,13 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import uvicorn
+from fastapi import FastAPI
 
 from got_r1.judges import load_judge
 from got_r1.policy import load_policy
@@ -34,23 +36,30 @@ class Served:
     """What sends requests as the studio's own page does."""
 
 
-def serve(model: Model, guard: Guard) -> Iterator[Served]:
-    """Serves until the test is over."""
+@contextmanager
+def listening(app: FastAPI) -> Iterator[str]:
+    """Serves an application; yields where."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    config = uvicorn.Config(create_app(model, guard), port=port, log_level="error")
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
         time.sleep(0.02)
-    url = f"http://127.0.0.1:{port}"
-    headers = {"Origin": url, "X-Studio-Token": guard.page}
-    with httpx.Client(base_url=url, headers=headers, timeout=300) as page:
-        yield Served(url, guard, model, page)
-    server.should_exit = True
-    thread.join(60)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(60)
+
+
+def serve(model: Model, guard: Guard) -> Iterator[Served]:
+    """Serves until the test is over."""
+    with listening(create_app(model, guard)) as url:
+        headers = {"Origin": url, "X-Studio-Token": guard.page}
+        with httpx.Client(base_url=url, headers=headers, timeout=300) as page:
+            yield Served(url, guard, model, page)
 
 
 def make_model(history: Path) -> Model:

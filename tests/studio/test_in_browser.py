@@ -71,8 +71,10 @@ def drag(page: Page, index: int, right: float, down: float, handle: str = "") ->
     if handle:
         group.focus()
     target = group.locator(f".handle.{handle}" if handle else "rect")
-    place, side = target.bounding_box(), page.locator("#canvas").bounding_box()
-    assert place is not None
+    place = None
+    while place is None:  # a box that has just been drawn anew is not where it was found
+        place = target.bounding_box()
+    side = page.locator("#canvas").bounding_box()
     assert side is not None
     x, y = place["x"] + place["width"] / 2, place["y"] + place["height"] / 2
     page.mouse.move(x, y)

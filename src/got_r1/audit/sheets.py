@@ -3,7 +3,8 @@
 A sheet has one row an item: `id, study, rater, prompt, semantic, spatial, quality, comment`. Scores
 are whole numbers from 0 to 10, an empty cell is a missing one. Files are taken whole or not at all:
 every fault is counted and listed, and what was imported before stays as it is. Raters' pages
-(`kits`) write the same sheets.
+(`kits`) write the same sheets. What raters enter in the studio lies in a database (`ratings`); it
+counts beside the sheets, and can be imported as if it were sheets.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from got_r1.audit.ratings import DATABASE, QUESTIONS, database_ratings
 from got_r1.errors import BadInput, listed
 from got_r1.files.atomic import write_text
 from got_r1.files.csv_rows import read_csv
@@ -43,7 +45,6 @@ __all__ = [
     "study_id",
 ]
 
-QUESTIONS = ("semantic", "spatial", "quality")
 COLUMNS = ("id", "study", "rater", "prompt", *QUESTIONS, "comment")
 SCALE = (0, 10)
 _RATER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -98,14 +99,15 @@ def _read_lines(study: Path, name: str) -> list[dict[str, Any]]:
 
 def read_ratings(study: Path) -> dict[str, dict[str, dict[str, Any]]]:
     """Ratings by rater and item: `{rater: {id: {"semantic": 7, ..., "comment": ""}}}`; a missing
-    score is None. Raises BadInput where a file is damaged."""
-    ratings = {}
+    score is None. Of a rater who was imported, what was imported; of others, what is in the
+    studio's database. Raises BadInput where a file is damaged."""
+    ratings: dict[str, dict[str, dict[str, Any]]] = dict(database_ratings(study, study_id(study)))
     for path in sorted((study / "ratings").glob("*.json")):
         content = read_json(path, "rater's file")
         if not isinstance(content.get("ratings"), dict):
             raise BadInput(f"{path} is damaged; import the rater's sheet with --replace.")
         ratings[path.stem] = content["ratings"]
-    return ratings
+    return dict(sorted(ratings.items()))
 
 
 # -- out -----------------------------------------------------------------------------------------
@@ -203,11 +205,11 @@ def import_sheets(
     partial: bool = False,
     replace: bool = False,
 ) -> list[dict[str, Any]]:
-    """Check sheets and take their ratings into the study.
+    """Check sheets and take their ratings into the study; without sheets, those of the database.
 
-    `rater` names who rated where the column `rater` is empty or missing; a sheet may hold several
-    raters. `partial` accepts missing ratings (they count nowhere), `replace` a rater who is there
-    already.
+    `rater` names who rated where the column `rater` is empty or missing (of the database, whose
+    ratings are taken: without it everybody's); a sheet may hold several raters. `partial` accepts
+    missing ratings (they count nowhere), `replace` a rater who is there already.
 
     Returns for each rater `{"rater", "items", "rated", "part", "missing": [ids]}`: items rated in
     full, those rated in part, and the ids of all that are not rated in full.
@@ -220,8 +222,9 @@ def import_sheets(
     own_id = study_id(study)
     taken: dict[str, Ratings] = {}
     source: dict[str, Path] = {}
-    for sheet in sheets:
-        for name, given in _checked_sheet(sheet, ids, own_id, rater, partial).items():
+    read = [(sheet, _read_rows(sheet), rater) for sheet in sheets]
+    for sheet, rows, name_given in read or _rows_of_database(study, own_id, rater):
+        for name, given in _checked(sheet, rows, ids, own_id, name_given, partial).items():
             if name in taken:
                 raise BadInput(
                     f"{source[name]} and {sheet} both hold the ratings of {name}; give one of them."
@@ -250,13 +253,18 @@ def _counts(name: str, given: Ratings, ids: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _checked_sheet(
-    sheet: Path, ids: Sequence[str], study: str, rater: str | None, partial: bool
+def _checked(
+    sheet: Path,
+    rows: Sequence[tuple[int, Mapping[str, str]]],
+    ids: Sequence[str],
+    study: str,
+    rater: str | None,
+    partial: bool,
 ) -> dict[str, Ratings]:
     """The ratings of a sheet by rater. Raises BadInput as `import_sheets`."""
     faults = _Faults()
     taken: dict[str, Ratings] = defaultdict(dict)
-    for number, row in _read_rows(sheet):
+    for number, row in rows:
         of = (row.get("study") or "").strip()
         if of and of != study:
             raise BadInput(
@@ -301,6 +309,31 @@ def _read_rows(sheet: Path) -> list[tuple[int, dict[str, str]]]:
     if not rows:
         raise BadInput(f"{sheet} has no rows below its header.")
     return rows
+
+
+def _rows_of_database(
+    study: Path, identity: str, rater: str | None
+) -> list[tuple[Path, list[tuple[int, dict[str, str]]], str]]:
+    """For each rater in the database what would be the rows of a sheet."""
+    found = database_ratings(study, identity)
+    names = sorted(found) if rater is None else [rater]
+    if not found or not set(names) <= set(found):
+        whose = "nobody's ratings" if rater is None else f"no ratings of {rater}"
+        raise BadInput(
+            f"{study} has {whose} in a database ({DATABASE}); give the sheets that raters filled "
+            "in."
+        )
+    return [
+        (
+            study / DATABASE,
+            [
+                (number, {"id": item} | {k: "" if v is None else str(v) for k, v in given.items()})
+                for number, (item, given) in enumerate(found[name].items(), 1)
+            ],
+            name,
+        )
+        for name in names
+    ]
 
 
 def _known(text: str, ids: Sequence[str]) -> str | None:

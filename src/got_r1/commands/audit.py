@@ -67,14 +67,18 @@ def register(subparsers: Any) -> None:
         help="to write: a sheet (FILE.csv), or with --rater a page (FILE.html)",
     )  # fmt: skip
 
-    one = add(parts, "import", import_sheets, "read raters' sheets")
+    one = add(
+        parts, "import", import_sheets, "read raters' sheets, or what they entered in the studio"
+    )
     one.add_argument("study", type=file_path, metavar="DIR", help=STUDY_HELP)
     one.add_argument(
-        "files", nargs="+", type=file_path, metavar="FILE", help="CSV files that raters filled in"
-    )
+        "files", nargs="*", type=file_path, metavar="FILE",
+        help="CSV files that raters filled in (without: what they entered in the studio)",
+    )  # fmt: skip
     one.add_argument(
-        "--rater", type=file_path, metavar="NAME", help="who rated, where the sheet does not say"
-    )
+        "--rater", type=file_path, metavar="NAME",
+        help="who rated, where the sheet does not say; whose ratings to take from the studio (all)",
+    )  # fmt: skip
     one.add_argument("--partial", action="store_true", help="accept sheets with missing ratings")
     one.add_argument("--replace", action="store_true", help="replace a rater's earlier ratings")
 
@@ -292,7 +296,7 @@ def export(args: argparse.Namespace) -> None:
 
 
 def import_sheets(args: argparse.Namespace) -> None:
-    """`audit human import`: raters' sheets, checked, into the study."""
+    """`audit human import`: raters' sheets or the studio's ratings, checked, into the study."""
     from got_r1.audit.sheets import import_sheets as take
 
     files = [Path(file) for file in args.files]

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from got_r1.commands.arguments import add, at_least, file_path
 from got_r1.errors import BadInput
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from got_r1.studio.guard import Guard
+    from got_r1.studio.rating import Rating
 
 __all__ = ["register"]
 
@@ -21,9 +27,9 @@ def register(subparsers: Any) -> None:
     )
     one.add_argument(
         "--model",
-        default="icons",
         metavar="MODEL",
-        help="model folder, hub name, or 'icons', the shipped one (icons)",
+        help="model folder, hub name, or 'icons', the shipped one (icons; with --study none, and "
+        "the studio rates alone)",
     )
     one.add_argument(
         "--judge", type=file_path, metavar="SPEC", help="who judges images (icons: the oracle)"
@@ -46,6 +52,17 @@ def register(subparsers: Any) -> None:
     )
     one.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
     one.add_argument("--device", choices=("cpu", "cuda"), help="where it draws (a GPU if any)")
+    one.add_argument(
+        "--study",
+        type=file_path,
+        metavar="DIR",
+        help="folder that audit human build wrote, to be rated",
+    )
+    one.add_argument(
+        "--raters",
+        metavar="NAMES",
+        help="names, with commas between them: prints the link of each (--study)",
+    )
 
 
 def studio(args: argparse.Namespace) -> None:
@@ -57,11 +74,39 @@ def studio(args: argparse.Namespace) -> None:
         raise BadInput(
             "got-r1 studio needs FastAPI and uvicorn: pip install 'got-r1[studio]'."
         ) from None
+    from got_r1.studio.guard import Guard
+    from got_r1.studio.rating import Rating, create_rating_app
+
+    if args.raters is not None and args.study is None:
+        raise BadInput("--raters are those of a study; give --study DIR.")
+    rating = None
+    if args.study is not None:
+        rating = Rating(Path(args.study), args.raters.split(",") if args.raters else [])
+    guard = Guard(args.host, raters=rating)
+    if rating is not None and args.model is None:
+        app = create_rating_app(rating, guard)
+    else:
+        app = _with_model(args, guard, rating)
+    shown = f"[{args.host}]" if ":" in args.host else args.host
+    place = f"http://{shown}:{args.port}"
+    link = f"{place}/?token={guard.access}" if guard.needs_token else f"{place}/"
+    lines = [f"The studio is at {link}  (Ctrl-C ends it)"]
+    if rating is not None:
+        lines += [
+            f"{name} rates at {place}{rating.path}?rater={token}"
+            for name, token in rating.tokens.items()
+        ] or ["Nobody rates yet: give --raters NAME,NAME."]
+    print("\n".join(lines), flush=True)  # noqa: T201
+    uvicorn.run(app, host=args.host, port=args.port, log_level="warning", access_log=False)
+
+
+def _with_model(args: argparse.Namespace, guard: Guard, rating: Rating | None) -> FastAPI:
+    """The application with a model, which is loaded."""
     from got_r1.checkpoints.models import check_model
     from got_r1.progress import import_modules, note
-    from got_r1.studio.guard import Guard, is_loopback
 
-    check_model(args.model)
+    name = args.model or "icons"
+    check_model(name)
     import_modules("got_r1.studio.model", quiet=False)
     from got_r1 import api
     from got_r1.judges import load_judge
@@ -72,23 +117,16 @@ def studio(args: argparse.Namespace) -> None:
     from got_r1.studio.history import History
     from got_r1.studio.model import Model
 
-    note(f"loading the model {args.model}")
-    policy = api.load_policy(args.model, dtype=args.dtype, device=args.device)
+    note(f"loading the model {name}")
+    policy = api.load_policy(name, dtype=args.dtype, device=args.device)
     checks = checks_of(policy)
     spec = args.judge or ("oracle" if checks.world else None)
     model = Model(
-        args.model,
+        name,
         policy,
         rollout_settings(policy, [Prompt("a")]),
         checks,
         History(Path(args.history)),
         load_judge(spec) if spec else None,
     )
-    guard = Guard(args.host)
-    shown = f"[{args.host}]" if ":" in args.host else args.host
-    link = f"http://{shown}:{args.port}/"
-    if not is_loopback(args.host):
-        link += f"?token={guard.access}"
-    print(f"The studio is at {link}  (Ctrl-C ends it)", flush=True)  # noqa: T201
-    app = create_app(model, guard)
-    uvicorn.run(app, host=args.host, port=args.port, log_level="warning", access_log=False)
+    return create_app(model, guard, rating)

@@ -8,6 +8,7 @@
       samples/step_000010/   000.png and 000.json, 001.png ...: a gallery of that step
       probes/step_000000/    the same of fixed prompts, always with the same noise
       evals/<name>.json      an evaluation ("sft", "rl")
+      watch.jsonl            one JSON object a look of the held-out judge (watch.judge)
       judge_failures.jsonl   one JSON object a failure, with what the judge replied
       judge_cache/           the judge's answers, kept by the judge itself
       tensorboard/           the same numbers for TensorBoard (run.track)
@@ -40,6 +41,15 @@ Metrics, one line a step (a stage writes those it has; a number that is not fini
     seconds/judge_hidden        judging while images were drawn
     seconds/judge_waited        judging that the step waited for
     seconds/judge               both
+    watch/total, /<term>        the held-out judge's mean on the fixed prompts; watch_half/* half
+                                the width of its 95% interval over prompts
+    watch_trained/*             what the judge that rewards says of the same images
+    watch_samples/*             the held-out judge's mean on some of the step's own samples
+    seconds/watch               what it cost
+
+A look, a line of `watch.jsonl`: `step` (0: before the first update), `prompts` and `samples`, lists
+of {"prompt", "trained": {term: score}, "held_out": {term: score}} (a term that a judge could not
+answer is left out).
 
 A sample's record: `step`, `sample` (index in its group), `seed`, `prompt`, `category`, `chain`
 (text with its tags), `objects` and `found` ([{"name", "box": [x1, y1, x2, y2]}], 0 to 999, with
@@ -88,9 +98,10 @@ class RunLog:
         self.run_dir = run_dir
         self._metrics_path = run_dir / "metrics.jsonl"
         self._failures_path = run_dir / "judge_failures.jsonl"
+        self._watch_path = run_dir / "watch.jsonl"
         self._trackers = dict(trackers)
         # Bytes of the files that are appended to, as this run left them.
-        self._sizes = {p: _size(p) for p in (self._metrics_path, self._failures_path)}
+        self._sizes = {path: _size(path) for path in self._appended}
         self.missing_steps = 0
         """Steps before the one resumed from whose metrics are not in `metrics.jsonl`."""
 
@@ -148,6 +159,11 @@ class RunLog:
         log = cls(run_dir, trackers)
         log._forget_after(step)
         return log
+
+    @property
+    def _appended(self) -> tuple[Path, ...]:
+        """The files that lines are appended to."""
+        return self._metrics_path, self._failures_path, self._watch_path
 
     def check_folder(self) -> None:
         """Raises RunFailed where the run folder is not there any more: writing would make a part
@@ -239,6 +255,17 @@ class RunLog:
                 size = _append(self._failures_path, encoded(lines))
             self._sizes[self._failures_path] = size
 
+    def log_watch(self, step: int, look: Mapping[str, Any]) -> None:
+        """Append what the held-out judge saw behind `step` updates.
+
+        Raises:
+            RunFailed: as `log_metrics`.
+        """
+        self._check_appendable(self._watch_path)
+        line = encoded(_to_json({"step": step, **look}) + "\n")
+        with translate_os_errors(self._watch_path):
+            self._sizes[self._watch_path] = _append(self._watch_path, line)
+
     def save_eval(self, name: str, result: Mapping[str, Any]) -> None:
         """Save an evaluation as `evals/<name>.json`, replacing one of the same name.
 
@@ -289,10 +316,11 @@ class RunLog:
 
     def _forget_after(self, step: int) -> None:
         self.missing_steps = step
-        for path in (self._metrics_path, self._failures_path):
+        for path in self._appended:
             if path.exists():
                 lines = path.read_bytes().splitlines(keepends=True)
-                kept = [line for line in lines if _is_up_to(step, line)]
+                # A run that begins anew looks again before its first step.
+                kept = [line for line in lines if step and _is_up_to(step, line)]
                 write_bytes(path, b"".join(kept))
                 self._sizes[path] = _size(path)
                 if path == self._metrics_path:

@@ -34,6 +34,7 @@ __all__ = [
     "ScaleSection",
     "Section",
     "VQSection",
+    "WatchSection",
 ]
 
 
@@ -266,7 +267,7 @@ class RLSection(OptimizerSection):
     uses = (
         *("run", "model", "data.prompts", "data.held_out", "data.wordings", "data.depth"),
         "rollout",
-        *("judge", "reward", "rl", "scale", "eval"),
+        *("judge", "reward", "rl", "scale", "eval", "watch"),
     )
 
     prompts: int = Field(8, ge=1, le=65536, description="prompts a step (paper: batch 8)")
@@ -367,6 +368,30 @@ class EvalSection(Section):
     )
 
 
+class WatchSection(Section):
+    """A held-out judge: it looks on, and never enters the reward. Off without `judge`."""
+
+    judge: Annotated[PathText, HARMLESS] = Field(
+        "",
+        description="a second judge, independent of the one that rewards (judge.spec), which sees "
+        "fixed held-out prompts again and again, and a part of the steps' own samples",
+    )
+    every: Annotated[int, HARMLESS] = Field(
+        10, ge=1, le=MANY, description="steps between its looks"
+    )
+    prompts: Annotated[PathText, HARMLESS] = Field(
+        "",
+        description="file of prompts that are never trained on, for runs with data.prompts; empty: "
+        "eval.split of the icon world",
+    )
+    size: Annotated[int, HARMLESS] = Field(
+        32, ge=1, le=65536, description="how many of these, always with the same noise"
+    )
+    samples: Annotated[int, HARMLESS] = Field(
+        16, ge=0, le=MANY, description="how many of a step's own samples it sees as well"
+    )
+
+
 class Recipe(Section):
     """A whole recipe; unknown keys are errors."""
 
@@ -381,3 +406,4 @@ class Recipe(Section):
     rl: RLSection = RLSection()
     scale: ScaleSection = ScaleSection()
     eval: EvalSection = EvalSection()
+    watch: WatchSection = WatchSection()

@@ -13,7 +13,7 @@ from got_r1.files.atomic import write_text
 from got_r1.measures import label
 from got_r1.report.gallery import Piece, split_chain
 
-__all__ = ["interval", "percent", "write_page"]
+__all__ = ["interval", "percent", "render_page", "write_page"]
 
 
 def write_page(path: Path, template: str, **content: Any) -> Path:
@@ -23,9 +23,13 @@ def write_page(path: Path, template: str, **content: Any) -> Path:
         BadInput: the place cannot be written.
         RunFailed: the disk is full; an earlier page stays.
     """
-    html = _environment().get_template(template).render(content)
-    write_text(path, html)
+    write_text(path, render_page(template, **content))
     return path
+
+
+def render_page(template: str, **content: Any) -> str:
+    """A page as HTML."""
+    return _environment().get_template(template).render(content)
 
 
 @cache

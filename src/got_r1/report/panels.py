@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from got_r1.measures import LABELS
 from got_r1.records import TERMS
 from got_r1.report.charts import Chart, Constant, Line, Panel, draw
@@ -40,6 +42,20 @@ _REWARD = (
         for term, name in TERM_NAMES.items()
     ),
     _single("KL to the reference", "kl", "per token"),
+)
+_WATCH = tuple(
+    Panel(
+        name,
+        (
+            Line(f"watch/{term}", "held out", "a", f"watch_half/{term}"),
+            Line(f"watch_trained/{term}", "trained on", "b"),
+            Line(f"watch_samples/{term}", "held out, own samples", "c"),
+        ),
+        bounds=(-np.inf, np.inf) if term == "total" else (0, 1),
+        hint="band: 95% interval over the fixed prompts",
+        smoothed=False,
+    )
+    for term, name in {"total": "Total reward", **TERM_NAMES}.items()
 )
 _LOSSES = (
     _single("Loss", "loss"),
@@ -119,7 +135,11 @@ _TRAINING = (
     ),
     _single("Speed", "tokens_per_second", "tokens a second", 0),
 )
-_OF_RL = {"Reward": _REWARD, "Model and optimisation": _LOSSES + _TRAINING}
+_OF_RL = {
+    "Reward": _REWARD,
+    "Held-out judge": _WATCH,
+    "Model and optimisation": _LOSSES + _TRAINING,
+}
 _OF_OTHERS = {"Losses": _LOSSES, "Optimisation": _TRAINING, "Reward": _REWARD}
 # The page's head; sums of two shown.
 _ELSEWHERE = {"step", "seconds/total", "seconds/judge", "clip_fraction"}

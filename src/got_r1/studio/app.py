@@ -16,17 +16,18 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, StreamingResponse
+from fastapi.responses import FileResponse, HTMLResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from got_r1.errors import BadInput, RunFailed
+from got_r1.errors import BadInput
 from got_r1.files.parsing import parse_json
 from got_r1.plan.editing import chain_of_record
 from got_r1.studio.guard import Guard
 from got_r1.studio.model import METADATA, Model, TextEntry
+from got_r1.studio.rating import Rating, add_rating_routes
+from got_r1.studio.refusals import add_refusals
 from got_r1.studio.requests import (
     BoxesRequest,
     DrawRequest,
@@ -35,7 +36,7 @@ from got_r1.studio.requests import (
     TextRequest,
 )
 from got_r1.studio.views import plan_from_boxes, view_plan
-from got_r1.studio.worker import Busy, Event, Job, Worker
+from got_r1.studio.worker import Event, Job, Worker
 
 __all__ = ["create_app"]
 
@@ -51,6 +52,7 @@ class Studio:
     worker: Worker
     guard: Guard
     pages: Environment
+    rating: Rating | None = None
 
     def page(self, name: str, **content: Any) -> HTMLResponse:
         """A page, with the token that its requests carry."""
@@ -68,14 +70,16 @@ async def _lines(job: Job) -> AsyncIterator[str]:
         yield f"data: {json.dumps(event, ensure_ascii=False)}\n\n"
 
 
-def create_app(model: Model, guard: Guard) -> FastAPI:
-    """The application; it owns a worker, which ends with it."""
+def create_app(model: Model, guard: Guard, rating: Rating | None = None) -> FastAPI:
+    """The application; it owns a worker, which ends with it, as does the rating of a study."""
     worker = Worker()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         worker.close()
+        if rating is not None:
+            rating.close()
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     pages = Environment(
@@ -85,32 +89,14 @@ def create_app(model: Model, guard: Guard) -> FastAPI:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    studio = Studio(model, worker, guard, pages)
+    studio = Studio(model, worker, guard, pages, rating)
     app.middleware("http")(guard)
     app.mount("/assets", StaticFiles(directory=_ASSETS), name="assets")
-    _refusals(app)
+    add_refusals(app)
     _draw_routes(app, studio)
     _history_routes(app, studio)
+    _rating_routes(app, studio)
     return app
-
-
-def _refusals(app: FastAPI) -> None:
-    """Mistakes and faults as one sentence, under `message`."""
-
-    @app.exception_handler(BadInput)
-    @app.exception_handler(RunFailed)
-    async def refused(_: Request, error: Exception) -> JSONResponse:
-        return JSONResponse({"message": str(error)}, 400 if isinstance(error, BadInput) else 500)
-
-    @app.exception_handler(Busy)
-    async def busy(_: Request, __: Exception) -> JSONResponse:
-        return JSONResponse({"message": "too many requests wait already; try again soon."}, 503)
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"] if part != "body")
-        return JSONResponse({"message": f"{where or 'the request'}: {first['msg']}."}, 422)
 
 
 def _draw_routes(app: FastAPI, studio: Studio) -> None:
@@ -178,6 +164,11 @@ def _history_routes(app: FastAPI, studio: Studio) -> None:
     @app.get("/history/{name}/{index}.png")
     def image(name: str, index: int) -> FileResponse:
         return FileResponse(history.image(name, index), media_type="image/png")
+
+
+def _rating_routes(app: FastAPI, studio: Studio) -> None:
+    if studio.rating is not None:
+        add_rating_routes(app, studio.rating)
 
 
 def _opened(data: bytes, world: bool) -> dict[str, Any]:

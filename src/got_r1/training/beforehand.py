@@ -15,6 +15,7 @@ from got_r1.judges import check_judge
 from got_r1.judges.probing import probe_servers
 from got_r1.recipes.checks import check_settings
 from got_r1.recipes.sections import Recipe
+from got_r1.training.held_out import held_out_judge, watch_prompts
 from got_r1.training.prompts import load_prompts
 from got_r1.training.resuming import changes_since
 
@@ -47,6 +48,9 @@ def check_start(
         source_files(recipe.data.source, recipe.data.split)
     if stage == "rl":
         check_judge(recipe.judge)
+        if (held_out := held_out_judge(recipe)) is not None:
+            check_judge(held_out)
+            watch_prompts(recipe)
         load_prompts(recipe.data, quiet=True)
         probe_servers(recipe.judge, rewards.active_terms(recipe.reward))
 

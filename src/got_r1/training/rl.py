@@ -30,12 +30,14 @@ from got_r1.training.distributed import (
     whole_weights,
 )
 from got_r1.training.galleries import Probes, probe_prompts, save_gallery
+from got_r1.training.held_out import held_out_judge, watch_prompts
 from got_r1.training.optimizer import make_optimizer
 from got_r1.training.policy_update import improve
 from got_r1.training.precision import in_bfloat16
 from got_r1.training.prompts import load_prompts
 from got_r1.training.rollout import Samples, roll_out
 from got_r1.training.run import Run, seed_step
+from got_r1.training.watching import Watch
 
 __all__ = ["train"]
 
@@ -53,6 +55,8 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
         terms = rewards.active_terms(recipe.reward)
         judge = load_judge(recipe.judge, cache_folder(recipe), terms)
         rewards.check_judge(judge, recipe.reward)
+        if held_out_judge(recipe) is not None:
+            watch_prompts(recipe)  # now: a mistake should not wait for the model
         prompts = load_prompts(recipe.data, quiet or not ranks.main, section.paraphrases)
         policy = load_share(recipe.model, recipe.scale, ranks)
         seed_step(recipe.run.seed, 0)  # adapters begin at random
@@ -73,9 +77,11 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
             ranks=ranks,
         ) as run:
             probes = Probes(run, judge, probe_prompts(recipe, prompts))
+            watch = Watch(run, judge)
             if run.fresh:
                 evaluate_policy(policy, recipe, run, "sft")
                 probes.save(0)
+                watch.look(0)
             for step in run.steps():
                 seed = seed_step(recipe.run.seed, step)
                 groups = prompts.draw_groups(section.prompts, seed, section.paraphrases)
@@ -84,9 +90,10 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
                     samples = roll_out(policy, judge, mine, recipe, seed)
                 stop_on_failures(run, step, samples)
                 metrics = improve(policy, optimizer, samples, recipe, step, ranks)
+                seen = watch.look(step, samples)
                 if everything := ranks.gather(samples):
                     samples = Samples.join(everything)
-                    run.log(step, samples.metrics() | metrics)
+                    run.log(step, samples.metrics() | metrics | seen)
                     if step == 1 or step % section.sample_every == 0:
                         save_gallery(run, step, samples)
                 if step % section.sample_every == 0 or step == section.steps:

@@ -11,6 +11,9 @@ const [low, high] = kit.scale;
 const store = globalThis.ratingStore ?? {
   key: `got-r1 ratings ${kit.study} ${kit.rater}`,
   where: "Your ratings are kept in this browser as you go: you may close the page and open it again.",
+  lost: "Your ratings cannot be kept here: download them before you close the page, and continue from the file later.",
+  done: "Every item is rated in full; download your ratings below.",
+  retry: 0, // seconds after which a save that failed is tried again; 0: with the next change
   async load() { return JSON.parse(localStorage.getItem(this.key)); },
   async save(state) { localStorage.setItem(this.key, JSON.stringify(state)); },
   // Another tab with the same page has saved something.
@@ -24,6 +27,7 @@ let active = 0; // the question that number keys rate
 let kept = true; // whether the last save succeeded
 let isLoaded = false; // what could not be read is not overwritten
 let saving = Promise.resolve();
+let retrying = 0; // the timer of the next try
 const past = []; // earlier states as JSON, for undo
 
 const item = () => kit.items[state.at];
@@ -60,6 +64,7 @@ function save() {
       kept = isLoaded;
     } catch {
       kept = false;
+      if (store.retry) retrying ||= setTimeout(() => { retrying = 0; save(); }, 1000 * store.retry);
     }
     showKept();
   });
@@ -112,7 +117,7 @@ function go(index) {
 function goToUnrated() {
   const order = kit.items.map((_, step) => (state.at + 1 + step) % kit.items.length);
   const next = order.find((index) => !isFull(kit.items[index].id));
-  if (next === undefined) show("Every item is rated in full; download your ratings below.");
+  if (next === undefined) show(store.done);
   else go(next);
 }
 
@@ -167,14 +172,15 @@ function show(message = "") {
   $("progress").value = full;
   $("progress-text").textContent =
     `${full} rated${part ? `, ${part} in part` : ""}${timeLeft(kit.items.length - full)}`;
-  if (!message && full === kit.items.length) message = "Every item is rated in full; download your ratings below.";
+  if (!message && full === kit.items.length) message = store.done;
   $("message").textContent = message;
   $("message").hidden = !message;
 }
 
 function showKept() {
-  $("kept").textContent = kept ? store.where : "Your ratings cannot be kept here: download them before you close the page, and continue from the file later.";
+  $("kept").textContent = kept ? store.where : store.lost;
   $("kept").classList.toggle("problem", !kept);
+  if (kept && $("message").textContent === store.lost) show();
   if (!kept) {
     $("message").textContent = $("kept").textContent;
     $("message").hidden = false;

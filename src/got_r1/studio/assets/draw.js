@@ -66,6 +66,7 @@ async function work(text, url, body, seen) {
 }
 
 async function write() {
+  await settle();
   if (!$("prompt").reportValidity()) return;
   if ($("other-seed").checked) $("seed").value = Math.floor(Math.random() * 2 ** 31);
   const prompt = $("prompt").value.trim();
@@ -366,6 +367,7 @@ async function listHistory(before = "") {
 }
 
 async function reopen(name) {
+  await settle();
   const found = await get(`/api/history/${name}`);
   $("prompt").value = plan.prompt = found.prompt;
   $("seed").value = found.seed;
@@ -383,6 +385,7 @@ async function reopen(name) {
 }
 
 async function openFile(file) {
+  await settle();
   try {
     const found = await post("/api/open", file);
     if (found.prompt) $("prompt").value = found.prompt;
