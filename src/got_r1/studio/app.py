@@ -47,10 +47,14 @@ class Studio:
     model: Model
     worker: Worker
     guard: Guard
+    pages: dict[str, str]
+    """The studio's pages, their names by their paths, in the order of every page's links."""
 
-    def page(self, name: str, **content: Any) -> HTMLResponse:
-        """A page, with the token that its requests carry."""
-        return HTMLResponse(render(name, token=self.guard.page, **content))
+    def page(self, template: str, here: str, **content: Any) -> HTMLResponse:
+        """The page at the path `here`, with the token that its requests carry."""
+        return HTMLResponse(
+            render(template, token=self.guard.page, pages=self.pages, here=here, **content)
+        )
 
     def stream(self, work: Callable[[Job], Event]) -> StreamingResponse:
         """The events of a job as server-sent events."""
@@ -68,7 +72,10 @@ def create_app(model: Model, guard: Guard, rating: Rating | None = None) -> Fast
     worker = Worker()
     app = new_app(guard, worker.close, *([rating.close] if rating else []))
     app.mount("/assets", StaticFiles(directory=ASSETS), name="assets")
-    studio = Studio(model, worker, guard)
+    pages = {"/": "Draw"}
+    if rating is not None:
+        pages[f"{rating.path}/progress"] = "Rate"
+    studio = Studio(model, worker, guard, pages)
     _draw_routes(app, studio)
     _history_routes(app, studio)
     if rating is not None:
@@ -81,7 +88,7 @@ def _draw_routes(app: FastAPI, studio: Studio) -> None:
 
     @app.get("/")
     async def draw_page() -> HTMLResponse:
-        return studio.page("draw.html", about=model.about())
+        return studio.page("draw.html", "/", about=model.about())
 
     @app.post("/api/plan")
     async def plan(asked: PlanRequest) -> StreamingResponse:
