@@ -1,9 +1,11 @@
 """What every test shares: a quiet, offline, repeatable process."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -39,6 +41,26 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the reference files (../shared/data beside the repository) are not here")
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium, the system's own (`CHROMIUM` may name it), driven by Playwright. Not for
+    the session: its loop would be in the way of tests that run one of their own."""
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="Playwright for Python is not installed"
+    )
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+    if path is None:
+        pytest.skip("no Chromium is installed (CHROMIUM=PATH names one)")
+    with playwright.sync_playwright() as started:
+        minutes = 300_000  # milliseconds; a crowded machine is slow, not wrong
+        chromium = started.chromium.launch(
+            executable_path=path, args=["--no-sandbox"], timeout=minutes
+        )
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture

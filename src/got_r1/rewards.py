@@ -53,6 +53,8 @@ __all__ = [
     "check_config",
     "check_judge",
     "combine",
+    "evidence",
+    "found_objects",
     "mean_iou",
     "plan_scorer",
     "reward",
@@ -230,6 +232,20 @@ def score(
     one = stage_one(judge, prompts, chains, config)
     two = stage_two(judge, prompts, chains, images, config)
     return [reward(c, {**a, **b}, config) for c, a, b in zip(chains, one, two, strict=True)]
+
+
+def found_objects(reward: Reward) -> tuple[FoundObject, ...]:
+    """What the judge found of the plan in the image; nothing where it was not asked or failed."""
+    grounding = reward.verdicts.get("r_ri")
+    return grounding.found if isinstance(grounding, Verdict) else ()
+
+
+def evidence(reward: Reward) -> dict[str, str]:
+    """The judge's own words on each term: its reasoning, or why it failed."""
+    return {
+        name: verdict.reasoning if isinstance(verdict, Verdict) else verdict.reason
+        for name, verdict in reward.verdicts.items()
+    }
 
 
 # -- scoring plans before anything is drawn --------------------------------------------------------

@@ -5,8 +5,6 @@ Needs Playwright for Python and a Chromium that is installed (`CHROMIUM` may nam
 
 import csv
 import json
-import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -14,15 +12,6 @@ import pytest
 from got_r1.audit.sheets import export_sheet, import_sheets, read_ratings
 from got_r1.audit.study import build_study
 from got_r1.report.kit_page import write_kit_page
-
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="needs Playwright for Python (pip install playwright)"
-)
-CHROMIUM = os.environ.get("CHROMIUM") or next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-if CHROMIUM is None:
-    pytest.skip("needs a Chromium (CHROMIUM=PATH)", allow_module_level=True)
 
 MINUTES = 180_000  # milliseconds, for slow machines
 EVIL = '</script><script>document.title = "owned"</script><img src=x onerror="document.title=1">'
@@ -38,16 +27,6 @@ def study(make_run, tmp_path) -> Path:
     folder = tmp_path / "study"
     build_study([("ours", run)], folder, raters=2, write_kit=write_kit_page)
     return folder
-
-
-@pytest.fixture
-def browser():
-    with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox"], timeout=MINUTES
-        )
-        yield chromium
-        chromium.close()
 
 
 def opened(context, study: Path, rater: str = "rater-1"):

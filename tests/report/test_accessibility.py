@@ -10,8 +10,6 @@ from __future__ import annotations
 import base64
 import json
 import random
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +24,13 @@ from got_r1.report.plans import build_plans_page
 from got_r1.report.sheet import build_sheet
 from report.conftest import fake_eval, fake_sample, write_fake_run
 
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="needs playwright, the browser's driver"
-)
 carrier = pytest.importorskip(
     "axe_playwright_python", reason="needs axe-playwright-python (axe-core)"
 )
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 AXE = Path(carrier.__file__).with_name("axe.min.js")
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs chromium or google-chrome on the path"),
-]
+pytestmark = pytest.mark.slow
 
 # What is folded away is on the page as well.
 UNFOLD = """() => {
@@ -129,14 +120,6 @@ def plans_page(folder: Path) -> Path:
     }  # fmt: skip
     (folder / "plans.json").write_text(json.dumps(result))
     return build_plans_page(folder)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.mark.parametrize("make", [report_page, sheet_page, judge_page, human_page, plans_page])

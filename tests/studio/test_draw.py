@@ -3,17 +3,21 @@
 import io
 import json
 import shlex
-import time
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from got_r1.cli import main
 from got_r1.plan.chain import parse
 from got_r1.studio.model import METADATA
+from got_r1.studio.worker import Event, Job, Worker
 from studio.serving import PROMPT, Served
 
 CHAIN = (
@@ -167,18 +171,26 @@ def test_entries_are_listed_newest_first_and_deleted(studio: Served) -> None:
     assert studio.page.get(f"/api/history/{name}").status_code == 400
 
 
-def test_a_closed_tab_stops_its_work(studio: Served) -> None:
-    body = {"prompt": PROMPT, "chain": CHAIN, "n": 8}
-    before = len(studio.model.history.names(most=10_000))
+def test_a_closed_tab_stops_its_work(studio: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs: list[Job] = []
+    submit, decode = Worker.submit, studio.model.policy.decode_images
+
+    def noted(worker: Worker, work: Callable[[Job], Event]) -> Job:
+        jobs.append(submit(worker, work))
+        return jobs[-1]
+
+    def slow(ids: Tensor) -> NDArray[np.uint8]:
+        assert jobs[0].cancelled.wait(300)  # the server has seen that the tab is closed
+        return decode(ids)
+
+    monkeypatch.setattr(Worker, "submit", noted)
+    monkeypatch.setattr(studio.model.policy, "decode_images", slow)
+    body = {"prompt": PROMPT, "chain": CHAIN}
+    before = studio.model.history.names(most=10_000)
     with studio.page.stream("POST", "/api/draw", json=body) as response:
-        next(response.iter_lines())  # queued: then the tab is closed
-    events(studio, "/api/draw", {"prompt": PROMPT, "chain": CHAIN})  # behind it in the queue
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if len(studio.model.history.names(most=10_000)) >= before + 1:
-            break
-        time.sleep(0.1)
-    assert len(studio.model.history.names(most=10_000)) == before + 1
+        next(response.iter_lines())  # then the tab is closed
+    behind = events(studio, "/api/draw", body)[-1]["entry"]
+    assert studio.model.history.names(most=10_000) == [behind, *before]
 
 
 @pytest.mark.parametrize(

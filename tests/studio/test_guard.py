@@ -96,10 +96,10 @@ def test_no_path_from_a_client_is_opened(studio: Served, path: str) -> None:
 
 def test_beyond_loopback_only_the_link_opens(public: Served) -> None:
     assert httpx.get(public.url).status_code == 403
-    assert httpx.get(f"{public.url}/?token=wrong").status_code == 403
+    assert httpx.get(f"{public.url}/?access=wrong").status_code == 403
     assert httpx.get(f"{public.url}/api/history").status_code == 403
     with httpx.Client(base_url=public.url) as client:
-        first = client.get(f"/?token={public.guard.access}")
+        first = client.get(f"/?access={public.guard.access}")
         assert first.status_code == 303
         assert public.guard.access not in first.headers["location"]
         assert "httponly" in first.headers["set-cookie"].lower()

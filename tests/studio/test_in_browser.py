@@ -1,7 +1,6 @@
 """The pages in a real browser: what a person does with mouse and keys, and what they see."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,9 +10,8 @@ from studio.serving import PROMPT, Served
 
 pytest.importorskip("playwright.sync_api", reason="Playwright for Python is not installed")
 
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 WAIT = 120_000  # milliseconds; a crowded machine is slow, not wrong
 
 # A name that would run if it were ever put into the page as HTML.
@@ -22,17 +20,6 @@ CHAIN = (
     "There is a <|obj_start|>red heart<|obj_end|> <|box_start|>(0,300),(400,700)<|box_end|> on the "
     "left of a <|obj_start|>blue star<|obj_end|> <|box_start|>(600,300),(999,700)<|box_end|>."
 )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.skip("no Chromium is installed")
-    with sync_playwright() as started:
-        launched = started.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield launched
-        launched.close()
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from got_r1.training import policy_update, rl
 from got_r1.training.optimizer import make_optimizer
 from got_r1.training.policy_update import improve
 from got_r1.training.rollout import Samples, roll_out
+from got_r1.training.run import Run
 
 MakeRecipe = Callable[..., Recipe]
 PROMPTS = [Prompt("a star on the left of a heart", "spatial"), Prompt("three hearts", "numeracy")]
@@ -147,10 +148,11 @@ def test_dropout_acts_in_updates_only(
     def watch(module: ModuleType, name: str) -> None:
         inner = getattr(module, name)
 
-        def watched(policy: Policy, *args: Any) -> Any:
+        def watched(owner: Any, *args: Any) -> Any:  # a run, or the policy itself
+            policy = owner.policy if isinstance(owner, Run) else owner
             assert not any(part.training for part in policy.model.modules()), name
             before = torch.get_rng_state()
-            result = inner(policy, *args)
+            result = inner(owner, *args)
             assert torch.equal(torch.get_rng_state(), before), name
             seen.append(name)
             return result

@@ -100,10 +100,14 @@ def sample(
     asked = [prompt_of(one) for one in several]
     if not asked:
         raise BadInput("there are no prompts; give at least one.")
-    limits = {"n": 1, "images_per_chain": 1, "batch": 1, "plans": 1, "seed": 0}
-    counts = (n, images_per_chain, batch, 1 if plans is None else plans, seed)
-    for (name, least), count in zip(limits.items(), counts, strict=True):
-        if count < least:
+    for name, count, least in (
+        ("n", n, 1),
+        ("images_per_chain", images_per_chain, 1),
+        ("batch", batch, 1),
+        ("plans", plans, 1),
+        ("seed", seed, 0),
+    ):
+        if count is not None and count < least:
             raise BadInput(f"{name} is {count}; give at least {least}.")
     if chain is not None and (plans or len(asked) > 1):
         raise BadInput("chain is the plan of one prompt; give one prompt, and leave out plans.")

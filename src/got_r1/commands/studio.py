@@ -89,7 +89,7 @@ def studio(args: argparse.Namespace) -> None:
         app = _with_model(args, guard, rating)
     shown = f"[{args.host}]" if ":" in args.host else args.host
     place = f"http://{shown}:{args.port}"
-    link = f"{place}/?token={guard.access}" if guard.needs_token else f"{place}/"
+    link = f"{place}/?access={guard.access}" if guard.needs_token else f"{place}/"
     lines = [f"The studio is at {link}  (Ctrl-C ends it)"]
     if rating is not None:
         lines += [

@@ -10,24 +10,21 @@ import asyncio
 import io
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, HTMLResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from got_r1.errors import BadInput
 from got_r1.files.parsing import parse_json
 from got_r1.plan.editing import chain_of_record
+from got_r1.studio.base import ASSETS, new_app, render
 from got_r1.studio.guard import Guard
-from got_r1.studio.model import METADATA, Model, TextEntry
+from got_r1.studio.model import METADATA, Model
 from got_r1.studio.rating import Rating, add_rating_routes
-from got_r1.studio.refusals import add_refusals
 from got_r1.studio.requests import (
     BoxesRequest,
     DrawRequest,
@@ -40,7 +37,6 @@ from got_r1.studio.worker import Event, Job, Worker
 
 __all__ = ["create_app"]
 
-_ASSETS = Path(__file__).parent / "assets"
 _MOST_PIXELS = 64 * 2**20  # of an image that is opened
 
 
@@ -51,13 +47,14 @@ class Studio:
     model: Model
     worker: Worker
     guard: Guard
-    pages: Environment
-    rating: Rating | None = None
+    pages: dict[str, str]
+    """The studio's pages, their names by their paths, in the order of every page's links."""
 
-    def page(self, name: str, **content: Any) -> HTMLResponse:
-        """A page, with the token that its requests carry."""
-        html = self.pages.get_template(name).render(token=self.guard.page, **content)
-        return HTMLResponse(html)
+    def page(self, template: str, here: str, **content: Any) -> HTMLResponse:
+        """The page at the path `here`, with the token that its requests carry."""
+        return HTMLResponse(
+            render(template, token=self.guard.page, pages=self.pages, here=here, **content)
+        )
 
     def stream(self, work: Callable[[Job], Event]) -> StreamingResponse:
         """The events of a job as server-sent events."""
@@ -73,29 +70,16 @@ async def _lines(job: Job) -> AsyncIterator[str]:
 def create_app(model: Model, guard: Guard, rating: Rating | None = None) -> FastAPI:
     """The application; it owns a worker, which ends with it, as does the rating of a study."""
     worker = Worker()
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        yield
-        worker.close()
-        if rating is not None:
-            rating.close()
-
-    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    pages = Environment(
-        loader=PackageLoader("got_r1.studio", "assets"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    studio = Studio(model, worker, guard, pages, rating)
-    app.middleware("http")(guard)
-    app.mount("/assets", StaticFiles(directory=_ASSETS), name="assets")
-    add_refusals(app)
+    app = new_app(guard, worker.close, *([rating.close] if rating else []))
+    app.mount("/assets", StaticFiles(directory=ASSETS), name="assets")
+    pages = {"/": "Draw"}
+    if rating is not None:
+        pages[f"{rating.path}/progress"] = "Rate"
+    studio = Studio(model, worker, guard, pages)
     _draw_routes(app, studio)
     _history_routes(app, studio)
-    _rating_routes(app, studio)
+    if rating is not None:
+        add_rating_routes(app, rating)
     return app
 
 
@@ -104,7 +88,7 @@ def _draw_routes(app: FastAPI, studio: Studio) -> None:
 
     @app.get("/")
     async def draw_page() -> HTMLResponse:
-        return studio.page("draw.html", about=model.about())
+        return studio.page("draw.html", "/", about=model.about())
 
     @app.post("/api/plan")
     async def plan(asked: PlanRequest) -> StreamingResponse:
@@ -130,7 +114,7 @@ def _draw_routes(app: FastAPI, studio: Studio) -> None:
     async def judge(name: str, index: int) -> StreamingResponse:
         if model.judge is None:
             raise BadInput("no judge is at hand: start the studio with --judge SPEC.")
-        return studio.stream(lambda job: model.judged(TextEntry(name, index), job))
+        return studio.stream(lambda job: model.judged(name, index, job))
 
     @app.post("/api/open")
     async def open_file(request: Request) -> dict[str, Any]:
@@ -164,11 +148,6 @@ def _history_routes(app: FastAPI, studio: Studio) -> None:
     @app.get("/history/{name}/{index}.png")
     def image(name: str, index: int) -> FileResponse:
         return FileResponse(history.image(name, index), media_type="image/png")
-
-
-def _rating_routes(app: FastAPI, studio: Studio) -> None:
-    if studio.rating is not None:
-        add_rating_routes(app, studio.rating)
 
 
 def _opened(data: bytes, world: bool) -> dict[str, Any]:

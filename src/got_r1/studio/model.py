@@ -23,6 +23,8 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from got_r1 import rewards
+from got_r1.files.inputs import read_image
+from got_r1.files.sample_files import named_box
 from got_r1.judges.base import Judge
 from got_r1.measures import label
 from got_r1.plan.chain import parse
@@ -31,7 +33,7 @@ from got_r1.plan.repair import repair
 from got_r1.policy.janus import Policy
 from got_r1.policy.sampler import Sampler
 from got_r1.recipes.sections import RewardSection, RolloutSection
-from got_r1.records import Prompt, Verdict
+from got_r1.records import Prompt
 from got_r1.sampling import Drawing
 from got_r1.sampling.checks import Checks
 from got_r1.sampling.settings import fitting_chain_limit
@@ -110,7 +112,7 @@ class Model:
             asked.plans,
             seed=asked.seed,
             limit=fitting_chain_limit(self.policy, [prompt], None),
-            temperature=_or(asked.temperature, self.rollout.chain_temperature),
+            temperature=asked.temperature or self.rollout.chain_temperature,
         )
         plans = [parse(text) for text in written.texts]
         decision = Planner(asked.plans, None, False, self.policy.grid).decide([prompt], [plans])[0]
@@ -140,6 +142,7 @@ class Model:
         """Draws images from a chain, shown row by row ("image"), and keeps them in the history."""
         prompt = self._told(asked.prompt)
         text, changes = self.checks.fitted(asked.chain)
+        temperature = asked.temperature or self.rollout.image_temperature
         grid, last = self.policy.grid, 0.0
 
         def watch(stage: str, rows: Sequence[int], ids: Tensor) -> None:
@@ -156,8 +159,8 @@ class Model:
         chains = sampler.given_chains([prompt] * asked.n, [text] * asked.n, seed=asked.seed)
         drawn = sampler.draw_images(
             chains,
-            guidance=_or(asked.guidance, self.rollout.guidance),
-            temperature=_or(asked.temperature, self.rollout.image_temperature),
+            guidance=asked.guidance or self.rollout.guidance,
+            temperature=temperature,
         )
         images = self.policy.decode_images(drawn.image_ids)
         seconds = time.perf_counter() - start
@@ -166,7 +169,7 @@ class Model:
             "prompt": asked.prompt,
             "seed": asked.seed,
             "guidance": drawn.guidance,
-            "image_temperature": _or(asked.temperature, self.rollout.image_temperature),
+            "image_temperature": temperature,
             **self._view(asked.prompt, text),
             "looks": [self._look(asked.prompt, text, image) for image in images],
             "seconds": seconds,
@@ -177,30 +180,21 @@ class Model:
         name = self.history.add(entry, [encode(image, record) for image in images])
         return {"entry": name, "images": len(images), "changes": changes, **entry}
 
-    def judged(self, asked: TextEntry, job: Job) -> Event:
+    def judged(self, name: str, index: int, job: Job) -> Event:
         """Every term of an image of the history, with its evidence and the found boxes."""
         assert self.judge is not None  # the page offers it where there is one
-        entry = self.history.read(asked.name)
-        with Image.open(self.history.image(asked.name, asked.index)) as file:
-            image = np.asarray(file.convert("RGB"))
+        entry = self.history.read(name)
+        image = read_image(self.history.image(name, index))
         chain = parse(str(entry["chain"]))
         job.emit("judging")
         (found,) = rewards.score(
             self.judge, [Prompt(str(entry["prompt"]))], [chain], [image], RewardSection()
         )
-        grounding = found.verdicts.get("r_ri")
-        boxes = grounding.found if isinstance(grounding, Verdict) else ()
         return {
             "total": found.total,
-            "terms": {label(name): value for name, value in found.terms.items()},
-            "evidence": {
-                label(name): getattr(verdict, "reasoning", "") or getattr(verdict, "reason", "")
-                for name, verdict in found.verdicts.items()
-            },
-            "found": [
-                {"name": one.name, "box": [one.box.x1, one.box.y1, one.box.x2, one.box.y2]}
-                for one in boxes
-            ],
+            "terms": {label(term): value for term, value in found.terms.items()},
+            "evidence": {label(term): text for term, text in rewards.evidence(found).items()},
+            "found": [named_box(one) for one in rewards.found_objects(found)],
         }
 
     # -- parts -------------------------------------------------------------------------------------
@@ -231,14 +225,6 @@ class Model:
         return self.checks.look(seen)
 
 
-@dataclass(frozen=True, slots=True)
-class TextEntry:
-    """An image of the history: the entry's name and the image's number."""
-
-    name: str
-    index: int = 0
-
-
 def encode(image: NDArray[np.uint8], plan: Mapping[str, Any]) -> bytes:
     """A PNG, with the plan file inside as text."""
     inside = PngInfo()
@@ -256,10 +242,6 @@ def command_line(model: str, entry: Mapping[str, Any], images: int) -> str:
     words += ["--image-temperature", f"{entry['image_temperature']:g}"]
     words += ["--images-per-chain", str(images)] if images > 1 else []
     return shlex.join([*words, "--out", "again"])
-
-
-def _or(given: float | None, usual: float) -> float:
-    return usual if given is None else given
 
 
 def _data_uri(image: NDArray[np.uint8]) -> str:

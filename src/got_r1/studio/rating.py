@@ -12,15 +12,13 @@ import hashlib
 import hmac
 import re
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import BaseModel, ConfigDict, Field
 
 from got_r1.audit.kits import kits
@@ -29,12 +27,11 @@ from got_r1.audit.ratings import RatingsDatabase
 from got_r1.audit.sheets import SCALE, checked_name, read_items, study_id
 from got_r1.errors import BadInput
 from got_r1.report.kit_page import kit_asset, served_kit_page
+from got_r1.studio.base import ASSETS, new_app, render
 from got_r1.studio.guard import Guard, same
-from got_r1.studio.refusals import add_refusals
 
 __all__ = ["Rating", "add_rating_routes", "create_rating_app"]
 
-_ASSETS = Path(__file__).parent / "assets"
 _OF_KITS = ("style.css", "kit.css", "kit.js")
 _OWN = ("rating_store.js", "rate_progress.js")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -155,15 +152,7 @@ class Rating:
 
 def create_rating_app(rating: Rating, guard: Guard) -> FastAPI:
     """The application of a studio that has no model: rating alone. It closes `rating`."""
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        yield
-        rating.close()
-
-    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    app.middleware("http")(guard)
-    add_refusals(app)
+    app = new_app(guard, rating.close)
     add_rating_routes(app, rating)
 
     @app.get("/")
@@ -177,11 +166,8 @@ def add_rating_routes(app: FastAPI, rating: Rating) -> None:
     """The paths below `rating.path`: the rater's, whose name the guard has put into the request,
     and progress, for whoever runs the study."""
     base = rating.path
-    pages = Environment(
-        loader=PackageLoader("got_r1.studio", "assets"), autoescape=True, undefined=StrictUndefined
-    )
     assets = {name: kit_asset(name) for name in _OF_KITS}
-    assets |= {name: (_ASSETS / name).read_text(encoding="utf-8") for name in _OWN}
+    assets |= {name: (ASSETS / name).read_text(encoding="utf-8") for name in _OWN}
 
     @app.get(base)
     def page(request: Request) -> HTMLResponse:
@@ -205,9 +191,9 @@ def add_rating_routes(app: FastAPI, rating: Rating) -> None:
 
     @app.get(f"{base}/progress")
     def progress() -> HTMLResponse:
-        template = pages.get_template("rate_progress.html")
+        found = rating.progress()
         return HTMLResponse(
-            template.render(name=rating.name, base=base, progress=rating.progress())
+            render("rate_progress.html", name=rating.name, base=base, progress=found)
         )
 
     @app.get(f"{base}/progress/{{name}}")

@@ -12,9 +12,9 @@ from got_r1 import rewards
 from got_r1.benchmarks import load_benchmark
 from got_r1.judges.base import Judge
 from got_r1.recipes.sections import Recipe
-from got_r1.records import Chain, Prompt, Reward, Verdict
-from got_r1.sampling import generate, named_box
-from got_r1.training.distributed import whole_weights
+from got_r1.records import Chain, Prompt, Reward
+from got_r1.sampling import named_box
+from got_r1.training.drawing import draw_fixed, judge_drawings
 from got_r1.training.policy_update import group_advantages
 from got_r1.training.prompts import PromptMix
 from got_r1.training.rollout import Samples
@@ -70,26 +70,11 @@ class Probes:
         failure of the run."""
         if not self.any:
             return
-        run, recipe = self.run, self.run.recipe
-        with whole_weights(run.policy):
-            drawings = list(
-                generate(
-                    run.policy,
-                    self.prompts,
-                    seed=recipe.eval.seed,
-                    rollout=recipe.rollout,
-                    batch=recipe.eval.batch,
-                )
-            )
-        judged = rewards.score(
-            self.judge,
-            [drawing.prompt for drawing in drawings],
-            [drawing.chain for drawing in drawings],
-            [drawing.image for drawing in drawings],
-            recipe.reward,
-        )
+        run = self.run
+        drawings = draw_fixed(run, self.prompts)
+        judged = judge_drawings(self.judge, drawings, run)
         mine = [
-            (drawing.image, gallery_record(drawing.prompt, drawing.chain, reward, recipe))
+            (drawing.image, gallery_record(drawing.prompt, drawing.chain, reward, run.recipe))
             for drawing, reward in zip(drawings, judged, strict=True)
         ]
         everything = run.ranks.gather(mine)
@@ -99,8 +84,6 @@ class Probes:
 
 def gallery_record(prompt: Prompt, chain: Chain, reward: Reward, recipe: Recipe) -> dict[str, Any]:
     """What the report shows of a sample."""
-    grounding = reward.verdicts.get("r_ri")
-    found = grounding.found if isinstance(grounding, Verdict) else ()
     return {
         "prompt": prompt.text,
         "category": prompt.category,
@@ -109,10 +92,7 @@ def gallery_record(prompt: Prompt, chain: Chain, reward: Reward, recipe: Recipe)
         "problems": list(chain.problems),
         # Whether the chain is to be read with its depths and times.
         **({"marks": True} if recipe.rollout.marks else {}),
-        "found": [named_box(item) for item in found],
+        "found": [named_box(item) for item in rewards.found_objects(reward)],
         "reward": {"total": reward.total, "terms": dict(reward.terms)},
-        "evidence": {
-            name: getattr(verdict, "reasoning", "") or getattr(verdict, "reason", "")
-            for name, verdict in reward.verdicts.items()
-        },
+        "evidence": rewards.evidence(reward),
     }

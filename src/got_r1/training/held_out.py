@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from got_r1 import rewards
 from got_r1.benchmarks import load_benchmark
 from got_r1.errors import BadInput
 from got_r1.files.prompt_files import read_prompts
+from got_r1.judges import load_judge
+from got_r1.judges.base import Judge
 from got_r1.recipes.sections import JudgeSection, Recipe
 from got_r1.records import TERMS, Prompt
 
-__all__ = ["held_out_judge", "watch_prompts"]
+__all__ = ["HeldOut", "held_out_judge", "load_held_out", "watch_prompts"]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """A judge that looks on, and the fixed prompts that it sees."""
+
+    judge: Judge
+    prompts: list[Prompt]
+
+
+def load_held_out(recipe: Recipe) -> HeldOut | None:
+    """The judge that looks on with its prompts, None where there is none. Raises BadInput as
+    `held_out_judge`, `load_judge` and `watch_prompts`."""
+    section = held_out_judge(recipe)
+    if section is None:
+        return None
+    prompts = watch_prompts(recipe)
+    return HeldOut(load_judge(section, None, rewards.active_terms(recipe.reward)), prompts)
 
 
 def held_out_judge(recipe: Recipe) -> JudgeSection | None:

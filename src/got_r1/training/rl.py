@@ -15,12 +15,10 @@ from got_r1.benchmarks.base import Sample
 from got_r1.benchmarks.evaluation import evaluate
 from got_r1.errors import RunFailed
 from got_r1.judges import load_judge
-from got_r1.policy.janus import Policy
 from got_r1.recipes.checks import check_settings
 from got_r1.recipes.sections import Recipe
 from got_r1.records import JudgeFailure
 from got_r1.report.build import build_report
-from got_r1.sampling import generate
 from got_r1.training.checkpoint import save_checkpoint
 from got_r1.training.distributed import (
     check_division,
@@ -29,8 +27,9 @@ from got_r1.training.distributed import (
     processes,
     whole_weights,
 )
+from got_r1.training.drawing import draw_fixed
 from got_r1.training.galleries import Probes, probe_prompts, save_gallery
-from got_r1.training.held_out import held_out_judge, watch_prompts
+from got_r1.training.held_out import load_held_out
 from got_r1.training.optimizer import make_optimizer
 from got_r1.training.policy_update import improve
 from got_r1.training.precision import in_bfloat16
@@ -55,8 +54,7 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
         terms = rewards.active_terms(recipe.reward)
         judge = load_judge(recipe.judge, cache_folder(recipe), terms)
         rewards.check_judge(judge, recipe.reward)
-        if held_out_judge(recipe) is not None:
-            watch_prompts(recipe)  # now: a mistake should not wait for the model
+        held_out = load_held_out(recipe)
         prompts = load_prompts(recipe.data, quiet or not ranks.main, section.paraphrases)
         policy = load_share(recipe.model, recipe.scale, ranks)
         seed_step(recipe.run.seed, 0)  # adapters begin at random
@@ -77,9 +75,9 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
             ranks=ranks,
         ) as run:
             probes = Probes(run, judge, probe_prompts(recipe, prompts))
-            watch = Watch(run, judge)
+            watch = Watch(run, judge, held_out)
             if run.fresh:
-                evaluate_policy(policy, recipe, run, "sft")
+                evaluate_policy(run, "sft")
                 probes.save(0)
                 watch.look(0)
             for step in run.steps():
@@ -100,7 +98,7 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
                     probes.save(step)
                 run.watch(step, metrics)
             model = run.finish()
-            evaluate_policy(policy, recipe, run, "rl")
+            evaluate_policy(run, "rl")
             report = ranks.run_on_rank0(lambda: build_report(run.folder))
             return run.summary(model=str(model), report=str(report))
 
@@ -161,19 +159,16 @@ def judge_failures(samples: Samples) -> list[dict[str, object]]:
     ]
 
 
-def evaluate_policy(policy: Policy, recipe: Recipe, run: Run, name: str) -> None:
+def evaluate_policy(run: Run, name: str) -> None:
     """Samples held-out prompts once each, a share on each rank, and saves `evals/<name>.json`."""
-    section, ranks = recipe.eval, run.ranks
+    recipe, ranks = run.recipe, run.ranks
+    section = recipe.eval
     if section.prompts == 0:
         return
     benchmark = load_benchmark("icons")
     prompts = ranks.share(benchmark.prompts(section.split, section.prompts, 0))
     run.progress.note(f"evaluating on {section.prompts} prompts of {section.split} ({name})")
-    with whole_weights(policy):
-        drawings = generate(
-            policy, prompts, seed=section.seed, rollout=recipe.rollout, batch=section.batch
-        )
-        mine = [Sample(drawing.prompt, drawing.chain, drawing.image) for drawing in drawings]
+    mine = [Sample(one.prompt, one.chain, one.image) for one in draw_fixed(run, prompts)]
     everything = ranks.gather(mine)
     if not everything:
         return

@@ -14,22 +14,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from got_r1 import rewards
-from got_r1.judges import load_judge
 from got_r1.judges.base import Judge
-from got_r1.records import TERMS, Chain, Prompt, Reward
-from got_r1.sampling import generate
-from got_r1.training.distributed import whole_weights
-from got_r1.training.held_out import held_out_judge, watch_prompts
+from got_r1.records import TERMS, Prompt, Reward
+from got_r1.training.drawing import draw_fixed, judge_drawings
+from got_r1.training.held_out import HeldOut
 from got_r1.training.rollout import Samples
 from got_r1.training.run import Run
 
 __all__ = ["Watch"]
-
-Told = tuple[list[Prompt], list[Chain], list[NDArray[np.uint8]]]
-"""Prompts, their chains and their images."""
 
 Row = dict[str, Any]
 """A prompt, and what both judges say of its image: {"prompt", "trained", "held_out"}."""
@@ -38,16 +32,11 @@ Row = dict[str, Any]
 class Watch:
     """Asks the held-out judge as often as the recipe says; does nothing where there is none."""
 
-    def __init__(self, run: Run, judge: Judge) -> None:
+    def __init__(self, run: Run, trained: Judge, held_out: HeldOut | None) -> None:
         self.run = run
-        self.trained = judge
-        section = held_out_judge(run.recipe)
-        self.judge = None
-        self.prompts: Sequence[Prompt] = ()
-        if section is not None:
-            terms = rewards.active_terms(run.recipe.reward)
-            self.judge = load_judge(section, None, terms)
-            self.prompts = run.ranks.share(watch_prompts(run.recipe))
+        self.trained = trained
+        self.held_out = held_out
+        self.prompts = run.ranks.share(held_out.prompts) if held_out else []
 
     def look(self, step: int, samples: Samples | None = None) -> dict[str, float]:
         """What both judges say behind `step` updates, with some of this rank's samples of the step:
@@ -57,10 +46,14 @@ class Watch:
         could not answer for an image is left out of both.
         """
         recipe, ranks = self.run.recipe, self.run.ranks
-        if self.judge is None or (step and step % recipe.watch.every and step != recipe.rl.steps):
+        due = step % recipe.watch.every == 0 or step == recipe.rl.steps
+        if self.held_out is None or not due:
             return {}
-        start = time.perf_counter()
-        mine = {"prompts": self._fixed(), "samples": self._own(samples) if samples else []}
+        judge, start = self.held_out.judge, time.perf_counter()
+        mine = {
+            "prompts": self._fixed(judge),
+            "samples": self._own(judge, samples) if samples else [],
+        }
         everything = ranks.gather(mine)
         if not everything:
             return {}
@@ -68,47 +61,36 @@ class Watch:
         self.run.records.log_watch(step, look)
         return summary(look) | {"seconds/watch": time.perf_counter() - start}
 
-    def _fixed(self) -> list[Row]:
+    def _fixed(self, judge: Judge) -> list[Row]:
         """The fixed prompts, drawn by the policy as it is now."""
-        run, recipe = self.run, self.run.recipe
-        with whole_weights(run.policy):
-            drawn = list(
-                generate(
-                    run.policy,
-                    self.prompts,
-                    seed=recipe.eval.seed,
-                    rollout=recipe.rollout,
-                    batch=recipe.eval.batch,
-                )
-            )
-        told = (
-            [one.prompt for one in drawn],
-            [one.chain for one in drawn],
-            [one.image for one in drawn],
-        )
-        trained = rewards.score(self.trained, *told, recipe.reward)
-        return self._rows(told, trained)
+        drawn = draw_fixed(self.run, self.prompts)
+        trained, held_out = (judge_drawings(one, drawn, self.run) for one in (self.trained, judge))
+        return rows([one.prompt for one in drawn], trained, held_out)
 
-    def _own(self, samples: Samples) -> list[Row]:
+    def _own(self, judge: Judge, samples: Samples) -> list[Row]:
         """Some of a step's samples, spread over its groups; the trained judge has answered."""
-        ranks, count = self.run.ranks, len(samples.rewards)
-        wanted = min(count, -(-self.run.recipe.watch.samples // ranks.size))
-        rows = np.linspace(0, count - 1, wanted).round().astype(int).tolist() if wanted else []
-        prompts = samples.rollout.chains.prompts
-        told = (
-            [prompts[row] for row in rows],
-            [samples.chains[row] for row in rows],
-            [samples.images[row] for row in rows],
+        recipe, count = self.run.recipe, len(samples.rewards)
+        wanted = min(count, -(-recipe.watch.samples // self.run.ranks.size))
+        some = np.linspace(0, count - 1, wanted).round().astype(int).tolist()
+        prompts = [samples.rollout.chains.prompts[row] for row in some]
+        held_out = rewards.score(
+            judge,
+            prompts,
+            [samples.chains[row] for row in some],
+            [samples.images[row] for row in some],
+            recipe.reward,
         )
-        return self._rows(told, [samples.rewards[row] for row in rows])
+        return rows(prompts, [samples.rewards[row] for row in some], held_out)
 
-    def _rows(self, told: Told, trained: list[Reward]) -> list[Row]:
-        assert self.judge is not None
-        held_out = rewards.score(self.judge, *told, self.run.recipe.reward)
-        return [
-            {"prompt": prompt.text, "trained": scores(one), "held_out": scores(other)}
-            for prompt, one, other in zip(told[0], trained, held_out, strict=True)
-        ]
+
+def rows(
+    prompts: Sequence[Prompt], trained: Sequence[Reward], held_out: Sequence[Reward]
+) -> list[Row]:
+    """What both judges say, prompt by prompt."""
+    return [
+        {"prompt": prompt.text, "trained": scores(one), "held_out": scores(other)}
+        for prompt, one, other in zip(prompts, trained, held_out, strict=True)
+    ]
 
 
 def scores(reward: Reward) -> dict[str, float]:
