@@ -62,6 +62,7 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
                 metrics = learn(policy, optimizer, batch, hidden, recipe, step, ranks)
                 run.log(step, metrics)
                 run.watch(step, metrics)
+            policy.carry_sampling(recipe.rollout)
             return run.summary(model=str(run.finish()))
 
 
