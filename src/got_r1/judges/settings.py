@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 from got_r1.errors import BadInput
 from got_r1.files.redaction import remember, remember_fields, remember_url
 from got_r1.judges.coordinates import CONVENTIONS, Coordinates, family_of
-from got_r1.recipes.resuming import HARMLESS, ROUNDING
+from got_r1.recipes.resuming import HARMLESS, ROUNDING, SAME_JUDGE
 from got_r1.recipes.sections import Section
 from got_r1.vision.settings import DetectorSettings, QualitySettings, SimilaritySettings
 
@@ -282,7 +282,7 @@ class StudentSettings(Section):
         description="doubt (standard deviation of its score, at most 0.5) above which the teacher "
         "is asked",
     )
-    teacher: str = Field(
+    teacher: Annotated[str, SAME_JUDGE] = Field(
         "", description="the judge that is asked then, as in spec; empty: the student alone"
     )
     device: Annotated[str, ROUNDING] = Field(

@@ -54,7 +54,6 @@ class JudgeSettings(Section):
     transformers: TransformersSettings | None = None
     experts: ExpertsSettings | None = None
     student: StudentSettings | None = None
-    teacher: JudgeSettings | None = None
     wording: MLLMSettings | None = None
     own: OwnJudge | None = None
 
@@ -68,6 +67,7 @@ class ResolvedJudge(Section):
     r_ri: JudgeSettings | None = Field(None, description="another judge for this term")
     r_pi: JudgeSettings | None = Field(None, description="another judge for this term")
     r_hps: JudgeSettings | None = Field(None, description="another judge for this term")
+    teacher: JudgeSettings | None = Field(None, description="who is asked where a student doubts")
 
     def of(self, term: str) -> JudgeSettings:
         """The judge that is asked for a term."""
@@ -86,7 +86,10 @@ def resolve(section: JudgeSection) -> ResolvedJudge:
     }
     spec = _resolve(section.spec, "", student)
     others = {term: judge for term, judge in terms.items() if judge != spec}
-    return ResolvedJudge.model_validate({"spec": spec, **others})
+    named = [section.spec, *filter(None, (getattr(section, term) for term in TERMS))]
+    teachers = (_teacher(name, student) for name in named)
+    teacher = next(filter(None, teachers), None)
+    return ResolvedJudge.model_validate({"spec": spec, **others, "teacher": teacher})
 
 
 def compare_judges(before: ResolvedJudge, now: ResolvedJudge) -> Iterator[Change]:
@@ -98,6 +101,10 @@ def compare_judges(before: ResolvedJudge, now: ResolvedJudge) -> Iterator[Change
             found.setdefault(str(change), (change, []))[1].append(term)
             if change.setting == "kind":
                 break  # another kind has other settings
+    if before.teacher is not None and now.teacher is not None:
+        for change in compare(before.teacher, now.teacher):
+            setting = f"the teacher's {change.setting}"
+            yield Change(setting, change.before, change.now, change.allowed)
     for change, terms in found.values():
         of_all = "the judge's" if len(terms) == len(TERMS) else f"the {', '.join(terms)} judge's"
         yield Change(f"{of_all} {change.setting}", change.before, change.now, change.allowed)
@@ -125,14 +132,26 @@ def _resolve(
         return _resolve(getattr(file, term, "") or own, term, file.student, file)
     if kind == "student":
         settings = student_settings(spec, student)
-        teacher = settings.teacher
-        asked = _resolve(teacher, term, student, file) if teacher else None
-        return JudgeSettings(kind=kind, student=settings, teacher=asked)
+        return JudgeSettings(kind=kind, student=settings)
     if spec == "oracle":
         return JudgeSettings(kind=spec)
     mine = own_settings(spec, file)
     mine = mine.model_copy(update={"settings": plain(mine.settings)})
     return JudgeSettings(kind="own", own=mine)
+
+
+def _teacher(
+    spec: str, student: StudentSettings, file: JudgeFile | None = None
+) -> JudgeSettings | None:
+    """The judge behind a student that a spec or a judge file names; None where there is none."""
+    if spec.endswith((".yaml", ".yml")) and file is None:
+        file, own = read_judge_file(spec)
+        named = [own, *filter(None, (getattr(file, term) for term in TERMS))]
+        found = (_teacher(name, file.student, file) for name in named)
+        return next(filter(None, found), None)
+    if spec.partition(":")[0] != "student" or not student.teacher:
+        return None
+    return _resolve(student.teacher, "", student, file)
 
 
 def unknown_judge(spec: str) -> BadInput:

@@ -57,6 +57,14 @@ def check_settings(recipe: Recipe, stage: Stage) -> None:
                     f"judge.{name} is {value!r}, but no judge is a student, so it would never be "
                     f"used: set judge.spec=student, or leave judge.{name} out"
                 )
+    elif not judge.teacher:
+        for term in ("r_ri", "r_hps"):
+            spec = getattr(judge, term) or judge.spec
+            if getattr(reward, term) and spec.partition(":")[0] == "student":
+                raise BadInput(
+                    f"a student does not answer {term}, and it has no teacher: give judge.{term} a "
+                    f"judge of its own, or the student one as judge.teacher, or set reward.{term}=0"
+                )
     for term in TERMS:
         if getattr(judge, term) and not getattr(reward, term):
             raise BadInput(
