@@ -51,11 +51,11 @@ def check_settings(recipe: Recipe, stage: Stage) -> None:
         spec.partition(":")[0] == "student"
         for spec in (judge.spec, *(getattr(judge, term) for term in TERMS))
     ):
-        for name in ("model", "teacher"):
-            if value := getattr(judge, name):
+        for key in ("model", "teacher"):
+            if value := getattr(judge, key):
                 raise BadInput(
-                    f"judge.{name} is {value!r}, but no judge is a student, so it would never be "
-                    f"used: set judge.spec=student, or leave judge.{name} out"
+                    f"judge.{key} is {value!r}, but no judge is a student, so it would never be "
+                    f"used: set judge.spec=student, or leave judge.{key} out"
                 )
     elif not judge.teacher:
         for term in ("r_ri", "r_hps"):

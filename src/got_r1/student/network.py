@@ -77,6 +77,7 @@ class Student(nn.Module):
         )
         self.marks = nn.Linear(width, MARKS)
         # Divides the logits of a term, so that its doubt is what it should be (`calibrate`).
+        self.temperature: Tensor
         self.register_buffer("temperature", torch.ones(len(STUDENT_TERMS)))
         self.facts: dict[str, Any] = {}
 

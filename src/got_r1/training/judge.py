@@ -146,7 +146,7 @@ def learn(
         batch = [some[row] for row in draw.integers(len(some), size=section.batch)]
         logits = student([one.query for one in batch])
         loss = mark_loss(logits, scores_of(batch).to(logits.device)) / len(examples)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         metrics[f"loss/{term}"] = loss.item() * len(examples)
     metrics["loss"] = float(np.mean(list(metrics.values())))
     student.eval()
