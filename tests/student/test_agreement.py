@@ -21,6 +21,15 @@ def test_by_hand() -> None:
     assert [one["mean_error"] for one in found["asked"]] == pytest.approx([0.1] * 5)
 
 
+def test_the_doubt_above_which_a_share_is_asked() -> None:
+    p = torch.zeros(100, 11)
+    p[:, 0] = torch.linspace(0.5, 1, 100)  # ever surer
+    p[:, 10] = 1 - p[:, 0]
+    doubts = (p[:, 0] * p[:, 10]).sqrt()
+    for share, doubt in agreement(p, torch.zeros(100))["doubt_at"].items():
+        assert float((doubts > doubt).float().mean()) == pytest.approx(float(share), abs=0.011)
+
+
 def test_a_constant_student_has_no_correlation() -> None:
     assert agreement(one_hot(3, 3), torch.tensor([0.0, 1.0]))["correlation"] is None
 

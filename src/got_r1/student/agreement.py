@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["DOUBTS", "agreement", "calibration_error"]
+__all__ = ["DOUBTS", "SHARES", "agreement", "calibration_error"]
 
 DOUBTS = (0.05, 0.1, 0.15, 0.2, 0.3)
 """Values of ask_above for which the share that is asked is told."""
+SHARES = (0.3, 0.1, 0.03)
+"""Shares of queries to be asked, for which the ask_above that gives them is told."""
 _BINS = 15  # of equal width, as in Guo et al. 2017
 
 
@@ -20,7 +22,8 @@ def agreement(probabilities: Tensor, scores: Tensor) -> dict[str, Any]:
 
     `mean_error`: of the score, absolute; `correlation`: Pearson's, None where a side is constant;
     `calibration_error`: ECE of the likeliest mark; `asked`: for some values of ask_above, the share
-    of the queries that the teacher would be asked, and the mean error of the others.
+    of the queries that the teacher would be asked, and the mean error of the others;
+    `doubt_at`: for some shares the ask_above that would ask about so many.
     """
     p, wanted = probabilities.double().numpy(), scores.double().numpy()
     values = np.linspace(0, 1, p.shape[1])
@@ -43,6 +46,7 @@ def agreement(probabilities: Tensor, scores: Tensor) -> dict[str, Any]:
             }
             for doubt in DOUBTS
         ],
+        "doubt_at": {str(share): float(np.quantile(doubts, 1 - share)) for share in SHARES},
     }
 
 
