@@ -18,7 +18,7 @@ from got_r1.records import TERMS
 
 if TYPE_CHECKING:
     from got_r1.judges.judge_file import JudgeFile
-    from got_r1.judges.settings import OpenAISettings
+    from got_r1.judges.settings import OpenAISettings, StudentSettings
 
 __all__ = ["Judge", "check_judge", "load_judge"]
 
@@ -31,10 +31,10 @@ def load_judge(
     """The judge that a spec (option `--judge`) or a recipe's section `judge` names.
 
     A spec is 'oracle' (the icon world's own), openai:MODEL@URL[,URL...], transformers:MODEL,
-    'experts', a class of the user's own (FILE.py:CLASS or MODULE:CLASS, which is imported), or the
-    path of a YAML file with all settings (`judge_file.JudgeFile`). A section may name another judge
-    for a term. Judges that are models are asked once for identical queries, in a batch or, with the
-    folder `cache`, ever. `terms` are those that it will be asked for.
+    'experts', student:DIR, a class of the user's own (FILE.py:CLASS or MODULE:CLASS, which is
+    imported), or the path of a YAML file with all settings (`judge_file.JudgeFile`). A section may
+    name another judge for a term. Judges that are models are asked once for identical queries, in a
+    batch or, with the folder `cache`, ever. `terms` are those that it will be asked for.
 
     Servers that are gone are waited for as long as a section's `patience` says; a spec, of a
     command that somebody waits for, has none.
@@ -43,13 +43,18 @@ def load_judge(
         BadInput: the spec or the file cannot be used, an extra is not installed, a key is missing,
             or the judge is to find boxes and its coordinates are not known.
     """
+    from got_r1.judges.specs import section_student
+
     section = JudgeSection(spec=judge, patience=0) if isinstance(judge, str) else judge
-    grounds = "r_ri" in terms
+    finder, student = section.r_ri or section.spec, section_student(section)
+    if finder.partition(":")[0] == "student":
+        finder = student.teacher
 
     @remembered  # terms that name the same judge share it
     def load(spec: str) -> Judge:
-        finds = grounds and spec == (section.r_ri or section.spec)
-        return _load(spec, None, cache, finds, section.patience)
+        if spec.partition(":")[0] == "student":
+            return _student(spec, student, load)
+        return _load(spec, None, cache, "r_ri" in terms and spec == finder, section.patience)
 
     return _mix(section.spec, {term: getattr(section, term) for term in TERMS}, load)
 
@@ -60,7 +65,7 @@ def check_judge(section: JudgeSection) -> None:
     from got_r1.judges.specs import openai_settings, read_judge_file, resolve
 
     resolve(section)
-    named = [section.spec, *(getattr(section, term) for term in TERMS)]
+    named = [section.spec, section.teacher, *(getattr(section, term) for term in TERMS)]
     for spec in dict.fromkeys(filter(None, named)):
         file = None
         if spec.endswith((".yaml", ".yml")):
@@ -157,6 +162,20 @@ def _transformers(
     return CachedJudge(OneAtATime(judge), cache, json.dumps(identity))
 
 
+def _student(spec: str, settings: StudentSettings, load: Callable[[str], Judge]) -> Judge:
+    """A student before its teacher. The teacher's answers are cached, the student's are not."""
+    from got_r1.judges.specs import student_settings
+
+    settings = student_settings(spec, settings)
+    from got_r1.judges.mixture import OneAtATime
+    from got_r1.judges.student import StudentJudge
+    from got_r1.student.network import Student
+
+    teacher = load(settings.teacher) if settings.teacher else None
+    student = Student.load(settings.model, settings.device)
+    return OneAtATime(StudentJudge(student, settings.ask_above, teacher, settings.batch))
+
+
 def _experts(file: JudgeFile | None, cache: Path | str | None) -> Judge:
     from got_r1 import __version__
     from got_r1.judges.cache import CachedJudge
@@ -188,9 +207,13 @@ def _from_file(path: str, cache: Path | str | None, grounds: bool, patience: flo
 
     file, spec = read_judge_file(path)
     finder = file.r_ri or spec
+    if finder.partition(":")[0] == "student":
+        finder = file.student.teacher
 
     @remembered
     def load(spec: str) -> Judge:
+        if spec.partition(":")[0] == "student":
+            return _student(spec, file.student, load)
         return _load(spec, file, cache, grounds and spec == finder, patience)
 
     return _mix(spec, {term: getattr(file, term) for term in TERMS}, load)

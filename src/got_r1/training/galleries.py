@@ -11,6 +11,7 @@ from typing import Any
 from got_r1 import rewards
 from got_r1.benchmarks import load_benchmark
 from got_r1.judges.base import Judge
+from got_r1.policy.janus import Policy
 from got_r1.recipes.sections import Recipe
 from got_r1.records import Chain, Prompt, Reward
 from got_r1.sampling import named_box
@@ -23,7 +24,7 @@ from got_r1.training.run import Run
 __all__ = ["Probes", "probe_prompts", "save_gallery"]
 
 
-def save_gallery(run: Run, step: int, samples: Samples) -> None:
+def save_gallery(run: Run[Policy], step: int, samples: Samples) -> None:
     """The first sample of each prompt's group, with everything that was said about it; with
     `rl.paraphrases` the first of each wording, and the prompt that it is a wording of."""
     written = samples.rollout.chains
@@ -59,7 +60,7 @@ def probe_prompts(recipe: Recipe, prompts: PromptMix) -> list[Prompt]:
 class Probes:
     """Draws and judges the fixed prompts as often as it is told to, with the same noise."""
 
-    def __init__(self, run: Run, judge: Judge, prompts: Sequence[Prompt]) -> None:
+    def __init__(self, run: Run[Policy], judge: Judge, prompts: Sequence[Prompt]) -> None:
         self.run = run
         self.judge = judge
         self.any = bool(prompts)

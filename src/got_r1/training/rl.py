@@ -15,6 +15,8 @@ from got_r1.benchmarks.base import Sample
 from got_r1.benchmarks.evaluation import evaluate
 from got_r1.errors import RunFailed
 from got_r1.judges import load_judge
+from got_r1.judges.examples import RecordedJudge, specs_by_term
+from got_r1.policy.janus import Policy
 from got_r1.recipes.checks import check_settings
 from got_r1.recipes.sections import Recipe
 from got_r1.records import JudgeFailure
@@ -53,6 +55,8 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
         check_division(section.prompts, ranks)
         terms = rewards.active_terms(recipe.reward)
         judge = load_judge(recipe.judge, cache_folder(recipe), terms)
+        if (kept := examples_folder(recipe)) is not None:
+            judge = RecordedJudge(judge, kept, specs_by_term(recipe.judge))
         rewards.check_judge(judge, recipe.reward)
         held_out = load_held_out(recipe)
         prompts = load_prompts(recipe.data, quiet or not ranks.main, section.paraphrases)
@@ -97,6 +101,7 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
                 if step % section.sample_every == 0 or step == section.steps:
                     probes.save(step)
                 run.watch(step, metrics)
+            policy.carry_sampling(recipe.rollout)
             model = run.finish()
             evaluate_policy(run, "rl")
             report = ranks.run_on_rank0(lambda: build_report(run.folder))
@@ -117,7 +122,18 @@ def cache_folder(recipe: Recipe) -> Path | None:
             return Path(folder)
 
 
-def stop_on_failures(run: Run, step: int, samples: Samples) -> None:
+def examples_folder(recipe: Recipe) -> Path | None:
+    """Where scored queries are kept for a student, by `judge.record`."""
+    match recipe.judge.record:
+        case "off":
+            return None
+        case "run":
+            return Path(recipe.run.dir) / "judge_examples"
+        case folder:
+            return Path(folder)
+
+
+def stop_on_failures(run: Run[Policy], step: int, samples: Samples) -> None:
     """Logs the judge's failures of a step, whose update is still to come.
 
     Raises RunFailed, on every rank, when too many samples got no reward; the step before is then
@@ -159,7 +175,7 @@ def judge_failures(samples: Samples) -> list[dict[str, object]]:
     ]
 
 
-def evaluate_policy(run: Run, name: str) -> None:
+def evaluate_policy(run: Run[Policy], name: str) -> None:
     """Samples held-out prompts once each, a share on each rank, and saves `evals/<name>.json`."""
     recipe, ranks = run.recipe, run.ranks
     section = recipe.eval

@@ -19,7 +19,16 @@ from got_r1.plan import chain as chains
 from got_r1.policy.janus import Policy
 from got_r1.policy.sampler import Sampler
 from got_r1.recipes.sections import Recipe
-from got_r1.records import TERMS, Chain, JudgeFailure, Prompt, Reward, Rollout, WrittenChains
+from got_r1.records import (
+    TERMS,
+    Chain,
+    JudgeFailure,
+    Prompt,
+    Reward,
+    Rollout,
+    Verdict,
+    WrittenChains,
+)
 
 __all__ = ["Samples", "roll_out"]
 
@@ -84,6 +93,9 @@ class Samples:
         written = self.rollout.chains
         tokens = sum(len(ids) for ids in written.token_ids) + self.rollout.image_ids.numel()
         sampling = self.seconds["seconds/rollout"]
+        verdicts = [v for r in self.rewards for v in r.verdicts.values() if isinstance(v, Verdict)]
+        if by := [verdict.by for verdict in verdicts if verdict.by]:
+            metrics["teacher_share"] = by.count("teacher") / len(by)
         return (
             metrics
             | self.seconds

@@ -17,6 +17,7 @@ import numpy as np
 
 from got_r1 import rewards
 from got_r1.judges.base import Judge
+from got_r1.policy.janus import Policy
 from got_r1.records import TERMS, Prompt, Reward
 from got_r1.training.drawing import draw_fixed, judge_drawings
 from got_r1.training.held_out import HeldOut
@@ -32,7 +33,7 @@ Row = dict[str, Any]
 class Watch:
     """Asks the held-out judge as often as the recipe says; does nothing where there is none."""
 
-    def __init__(self, run: Run, trained: Judge, held_out: HeldOut | None) -> None:
+    def __init__(self, run: Run[Policy], trained: Judge, held_out: HeldOut | None) -> None:
         self.run = run
         self.trained = trained
         self.held_out = held_out
