@@ -27,6 +27,7 @@ def load_judge(
     judge: str | JudgeSection,
     cache: Path | str | None = None,
     terms: Collection[str] = TERMS,
+    understanding: Judge | None = None,
 ) -> Judge:
     """The judge that a spec (option `--judge`) or a recipe's section `judge` names.
 
@@ -35,6 +36,7 @@ def load_judge(
     imported), or the path of a YAML file with all settings (`judge_file.JudgeFile`). A section may
     name another judge for a term. Judges that are models are asked once for identical queries, in a
     batch or, with the folder `cache`, ever. `terms` are those that it will be asked for.
+    `understanding` is who answers as 'self', the policy that is trained.
 
     Servers that are gone are waited for as long as a section's `patience` says; a spec, of a
     command that somebody waits for, has none.
@@ -54,6 +56,8 @@ def load_judge(
     def load(spec: str) -> Judge:
         if spec.partition(":")[0] == "student":
             return _student(spec, student, load)
+        if spec == "self":
+            return _understanding(understanding, cache, "r_ri" in terms and spec == finder)
         return _load(spec, None, cache, "r_ri" in terms and spec == finder, section.patience)
 
     return _mix(section.spec, {term: getattr(section, term) for term in TERMS}, load)
@@ -174,6 +178,24 @@ def _student(spec: str, settings: StudentSettings, load: Callable[[str], Judge])
     teacher = load(settings.teacher) if settings.teacher else None
     student = Student.load(settings.model, settings.device)
     return OneAtATime(StudentJudge(student, settings.ask_above, teacher, settings.batch))
+
+
+def _understanding(judge: Judge | None, cache: Path | str | None, grounds: bool) -> Judge:
+    """The policy's own understanding. Its answers are kept in a run's own cache: another run's
+    policy is another judge."""
+    if judge is None:
+        raise BadInput(
+            "judge 'self' is the model that is trained, so it judges in train rl only: give "
+            "transformers:DIR with that model's folder"
+        )
+    from got_r1.judges.cache import CachedJudge
+    from got_r1.judges.mllm import wording_version
+    from got_r1.judges.settings import MLLMSettings
+
+    wording = MLLMSettings()
+    if grounds:
+        wording.check_coordinates("self")
+    return CachedJudge(judge, cache, json.dumps(["self", wording_version(wording)]))
 
 
 def _experts(file: JudgeFile | None, cache: Path | str | None) -> Judge:

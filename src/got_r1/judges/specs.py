@@ -39,8 +39,9 @@ __all__ = [
 ]
 
 FORMS = (
-    "'oracle', openai:MODEL@URL[,URL...], transformers:MODEL, 'experts', student:DIR, a class of "
-    "your own as FILE.py:CLASS or MODULE:CLASS, or the path of a YAML file (docs/judges.md)"
+    "'oracle', openai:MODEL@URL[,URL...], transformers:MODEL, 'experts', student:DIR, 'self', a "
+    "class of your own as FILE.py:CLASS or MODULE:CLASS, or the path of a YAML file "
+    "(docs/judges.md)"
 )
 
 
@@ -48,7 +49,7 @@ class JudgeSettings(Section):
     """One judge: its kind, and the settings that judges of this kind have."""
 
     kind: str = Field(
-        ..., description="'oracle', 'openai', 'transformers', 'experts', 'student' or 'own'"
+        ..., description="'oracle', 'openai', 'transformers', 'experts', 'student', 'self', 'own'"
     )
     openai: OpenAISettings | None = None
     transformers: TransformersSettings | None = None
@@ -135,6 +136,8 @@ def _resolve(
         return JudgeSettings(kind=kind, student=settings)
     if spec == "oracle":
         return JudgeSettings(kind=spec)
+    if spec == "self":
+        return JudgeSettings(kind=spec, wording=MLLMSettings())
     mine = own_settings(spec, file)
     mine = mine.model_copy(update={"settings": plain(mine.settings)})
     return JudgeSettings(kind="own", own=mine)

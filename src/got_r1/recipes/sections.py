@@ -142,8 +142,9 @@ class JudgeSection(Section):
     spec: Annotated[PathText, SAME_JUDGE] = Field(
         "oracle",
         description="'oracle' (the icon world's judge, right by construction), "
-        "openai:MODEL@URL[,URL...], transformers:MODEL, 'experts', student:DIR, a class of your "
-        "own as FILE.py:CLASS or MODULE:CLASS, or a YAML file of settings",
+        "openai:MODEL@URL[,URL...], transformers:MODEL, 'experts', student:DIR, 'self' "
+        "(the policy's base model), a class of your own as FILE.py:CLASS or MODULE:CLASS, or a "
+        "YAML file of settings",
     )
     r_sem: _JudgeOfTerm = ""
     r_spa: _JudgeOfTerm = ""

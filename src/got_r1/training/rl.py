@@ -8,6 +8,7 @@ updates the policy on them. The reward's formula stands in `rewards.combine`, th
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from got_r1 import rewards
 from got_r1.benchmarks import load_benchmark
@@ -40,6 +41,9 @@ from got_r1.training.rollout import Samples, roll_out
 from got_r1.training.run import Run, seed_step
 from got_r1.training.watching import Watch
 
+if TYPE_CHECKING:
+    from got_r1.training.understanding import UnderstandingJudge
+
 __all__ = ["train"]
 
 
@@ -54,10 +58,11 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
     with processes(recipe.scale) as ranks:
         check_division(section.prompts, ranks)
         terms = rewards.active_terms(recipe.reward)
-        judge = load_judge(recipe.judge, cache_folder(recipe), terms)
+        understanding = own_understanding(recipe)
+        judge = load_judge(recipe.judge, cache_folder(recipe), terms, understanding)
+        rewards.check_judge(judge, recipe.reward)
         if (kept := examples_folder(recipe)) is not None:
             judge = RecordedJudge(judge, kept, specs_by_term(recipe.judge))
-        rewards.check_judge(judge, recipe.reward)
         held_out = load_held_out(recipe)
         prompts = load_prompts(recipe.data, quiet or not ranks.main, section.paraphrases)
         policy = load_share(recipe.model, recipe.scale, ranks)
@@ -66,6 +71,8 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
         policy.freeze_reference()
         low_precision = in_bfloat16(section.autocast, recipe.model.dtype, ranks.device.type)
         parallelize(policy, recipe.model, recipe.scale, ranks, autocast=low_precision)
+        if understanding is not None:
+            understanding.bind(policy)
         optimizer = make_optimizer(policy.trainable().values(), section)
 
         with Run.open(
@@ -120,6 +127,16 @@ def cache_folder(recipe: Recipe) -> Path | None:
             return Path(recipe.run.dir) / "judge_cache"
         case folder:
             return Path(folder)
+
+
+def own_understanding(recipe: Recipe) -> UnderstandingJudge | None:
+    """The policy as its own judge, where the recipe names it; to be bound to the policy."""
+    specs = {*specs_by_term(recipe.judge).values(), recipe.judge.teacher}
+    if "self" not in specs:
+        return None
+    from got_r1.training.understanding import UnderstandingJudge  # slow to import
+
+    return UnderstandingJudge()
 
 
 def examples_folder(recipe: Recipe) -> Path | None:

@@ -148,9 +148,10 @@ def roll_out(
 
     asked = time.perf_counter()
     with in_threads([read]) as (reading,):
-        rollout = sampler.draw_images(
-            written, guidance=settings.guidance, temperature=settings.image_temperature
-        )
+        with policy.in_use:
+            rollout = sampler.draw_images(
+                written, guidance=settings.guidance, temperature=settings.image_temperature
+            )
         images = policy.decode_images(rollout.image_ids)
         drawn = time.perf_counter()
         looked = rewards.stage_two(judge, written.prompts, parsed, list(images), recipe.reward)
