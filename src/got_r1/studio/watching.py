@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import FastAPI, Query, Request
 from fastapi.responses import FileResponse, HTMLResponse, Response
 
+from got_r1.errors import BadInput
 from got_r1.report.gallery import Card, build_card, evenly
 from got_r1.report.page import number, percent, score, share
 from got_r1.report.panels import draw_section, merge, overlay, panel_groups
@@ -52,13 +53,19 @@ def add_watch_routes(app: FastAPI, studio: Studio, runs: Runs) -> None:
 
     @app.get(WATCH)
     def page(run: Name = "", other: Other = "") -> HTMLResponse:
-        if not run:
-            return studio.page("runs.html", WATCH, folder=str(runs.folder))
-        names = [summary.name for summary in runs.summaries()]
-        runs.place(run)
-        if other:
-            runs.place(other)
-        return studio.page("run.html", WATCH, run=run, other=other, names=names, sections=_SECTIONS)
+        folder, problem = str(runs.folder), ""
+        try:
+            for name in filter(None, (run, other)):
+                runs.place(name)
+        except BadInput as error:
+            run, problem = "", str(error)
+        if run:
+            names = [summary.name for summary in runs.summaries()]
+            content = {"run": run, "other": other, "names": names, "sections": _SECTIONS}
+            return studio.page("run.html", WATCH, **content)
+        page = studio.page("runs.html", WATCH, folder=folder, problem=problem)
+        page.status_code = 400 if problem else 200
+        return page
 
     @app.get(f"{WATCH}/list")
     def listing(request: Request) -> Response:
