@@ -484,6 +484,14 @@ def test_curves_take_their_colours_from_the_page(fake_run: Path) -> None:
     assert not re.search(r"#(?!000000|ffffff)[0-9a-f]{6}\b", inside)  # no placeholder is left
 
 
+def test_curves_need_no_styles(fake_run: Path) -> None:
+    """A page with a strict content policy draws them as they are."""
+    sections = draw_sections(read_run(fake_run).metrics)
+    for chart in (chart for section in sections for chart in section.charts):
+        assert not re.search(r"<style|\bstyle=|font-family", chart.svg)
+        assert 'fill="none"' in chart.svg
+
+
 # -- the gallery ---------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@
       resumes.jsonl          one JSON object a resume with other settings: `step`, `changes`
       metrics.jsonl          one JSON object a step
       samples/step_000010/   000.png and 000.json, 001.png ...: a gallery of that step
+      groups/step_000010/    the same of one whole group: all samples of one prompt (RL)
       probes/step_000000/    the same of fixed prompts, always with the same noise
       evals/<name>.json      an evaluation ("sft", "rl")
       watch.jsonl            one JSON object a look of the held-out judge (watch.judge)
@@ -215,6 +216,11 @@ class RunLog:
             self.save_sample(step, index, image, record)
         self._track(lambda tracker: tracker.gallery(step, samples))
 
+    def save_group(self, step: int, samples: Sequence[GalleryRow]) -> None:
+        """As `save_gallery`, all samples of one prompt; trackers are not told."""
+        for index, (image, record) in enumerate(samples):
+            self.save_sample(step, index, image, record, "groups")
+
     def save_probes(self, step: int, samples: Sequence[GalleryRow]) -> None:
         """As `save_gallery`, of the run's fixed prompts; trackers are not told."""
         for index, (image, record) in enumerate(samples):
@@ -226,7 +232,7 @@ class RunLog:
         index: int,
         image: np.ndarray,
         record: Mapping[str, Any],
-        kind: Literal["samples", "probes"] = "samples",
+        kind: Literal["samples", "groups", "probes"] = "samples",
     ) -> None:
         """Save sample `index` of a step's gallery: `image` uint8 [height, width, 3], its record.
 
@@ -325,7 +331,7 @@ class RunLog:
                 self._sizes[path] = _size(path)
                 if path == self._metrics_path:
                     self.missing_steps -= len(kept)
-        for kind in ("samples", "probes"):
+        for kind in ("samples", "groups", "probes"):
             for number, folder in step_folders(self.run_dir / kind).items():
                 if number > step:
                     shutil.rmtree(folder)
