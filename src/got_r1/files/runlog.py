@@ -35,6 +35,11 @@ Metrics, one line a step (a stage writes those it has; a number that is not fini
     dropped_samples             samples that left their group because a judge failed
     skipped_groups              groups without variance
     malformed_chains            chains with problems
+    unplanned_chains            chains without a planned object
+    appealing_chains            chains that talk to the grader (plan.appeals)
+    duplicate_plans             share of a group's plans that another of its samples has too, mean
+                                over groups
+    prose_characters            mean characters of a chain outside its plan (plan.chain.prose)
     chain_tokens                mean length of a chain
     tokens_per_second           sampled tokens, chain and image, over the rollout's time
     seconds/rollout, /update, /total

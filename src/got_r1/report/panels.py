@@ -99,6 +99,17 @@ _TRAINING = (
         (0, None),
         hint="samples, groups, chains",
     ),
+    Panel(
+        "Chains",
+        (
+            Line("unplanned_chains", "without a plan"),
+            Line("appealing_chains", "talking to the grader", "b"),
+        ),
+        (0, None),
+        hint="a step",
+    ),
+    _single("Duplicate plans", "duplicate_plans", "share, inside a group", 0),
+    _single("Text outside the plan", "prose_characters", "characters", 0),
     _single("Judge failures", "judge_failures", "queries", 0),
     _single("Gradient norm", "grad_norm", "before clipping", 0),
     _single("Ratio gap", "ratio_gap", "sampler against replay", 0),
