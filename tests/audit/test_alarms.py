@@ -13,7 +13,9 @@ import pytest
 
 from got_r1.audit.alarms import ALARMS, Alarm, Alarms, alarms_of, illustrated
 from got_r1.audit.history import Scope, least_share, lower, upper
-from got_r1.recipes.recipe_file import load_recipe
+from got_r1.cli import main
+from got_r1.errors import BadInput
+from got_r1.recipes.recipe_file import load_recipe, recipe_text
 from got_r1.recipes.sections import AlarmsSection, Recipe
 
 Rng = np.random.Generator
@@ -259,3 +261,37 @@ def test_what_has_rung_does_not_ring_again_on_resuming() -> None:
         alarms = Alarms(SCOPE, names)
         alarms.remember(rows, [])
         assert [one.name for one in alarms.see(11, rows[-1], None)] == rings
+
+
+def test_the_command_says_what_rang_and_what_it_could_not_look_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.yaml").write_text(recipe_text(load_recipe("icons")))
+    assert main(["audit", "run", str(tmp_path)]) == 2
+    row = {"step": 1, "reward/total": 0.5, "loss": 0.1}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(row) + "\n")
+    assert main(["audit", "run", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "1 steps, 0 looks of a held-out judge: 0 alarms" in said
+    assert "hacking: the run has no two looks of a held-out judge (watch.judge)" in said
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(row | {"loss": None}) + "\n")
+    assert main(["audit", "run", str(tmp_path)]) == 3
+    said = capsys.readouterr()
+    assert "alarm at step 1, not finite: not finite: loss." in said.out
+    assert "alarms rang in" in said.err
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 0.5}\n')
+    assert main(["audit", "run", str(tmp_path)]) == 2
+    assert "is no run of RL" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("watch.alarms.hackin=stop", "watch.alarms.hacking"),
+        ("watch.alarms.kl=end", "one of log, save, stop"),
+        ("watch.alarms=stop", "watch.alarms is a section of settings"),
+    ],
+)
+def test_slips_in_the_settings_are_told(override: str, told: str) -> None:
+    with pytest.raises(BadInput, match=told):
+        load_recipe("icons", [override])

@@ -22,11 +22,13 @@ def is_up_to(step: int, line: bytes) -> bool:
     return of is not None and of <= step
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
+def read_rows(path: Path, *, one_a_step: bool = True) -> list[dict[str, Any]]:
     """The objects of whole lines that name their step, the lowest first, each step once (its last
-    line); none where there is no file."""
+    line) unless told otherwise; none where there is no file."""
     lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-    rows = (row for line in lines if (row := _row(line)) is not None)
+    rows = [row for line in lines if (row := _row(line)) is not None]
+    if not one_a_step:
+        return sorted(rows, key=lambda row: int(row["step"]))
     return [row for _, row in sorted({row["step"]: row for row in rows}.items())]
 
 

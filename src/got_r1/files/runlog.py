@@ -16,7 +16,7 @@
       tensorboard/           the same numbers for TensorBoard (run.track)
       wandb/                 the sessions of W&B (run.track)
       tracking.json          how W&B and Trackio know the run: `id`, `shown` ({tracker: step})
-      checkpoints/           written by training
+      checkpoints/           written by training: the newest, and those that an alarm keeps
       tokens/                the training set as tokens (SFT without data.shards)
       report.html            written by the report
 

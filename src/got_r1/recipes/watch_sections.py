@@ -17,7 +17,7 @@ _Action = Annotated[Literal["log", "save", "stop"], HARMLESS]
 
 class AlarmsSection(Section):
     """What an alarm does when it rings (once a run): 'log' tells of it, 'save' also keeps a
-    checkpoint of that step, 'stop' also ends the run (docs/alarms.md)."""
+    checkpoint of that step for good, 'stop' also saves and ends the run (docs/alarms.md)."""
 
     hacking: _Action = Field(
         "log",

@@ -172,6 +172,7 @@ def draw_sections(rows: Sequence[Mapping[str, Any]]) -> list[ChartSection]:
     known = {line.key for group in panels.values() for panel in group for line in panel.lines}
     known |= {line.spread for group in panels.values() for panel in group for line in panel.lines}
     others = sorted({key for row in rows for key in row} - known - _ELSEWHERE)
+    others = [key for key in others if not key.startswith("alarm/")]  # a section of their own
     panels["Other"] = tuple(_single(key, key) for key in others)
     sections = []
     for title, group in panels.items():

@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from got_r1 import rewards
+from got_r1.audit.alarms import Alarm
 from got_r1.benchmarks import load_benchmark
 from got_r1.benchmarks.base import Sample
 from got_r1.benchmarks.evaluation import evaluate
@@ -19,6 +20,7 @@ from got_r1.recipes.checks import check_settings
 from got_r1.recipes.sections import Recipe
 from got_r1.records import JudgeFailure
 from got_r1.report.build import build_report
+from got_r1.training.alarming import RunAlarms, stopped
 from got_r1.training.checkpoint import save_checkpoint
 from got_r1.training.distributed import (
     check_division,
@@ -75,11 +77,14 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
             ranks=ranks,
         ) as run:
             probes = Probes(run, judge, probe_prompts(recipe, prompts))
-            watch = Watch(run, judge, held_out)
+            watch, alarms = Watch(run, judge, held_out), RunAlarms(run)
             if run.fresh:
                 evaluate_policy(run, "sft")
                 probes.save(0)
-                watch.look(0)
+                _, look = watch.look(0)
+                if look:
+                    alarms.see(0, None, look)
+            alarm: Alarm | None = None
             for step in run.steps():
                 seed = seed_step(recipe.run.seed, step)
                 groups = prompts.draw_groups(section.prompts, seed, section.paraphrases)
@@ -88,18 +93,25 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
                     samples = roll_out(policy, judge, mine, recipe, seed)
                 stop_on_failures(run, step, samples)
                 metrics = improve(policy, optimizer, samples, recipe, step, ranks)
-                seen = watch.look(step, samples)
+                seen, look = watch.look(step, samples)
                 if everything := ranks.gather(samples):
                     samples = Samples.join(everything)
-                    run.log(step, samples.metrics() | metrics | seen)
+                    row = samples.metrics() | metrics | seen
+                    run.log(step, row | alarms.see(step, row, look))
                     if step == 1 or step % section.sample_every == 0:
                         save_gallery(run, step, samples)
+                    alarms.tell()
                 if step % section.sample_every == 0 or step == section.steps:
                     probes.save(step)
                 run.watch(step, metrics)
+                if (alarm := alarms.act(step)) is not None:
+                    break
             model = run.finish()
-            evaluate_policy(run, "rl")
+            if alarm is None:
+                evaluate_policy(run, "rl")
             report = ranks.run_on_rank0(lambda: build_report(run.folder))
+            if alarm is not None:
+                stopped(run, alarm, model, report)
             return run.summary(model=str(model), report=str(report))
 
 
