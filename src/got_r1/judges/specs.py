@@ -62,6 +62,7 @@ class ResolvedJudge(Section):
     r_ri: JudgeSettings | None = Field(None, description="another judge for this term")
     r_pi: JudgeSettings | None = Field(None, description="another judge for this term")
     r_hps: JudgeSettings | None = Field(None, description="another judge for this term")
+    held_out: JudgeSettings | None = Field(None, description="who looks on (watch.judge)")
 
     def of(self, term: str) -> JudgeSettings:
         """The judge that is asked for a term."""
