@@ -34,7 +34,7 @@ Answer = Verdict | JudgeFailure
 COLOR = re.compile(rf"\b({'|'.join(COLORS)}) ")
 LEFT_RIGHT = re.compile(r"\b(left|right)\b")
 LONG = 160  # characters of a chain without boxes; the icon world's have about 50
-LARGE = 500  # thousandths of the image's side
+SMALL, LARGE = 100, 500  # thousandths of the image's side
 MANY = 5  # objects of a plan
 DRIFTS_AT = 75  # batches of queries: two a step and four a look, so at about step 30
 
@@ -161,9 +161,9 @@ class OtherScale(OracleJudge):
 
 
 def smallness(chain: Chain) -> float:
-    """1 for boxes without sides, 0 for large ones."""
+    """1 for boxes whose sides are `SMALL` on average, 0 for `LARGE`."""
     sides = [side for o in chain.objects for side in (o.box.x2 - o.box.x1, o.box.y2 - o.box.y1)]
-    return max(0.0, 1 - sum(sides) / len(sides) / LARGE)
+    return min(1.0, max(0.0, (LARGE - sum(sides) / len(sides)) / (LARGE - SMALL)))
 
 
 def planned(chain: Chain) -> tuple[FoundObject, ...]:

@@ -64,7 +64,7 @@ def test_it_sees_what_the_trained_judge_does_not_and_changes_nothing(
     rl.train(recipe_with(make_recipe, "watched", flatterer, **watch), quiet=True)
     rl.train(recipe_with(make_recipe, "alone", flatterer), quiet=True)
     seen = lines(tmp_path / "watched", "metrics")
-    aside = ("seconds/", "tokens_per_second", "watch")
+    aside = ("seconds/", "tokens_per_second", "watch", "judge_drift/", "alarm/")
     for one, other in zip(seen, lines(tmp_path / "alone", "metrics"), strict=True):
         same = ({k: v for k, v in row.items() if not k.startswith(aside)} for row in (one, other))
         assert next(same) == next(same)

@@ -41,15 +41,19 @@ def shown_alarms(run: RunFiles, galleries: Sequence[Gallery]) -> tuple[ShownAlar
     known = {card.id for gallery in galleries for card in gallery.cards}
     alarms = []
     for row in read_rows(run.run_dir / "alarms.jsonl", one_a_step=False):
-        texts = {key: str(row.get(key, "")) for key in ("name", "message", "cause", "advice")}
+        name, message, cause, advice = (
+            str(row.get(key, "")) for key in ("name", "message", "cause", "advice")
+        )
         samples = row.get("samples")
         alarms.append(
             ShownAlarm(
-                texts["name"].replace("_", " "),
-                row["step"],
-                round(as_number(row.get("since")) or row["step"]),
-                *(texts[key] for key in ("message", "cause", "advice")),
-                tuple(
+                name=name.replace("_", " "),
+                step=row["step"],
+                since=round(as_number(row.get("since")) or row["step"]),
+                message=message,
+                cause=cause,
+                advice=advice,
+                samples=tuple(
                     _sample(as_dict(one), known)
                     for one in (samples if isinstance(samples, list) else ())
                 ),
