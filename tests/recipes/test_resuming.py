@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import get_args
 
+from got_r1.audit.alarms import ALARMS
 from got_r1.judges.specs import JudgeSettings
 from got_r1.recipes.recipe_file import explain
 from got_r1.recipes.resuming import (
@@ -23,8 +24,9 @@ MAY_CHANGE = {
     HARMLESS: "run.dir run.track run.project judge.max_failure_share judge.patience judge.record "
     "vq.save_every sft.save_every student.save_every rl.save_every rl.sample_every eval.probes "
     "scale.timeout "
-    "watch.judge watch.every watch.prompts watch.size watch.samples "
-    "vq.max_skipped_updates sft.max_skipped_updates student.max_skipped_updates "
+    "watch.judge watch.every watch.prompts watch.size watch.samples watch.window "
+    + "".join(f"watch.alarms.{name} " for name in ALARMS)
+    + "vq.max_skipped_updates sft.max_skipped_updates student.max_skipped_updates "
     "rl.max_skipped_updates",
     ROUNDING: "run.threads rl.micro_batch scale.sharding scale.micro_tokens scale.rollout_batch "
     "scale.checkpoint_activations eval.batch",

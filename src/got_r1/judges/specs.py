@@ -69,6 +69,7 @@ class ResolvedJudge(Section):
     r_pi: JudgeSettings | None = Field(None, description="another judge for this term")
     r_hps: JudgeSettings | None = Field(None, description="another judge for this term")
     teacher: JudgeSettings | None = Field(None, description="who is asked where a student doubts")
+    held_out: JudgeSettings | None = Field(None, description="who looks on (watch.judge)")
 
     def of(self, term: str) -> JudgeSettings:
         """The judge that is asked for a term."""

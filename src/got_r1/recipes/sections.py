@@ -15,8 +15,10 @@ from got_r1.files.paths import PathText
 from got_r1.recipes.data_sections import DataSection, HeldOutFile, PromptSource
 from got_r1.recipes.resuming import CACHE, HARMLESS, ROUNDING, SAME_JUDGE
 from got_r1.recipes.section import MANY, MOST_SEED, YEAR, Section, one_or_many
+from got_r1.recipes.watch_sections import AlarmsSection, WatchSection
 
 __all__ = [
+    "AlarmsSection",
     "DataSection",
     "EvalSection",
     "HeldOutFile",
@@ -418,30 +420,6 @@ class EvalSection(Section):
         description="fixed prompts that are drawn and judged before the first step, with each "
         "gallery and after the last, always with the same noise: of the split in the icon world, "
         "else of the run's own prompts",
-    )
-
-
-class WatchSection(Section):
-    """A held-out judge: it looks on, and never enters the reward. Off without `judge`."""
-
-    judge: Annotated[PathText, HARMLESS] = Field(
-        "",
-        description="a second judge, independent of the one that rewards (judge.spec), which sees "
-        "fixed held-out prompts again and again, and a part of the steps' own samples",
-    )
-    every: Annotated[int, HARMLESS] = Field(
-        10, ge=1, le=MANY, description="steps between its looks"
-    )
-    prompts: Annotated[PathText, HARMLESS] = Field(
-        "",
-        description="file of prompts that are never trained on, for runs with data.prompts; empty: "
-        "eval.split of the icon world",
-    )
-    size: Annotated[int, HARMLESS] = Field(
-        32, ge=1, le=65536, description="how many of these, always with the same noise"
-    )
-    samples: Annotated[int, HARMLESS] = Field(
-        16, ge=0, le=MANY, description="how many of a step's own samples it sees as well"
     )
 
 

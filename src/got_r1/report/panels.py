@@ -107,6 +107,17 @@ _TRAINING = (
         (0, None),
         hint="samples, groups, chains",
     ),
+    Panel(
+        "Chains",
+        (
+            Line("unplanned_chains", "without a plan"),
+            Line("appealing_chains", "talking to the grader", "b"),
+        ),
+        (0, None),
+        hint="a step",
+    ),
+    _single("Duplicate plans", "duplicate_plans", "share, inside a group", 0),
+    _single("Text outside the plan", "prose_characters", "characters", 0),
     _single("Judge failures", "judge_failures", "queries", 0),
     _single("Gradient norm", "grad_norm", "before clipping", 0),
     _single("Ratio gap", "ratio_gap", "sampler against replay", 0),
@@ -176,6 +187,7 @@ def panel_groups(rows: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Panel, ..
     known = {line.key for group in panels.values() for panel in group for line in panel.lines}
     known |= {line.spread for group in panels.values() for panel in group for line in panel.lines}
     others = sorted({key for row in rows for key in row} - known - _ELSEWHERE)
+    others = [key for key in others if not key.startswith("alarm/")]  # a section of their own
     panels["Other"] = tuple(_single(key, key) for key in others)
     return panels
 

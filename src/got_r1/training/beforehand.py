@@ -53,7 +53,8 @@ def check_start(
             check_judge(held_out)
             watch_prompts(recipe)
         load_prompts(recipe.data, quiet=True)
-        probe_servers(recipe.judge, rewards.active_terms(recipe.reward))
+        for judge in filter(None, (recipe.judge, held_out)):
+            probe_servers(judge, rewards.active_terms(recipe.reward))
 
 
 def check_folder(recipe: Recipe, stage: Stage, resume: bool) -> None:

@@ -107,9 +107,18 @@ def newest_whole_checkpoint(folder: Path) -> Path | None:
 
 
 def save_checkpoint(
-    folder: Path, step: int, model: Trained, optimizer: torch.optim.Optimizer, ranks: Ranks
+    folder: Path,
+    step: int,
+    model: Trained,
+    optimizer: torch.optim.Optimizer,
+    ranks: Ranks,
+    *,
+    kept: bool = False,
 ) -> None:
     """Writes a checkpoint beside, renames it, then prunes older ones. All ranks call it.
+
+    With `kept` it is one of its own, `kept_<step>`: nothing prunes it, it prunes nothing, and a run
+    resumes from it only where it is renamed to `step_<step>`.
 
     Raises RunFailed, with nothing written or pruned, where a number in it is not finite.
     """
@@ -131,9 +140,10 @@ def save_checkpoint(
             f"{name} holds numbers that are not finite behind step {step}, which is therefore not "
             f"saved: start again with a lower learning_rate or another model; {last_saved(folder)}"
         )
-    with written_together(checkpoints / f"step_{step:06d}", ranks) as beside, first_failure():
+    path = checkpoints / f"{'kept' if kept else 'step'}_{step:06d}"
+    with written_together(path, ranks) as beside, first_failure():
         save(state, checkpoint_id=beside, no_dist=ranks.size == 1)
-    if ranks.main:
+    if ranks.main and not kept:
         # Newer ones are damaged ones that the run did not resume from: they do not count.
         until_now = [old for number, old in step_folders(checkpoints).items() if number <= step]
         for old in until_now[:-KEPT_CHECKPOINTS]:

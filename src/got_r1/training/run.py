@@ -179,12 +179,13 @@ class Run(Generic[Model]):
         for step in range(self.start + 1, self.section.steps + 1):
             yield step
             if step % self.section.save_every == 0 or step == self.section.steps:
-                self._save_checkpoint(step)
+                self.save_checkpoint(step)
 
-    def _save_checkpoint(self, step: int) -> None:
-        """Every rank calls it. Raises RunFailed as `save_checkpoint` and `RunLog.check_folder`."""
+    def save_checkpoint(self, step: int, *, kept: bool = False) -> None:
+        """Saves the weights behind `step`, with `kept` beside those that are pruned. Every rank
+        calls it. Raises RunFailed as `save_checkpoint` and `RunLog.check_folder`."""
         self.ranks.run_on_rank0(lambda: self.records.check_folder())
-        save_checkpoint(self.folder, step, self.policy, self.optimizer, self.ranks)
+        save_checkpoint(self.folder, step, self.policy, self.optimizer, self.ranks, kept=kept)
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Writes one step's metrics and shows them; nothing but on the first rank."""
@@ -226,7 +227,7 @@ class Run(Generic[Model]):
         done = step - 1  # nothing has changed since
         damaged = self.ranks.max(float(not_finite(self.policy.trainable()) is not None))
         if done > self.start and done % self.section.save_every and not damaged:
-            self._save_checkpoint(done)
+            self.save_checkpoint(done)
         raise RunFailed(
             f"{most} updates in a row, up to step {step}, were skipped because their numbers are "
             f"not finite ({found}): start again with a lower learning_rate, without autocast and "
