@@ -41,7 +41,8 @@ gpu: install-dev
 
 # A file's tests stay in one process, where they share what is built once.
 test: install-dev
-	@$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
+		--durations 40 --durations-min 5
 
 # The long form of what docs/reliability.md promises: kills, damage, full disks, faults, noise.
 drills: install-dev

@@ -111,6 +111,7 @@ def test_every_whole_number_of_a_recipe_has_a_maximum(section: type[Section]) ->
         [*SCORE, "there.txt", "--image", "NAME"],
         [*SCORE, "there.txt", "--image", "there.png", "--judge", "NAME"],
         [*AUDIT, "--judge", "NAME"],
+        ["audit", "run", "NAME"],
         ["convert", "NAME", "there"],
         ["convert", "there", "NAME"],
         ["recipe", "NAME"],

@@ -50,7 +50,7 @@ def run() -> NoReturn:
 
 def main(argv: Sequence[str]) -> int:
     """Runs one command and returns its exit code: 0, 1 (the run failed), 2 (bad input),
-    3 (what was checked does not hold), 130 (Ctrl-C) or 143 (SIGTERM).
+    3 (what was checked does not hold), 4 (an alarm ended a run), 130 (Ctrl-C) or 143 (SIGTERM).
 
     What a user can cause ends in one sentence on stderr. Anything else is our fault and keeps its
     traceback.

@@ -2,7 +2,8 @@
 
 The command line prints them without a traceback. `BadInput` ends with exit code 2 (the user can
 fix it), `RunFailed` with 1 (the run broke; what was written stays usable), `ChecksFailed` with 3
-(the command did its work, and what it checked does not hold).
+(the command did its work, and what it checked does not hold), `StoppedByAlarm` with 4 (a run ended
+early because its recipe says so).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +14,7 @@ __all__ = [
     "ChecksFailed",
     "GotR1Error",
     "RunFailed",
+    "StoppedByAlarm",
     "causes",
     "explained",
     "first_line",
@@ -37,6 +39,12 @@ class RunFailed(GotR1Error):
     """A run could not go on: full disk, too many judge failures, a lost process."""
 
     exit_code = 1
+
+
+class StoppedByAlarm(GotR1Error):
+    """A training run was ended by an alarm, as its recipe says; everything is saved."""
+
+    exit_code = 4
 
 
 class ChecksFailed(GotR1Error):

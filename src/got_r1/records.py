@@ -160,7 +160,7 @@ class Verdict:
     rewards compute an IoU from them). `reasoning` is the evidence shown to people, `reply` the raw
     answer if there is one. `tokens`: how many the judge generated for this query, unparseable
     replies included; None if it generates none or does not report them. A cached answer reports
-    the original number.
+    the original number. `by`: which of several judges answered, "student" or "teacher"; else empty.
     """
 
     score: float | None
@@ -168,6 +168,7 @@ class Verdict:
     reasoning: str = ""
     reply: str = ""
     tokens: int | None = None
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,6 +171,7 @@ def log_steps(log: RunLog, first: int, last: int) -> None:
     for step in range(first, last + 1):
         log.log_metrics(step, {"loss": 1 / step, "reward/total": step})
         log.save_sample(step, 0, image, {"prompt": "a star"})
+        log.save_group(step, [(image, {"prompt": "a star", "advantage": 1.0})] * 2)
 
 
 def contents(run_dir: Path) -> dict[str, bytes]:

@@ -79,15 +79,18 @@ def test_secrets_in_a_url_are_not_shown(closed: str) -> None:
     assert "hunter22" not in str(refused.value)
 
 
-def test_it_is_probed_before_the_model_is_loaded(closed: str, tmp_path: Path) -> None:
-    """With the rest of what is checked before torch is imported."""
-    recipe = Recipe.model_validate(
-        {
-            "run": {"dir": str(tmp_path / "run")},
-            "model": {"path": "icons"},
-            "judge": {"spec": f"openai:m@{closed}", "patience": 0},
-        }
-    )
+@pytest.mark.parametrize("place", ["judge.spec", "judge.r_pi", "watch.judge"])
+def test_it_is_probed_before_the_model_is_loaded(closed: str, tmp_path: Path, place: str) -> None:
+    """With the rest of what is checked before torch is imported; a held-out judge as well."""
+    section, _, name = place.partition(".")
+    sections: dict[str, dict[str, object]] = {
+        "run": {"dir": str(tmp_path / "run")},
+        "model": {"path": "icons"},
+        "judge": {"patience": 0},
+        "watch": {},
+    }
+    sections[section][name] = f"openai:m@{closed}"
+    recipe = Recipe.model_validate(sections)
     with pytest.raises(RunFailed, match="cannot be reached"):
         beforehand.check_start(recipe, "rl")
     assert not (tmp_path / "run").exists()

@@ -126,7 +126,7 @@ def test_a_plainly_named_judge_keeps_its_other_settings(recipe_file):
         (
             "",
             ["learning_rate=1"],
-            ["'vq.learning_rate' or 'sft.learning_rate' or 'rl.learning_rate'"],
+            ["'vq.learning_rate' or 'sft.learning_rate' or 'student.learning_rate'"],
         ),
         # wrong types say key, value and what was expected
         ("rl: {steps: many}", [], ["rl.steps must be a whole number, at least 1, not 'many'"]),

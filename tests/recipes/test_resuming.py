@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import get_args
 
+from got_r1.audit.alarms import ALARMS
 from got_r1.judges.specs import JudgeSettings
 from got_r1.recipes.recipe_file import explain
 from got_r1.recipes.resuming import (
@@ -20,14 +21,18 @@ from got_r1.recipes.resuming import (
 from got_r1.recipes.sections import Recipe, RLSection, Section, SFTSection, VQSection
 
 MAY_CHANGE = {
-    HARMLESS: "run.dir run.track run.project judge.max_failure_share judge.patience "
-    "vq.save_every sft.save_every rl.save_every rl.sample_every eval.probes scale.timeout "
-    "watch.judge watch.every watch.prompts watch.size watch.samples "
-    "vq.max_skipped_updates sft.max_skipped_updates rl.max_skipped_updates",
+    HARMLESS: "run.dir run.track run.project judge.max_failure_share judge.patience judge.record "
+    "vq.save_every sft.save_every student.save_every rl.save_every rl.sample_every eval.probes "
+    "scale.timeout "
+    "watch.judge watch.every watch.prompts watch.size watch.samples watch.window "
+    + "".join(f"watch.alarms.{name} " for name in ALARMS)
+    + "vq.max_skipped_updates sft.max_skipped_updates student.max_skipped_updates "
+    "rl.max_skipped_updates",
     ROUNDING: "run.threads rl.micro_batch scale.sharding scale.micro_tokens scale.rollout_batch "
     "scale.checkpoint_activations eval.batch",
     CACHE: "judge.cache",
-    SAME_JUDGE: "judge.spec judge.r_sem judge.r_spa judge.r_ri judge.r_pi judge.r_hps",
+    SAME_JUDGE: "judge.spec judge.r_sem judge.r_spa judge.r_ri judge.r_pi judge.r_hps "
+    "judge.teacher",
 }
 OPTIMIZER = "steps learning_rate warmup final_lr weight_decay beta1 beta2 max_grad_norm autocast "
 CHANGES_RESULTS = {
@@ -37,6 +42,8 @@ CHANGES_RESULTS = {
     "prompt_column chain_column image_column image_root bad_chains max_text_tokens encode_batch "
     "shard_records shards wordings",
     "rollout": "chain_limit chain_temperature image_temperature guidance marks",
+    "judge": "model ask_above",
+    "student": OPTIMIZER + "examples encoder start width layers batch held_out",
     "reward": "formula r_sem r_spa r_ri r_pi r_hps",
     "vq": OPTIMIZER + "batch",
     "sft": OPTIMIZER + "batch condition_dropout chain_loss_weight image_loss_weight",
@@ -50,10 +57,12 @@ JUDGE_MAY_CHANGE = {
     HARMLESS: "openai.urls openai.concurrency openai.timeout openai.retries openai.first_wait "
     "openai.api_key_env openai.rename",
     ROUNDING: "transformers.device transformers.batch experts.clip.device experts.clip.batch "
-    "experts.detector.device experts.detector.batch experts.quality.device experts.quality.batch",
-    SAME_JUDGE: "own.file",
+    "experts.detector.device experts.detector.batch experts.quality.device experts.quality.batch "
+    "student.device student.batch",
+    SAME_JUDGE: "own.file student.teacher",
 }
 JUDGE_CHANGES_RESULTS = {
+    "student": "model ask_above",
     "openai": "model extra_body profile system structured",
     "transformers": "model dtype",
     "experts": "clip.model clip.dtype detector.kind detector.model detector.threshold "

@@ -33,6 +33,7 @@ from got_r1.report.panels import draw_sections
 from got_r1.report.read import read_run
 from got_r1.report.results import compare
 from got_r1.training import sft, vq
+from report.conftest import write_fake_run
 from small_runs import MakeRecipe
 
 VOID = {"meta", "input", "br", "img"}
@@ -484,6 +485,14 @@ def test_curves_take_their_colours_from_the_page(fake_run: Path) -> None:
     assert not re.search(r"#(?!000000|ffffff)[0-9a-f]{6}\b", inside)  # no placeholder is left
 
 
+def test_curves_need_no_styles(fake_run: Path) -> None:
+    """A page with a strict content policy draws them as they are."""
+    sections = draw_sections(read_run(fake_run).metrics)
+    for chart in (chart for section in sections for chart in section.charts):
+        assert not re.search(r"<style|\bstyle=|font-family", chart.svg)
+        assert 'fill="none"' in chart.svg
+
+
 # -- the gallery ---------------------------------------------------------------------------------
 
 
@@ -600,3 +609,29 @@ def test_no_prose_of_a_chain_is_lost(text: str) -> None:
     shown = "".join(piece.text for piece in split_chain(text))
     tags = r"<\|obj_start\|>|<\|obj_end\|>|\s"
     assert re.sub(tags, "", shown) == re.sub(tags, "", text)
+
+
+def test_alarms_are_told_and_lead_to_their_samples(tmp_path: Path) -> None:
+    folder = write_fake_run(tmp_path / "run", steps=10, every=5, samples=2)
+    assert 'id="alarms"' not in build_report(folder).read_text()
+    alarm = {
+        "name": "judge_drift", "step": 5, "since": 3, "message": "it answers <otherwise>",
+        "cause": "a server", "advice": "look there", "term": "r_pi",
+        "samples": [
+            {"step": 5, "index": 1, "prompt": "a star"},
+            {"step": 6, "index": 0, "prompt": "not shown"},
+            {"step": 5, "prompt": "a heart", "term": "r_pi", "first": 0.5, "now": 0.25},
+        ],
+    }  # fmt: skip
+    other = {"name": "kl", "step": 5, "samples": "no list"}
+    lines = [json.dumps(alarm), json.dumps(other), "no JSON", '{"name": "torn']
+    (folder / "alarms.jsonl").write_text("\n".join(lines))
+    page = build_report(folder).read_text()
+    assert "Alarms (2)" in page
+    assert "Step 5: judge drift" in page
+    assert "since step 3" in page
+    assert "it answers &lt;otherwise&gt;" in page
+    assert '<a href="#card-s5-1">step 5: a star</a>' in page
+    assert page.count('id="card-s5-1"') == 1
+    assert "step 6: not shown;" in page
+    assert "a heart (R_PI: first 0.50, now 0.25)" in page

@@ -8,7 +8,10 @@ pytest.importorskip("fastapi", reason="the studio needs its extra: pip install '
 
 from got_r1.studio.guard import Guard
 from got_r1.studio.model import Model
+from small_runs import make_recipe, model_folder
 from studio.serving import Served, make_model, serve
+
+__all__ = ["make_recipe", "model_folder"]
 
 
 @pytest.fixture(scope="session")

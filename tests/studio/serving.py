@@ -54,9 +54,9 @@ def listening(app: FastAPI) -> Iterator[str]:
         thread.join(60)
 
 
-def serve(model: Model, guard: Guard) -> Iterator[Served]:
+def serve(model: Model, guard: Guard, runs: Path | None = None) -> Iterator[Served]:
     """Serves until the test is over."""
-    with listening(create_app(model, guard)) as url:
+    with listening(create_app(model, guard, runs=runs)) as url:
         headers = {"Origin": url, "X-Studio-Token": guard.page}
         with httpx.Client(base_url=url, headers=headers, timeout=300) as page:
             yield Served(url, guard, model, page)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from got_r1.errors import BadInput
@@ -213,6 +214,20 @@ def test_the_gallery_says_the_advantages_of_the_update(
         else:
             expected = (group[0] - np.mean(kept)) / (np.std(kept, ddof=1) + 1e-4)
             assert record["advantage"] == pytest.approx(expected, rel=1e-4)
+    # And one whole group: that whose rewards differ most.
+    totals = np.array([reward.total for reward in samples.rewards], dtype=float).reshape(2, 4)
+    widest = int(np.argmax(np.nanstd(totals, axis=1)))
+    folder = Path(recipe.run.dir) / "groups" / "step_000001"
+    group = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    assert [record["sample"] for record in group] == [0, 1, 2, 3]
+    assert [record["reward"]["total"] for record in group] == [
+        reward.total for reward in samples.rewards[4 * widest : 4 * widest + 4]
+    ]
+    assert len({record["prompt"] for record in group}) == 1
+    for place, record in enumerate(group):
+        image = np.asarray(Image.open(folder / f"{place:03d}.png"))
+        assert np.array_equal(image, samples.images[4 * widest + place])
+        assert (record["advantage"] is None) == (record["reward"]["total"] is None)
 
 
 # -- a whole run -----------------------------------------------------------------------------------
@@ -244,6 +259,11 @@ def test_a_run_leaves_what_the_contract_says(
     ):
         assert any(np.isfinite(line.get(key, np.nan)) for line in lines), key
     assert sorted(p.name for p in (run / "samples").iterdir()) == [
+        "step_000001",
+        "step_000002",
+        "step_000004",
+    ]
+    assert sorted(p.name for p in (run / "groups").iterdir()) == [
         "step_000001",
         "step_000002",
         "step_000004",

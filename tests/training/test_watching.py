@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from got_r1.errors import BadInput
-from got_r1.recipes.recipe_file import load_recipe
+from got_r1.files.runlog import JUDGE
+from got_r1.judges.specs import JudgeSettings, ResolvedJudge
+from got_r1.recipes.recipe_file import load_recipe, load_section
 from got_r1.training import rl
 from got_r1.training.beforehand import check_start
 from got_r1.training.held_out import held_out_judge
@@ -62,7 +64,7 @@ def test_it_sees_what_the_trained_judge_does_not_and_changes_nothing(
     rl.train(recipe_with(make_recipe, "watched", flatterer, **watch), quiet=True)
     rl.train(recipe_with(make_recipe, "alone", flatterer), quiet=True)
     seen = lines(tmp_path / "watched", "metrics")
-    aside = ("seconds/", "tokens_per_second", "watch")
+    aside = ("seconds/", "tokens_per_second", "watch", "judge_drift/", "alarm/")
     for one, other in zip(seen, lines(tmp_path / "alone", "metrics"), strict=True):
         same = ({k: v for k, v in row.items() if not k.startswith(aside)} for row in (one, other))
         assert next(same) == next(same)
@@ -81,6 +83,8 @@ def test_it_sees_what_the_trained_judge_does_not_and_changes_nothing(
     assert "watch/r_pi" not in seen[0]
     wanted = {"watch/total", "watch_half/total", "watch_samples/total", "seconds/watch"}
     assert wanted <= seen[1].keys() & seen[2].keys()
+    judges = load_section(tmp_path / "watched" / JUDGE, ResolvedJudge, "judge settings")
+    assert judges.held_out == JudgeSettings(kind="oracle")
     assert "Held-out judge" in (tmp_path / "watched" / "report.html").read_text()
 
 
@@ -107,13 +111,15 @@ def test_means_and_their_interval_by_hand() -> None:
         {"prompt": "b", "trained": {"r_pi": 0.5}, "held_out": {"r_pi": 0.6}},
         {"prompt": "c", "trained": {"r_pi": 0.9}, "held_out": {}},  # unanswered: in neither
     ]
-    found = summary({"prompts": rows, "samples": rows[:1]})
+    asked = [{"first": {"r_pi": 0.5}, "now": {"r_pi": 0.2}}, {"first": {"r_pi": 0.5}, "now": {}}]
+    found = summary({"prompts": rows, "samples": rows[:1], "reasked": asked})
+    assert found["judge_drift/r_pi"] == pytest.approx(0.3)
     assert found["watch/r_pi"] == pytest.approx(0.4)
     assert found["watch_trained/r_pi"] == pytest.approx(0.75)
     # The standard deviation of .2 and .6 is .2 * sqrt(2); over sqrt(2) that is .2.
     assert found["watch_half/r_pi"] == pytest.approx(1.96 * 0.2)
     assert found["watch_samples/r_pi"] == pytest.approx(0.2)
-    assert summary({"prompts": [], "samples": []}) == {}
+    assert summary({"prompts": [], "samples": [], "reasked": []}) == {}
 
 
 def test_the_settings_of_the_manual_are_a_recipe(tmp_path: Path) -> None:

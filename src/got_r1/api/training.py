@@ -6,17 +6,17 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
-from got_r1.errors import BadInput
+from got_r1.errors import BadInput, listed
 from got_r1.recipes.recipe_file import load_recipe
 from got_r1.recipes.sections import Recipe
+from got_r1.recipes.stages import STAGES, Stage
 
 __all__ = ["read_recipe", "train"]
 
 
 def train(
-    stage: Literal["vq", "sft", "rl"],
+    stage: Stage,
     recipe: str | Path | Recipe,
     overrides: Mapping[str, object] | Sequence[str] = (),
     *,
@@ -26,7 +26,7 @@ def train(
     """Trains a model by a recipe, as `got-r1 train` does; progress goes to stderr unless `quiet`.
 
     Args:
-        stage: "vq" (image tokens), "sft" (fine-tuning) or "rl" (GRPO).
+        stage: "vq" (image tokens), "sft" (fine-tuning), "rl" (GRPO) or "judge" (a student judge).
         recipe: a YAML file, or a packaged recipe by name ("icons", "janus-1b", "janus-7b"); with
             `resume` also a run folder, for its own recipe.
         overrides: settings by their dotted keys, {"run.dir": "runs/mine", "rl.steps": 100}, or as
@@ -38,16 +38,16 @@ def train(
     Raises BadInput for settings, files or folders that cannot be used, and for too little memory or
     disk; RunFailed where the run cannot go on: what it saved stays, and `resume` continues it.
     """
-    if stage not in ("vq", "sft", "rl"):
-        raise BadInput(f"the stage is {stage!r}; give vq, sft or rl.")
+    if stage not in STAGES:
+        raise BadInput(f"the stage is {stage!r}; give {listed(STAGES)}.")
     loaded = read_recipe(recipe, overrides, goes_on=resume)
     rank = os.environ.get("RANK", "0")
     if rank == "0":  # under torchrun others may see what the first has begun
         from got_r1.training.beforehand import check_start
 
         check_start(loaded, stage, resume=resume)
-    if stage == "vq" and os.environ.get("WORLD_SIZE", "1") != "1":
-        raise BadInput("train vq is for one process: start it without torchrun.")
+    if stage in ("vq", "judge") and os.environ.get("WORLD_SIZE", "1") != "1":
+        raise BadInput(f"train {stage} is for one process: start it without torchrun.")
 
     from got_r1.progress import import_modules, note
 
@@ -59,14 +59,15 @@ def train(
     from got_r1.sizing.estimate import estimate
 
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    needed = estimate(loaded, stage, gpu=torch.cuda.is_available(), processes=processes)
-    check_room(needed, Path(loaded.run.dir), device_bytes(processes))
-    if stage != "vq" and not silent:
+    if stage != "judge":  # a student is small
+        needed = estimate(loaded, stage, gpu=torch.cuda.is_available(), processes=processes)
+        check_room(needed, Path(loaded.run.dir), device_bytes(processes))
+    if stage in ("sft", "rl") and not silent:
         note(f"loading the model {loaded.model.path}")
     return loop(stage)(loaded, resume, quiet)
 
 
-def loop(stage: Literal["vq", "sft", "rl"]) -> Callable[[Recipe, bool, bool], dict[str, object]]:
+def loop(stage: Stage) -> Callable[[Recipe, bool, bool], dict[str, object]]:
     """The training loop of a stage, as `train(recipe, resume, quiet) -> summary`."""
     match stage:
         case "vq":
@@ -77,6 +78,10 @@ def loop(stage: Literal["vq", "sft", "rl"]) -> Callable[[Recipe, bool, bool], di
             from got_r1.training import sft
 
             return sft.train
+        case "judge":
+            from got_r1.training import judge
+
+            return judge.train
         case "rl":
             from got_r1.training import rl
 

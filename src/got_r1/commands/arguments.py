@@ -110,12 +110,13 @@ def add_overrides(parser: Parser, *, stages: Sequence[str] = (), uses: Sequence[
 def recipe_reference(stages: Sequence[str], uses: Sequence[str], given: Sequence[str]) -> str:
     from got_r1.recipes.recipe_file import explain
     from got_r1.recipes.sections import Recipe
+    from got_r1.recipes.stages import STAGES, section_of
 
     if "--help-all" in given:
         return f"\nsettings of a recipe:\n\n{explain()}\n"
-    for stage in stages:
-        if stage in given:
-            uses = getattr(Recipe(), stage).uses
+    for stage in STAGES:
+        if stage in stages and stage in given:
+            uses = getattr(Recipe(), section_of(stage)).uses
     if not uses:
         return f"\nsettings: --help behind {', '.join(stages)} shows its own, --help-all all.\n"
     return f"\nsettings that it reads (--help-all shows all):\n\n{explain(uses)}\n"

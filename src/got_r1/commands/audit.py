@@ -1,4 +1,5 @@
-"""`audit judge|grounding|contract`, `audit human ...`: can a judge be trusted?"""
+"""`audit judge|grounding|contract`, `audit human ...`: can a judge be trusted? `audit run`: did a
+run go wrong?"""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ from got_r1.commands.arguments import (
     seed,
     show,
 )
-from got_r1.errors import ChecksFailed
+from got_r1.errors import BadInput, ChecksFailed
+from got_r1.measures import label
 
 __all__ = ["register"]
 
@@ -49,6 +51,9 @@ def register(subparsers: Any) -> None:
     one.add_argument(
         "--judge", required=True, type=file_path, metavar="SPEC", help="who is audited"
     )
+
+    one = add(audits, "run", run, "the alarms of a run of RL, by what its folder holds")
+    one.add_argument("run", type=file_path, metavar="RUN", help="run folder")
 
     study = audits.add_parser(
         "human", help="people rate what the judge rated", allow_abbrev=False,
@@ -232,6 +237,60 @@ def contract(args: argparse.Namespace) -> None:
             f"the judge {args.judge!r} does not keep the contract ({', '.join(broken)}); what a "
             "judge must keep is in docs/judges.md."
         )
+
+
+# -- audit run -------------------------------------------------------------------------------------
+
+
+def run(args: argparse.Namespace) -> None:
+    """`audit run`: the alarms that a run's files give; exit code 3 where one rang."""
+    from got_r1.audit.alarms import alarms_of
+    from got_r1.recipes.recipe_file import load_recipe
+
+    folder = Path(args.run)
+    if not (folder / "config.yaml").is_file() or not (folder / "metrics.jsonl").is_file():
+        raise BadInput(
+            f"{folder} is no run folder (config.yaml and metrics.jsonl are not both there); give "
+            "the run.dir of a run of RL."
+        )
+    found, state = alarms_of(folder, load_recipe(folder / "config.yaml"))
+    history, unchecked = state.history, state.unchecked()
+    if not any(key.startswith("reward/") for row in history.rows for key in row):
+        raise BadInput(f"{folder} is no run of RL: its metrics have no rewards.")
+    lines = [
+        f"{len(history.rows)} steps, {len(history.looks)} looks of a held-out judge: "
+        f"{len(found)} alarm{'s' * (len(found) != 1)}"
+    ]
+    for alarm in found:
+        lines += ["", str(alarm)]
+        lines += [f"  {sample_text(sample)}" for sample in alarm.samples]
+    if unchecked:
+        lines += ["", "not looked for:"]
+        lines += [f"  {name}: {why}" for name, why in unchecked.items()]
+    result = {
+        "run": args.run,
+        "steps": len(history.rows),
+        "looks": len(history.looks),
+        "alarms": [alarm.to_json() for alarm in found],
+        "unchecked": unchecked,
+    }
+    show(args, result, "\n".join(lines))
+    if found:
+        names = ", ".join(alarm.name.replace("_", " ") for alarm in found)
+        raise ChecksFailed(f"alarms rang in {folder}: {names} (docs/alarms.md explains them).")
+
+
+def sample_text(sample: dict[str, Any]) -> str:
+    """A sample of an alarm: where it is, or what was said of it."""
+    if "index" in sample:
+        place = f"samples/step_{sample['step']:06d}/{sample['index']:03d}.png"
+        return f"{place}: {sample['prompt']}"
+    values = {key: sample[key] for key in ("trained", "held_out", "first", "now") if key in sample}
+    said = ", ".join(
+        f"{key.replace('_', ' ')} {'-' if value is None else f'{value:.2f}'}"
+        for key, value in values.items()
+    )
+    return f"step {sample['step']}, {sample['prompt']}: {label(sample['term'])} {said}"
 
 
 # -- audit human -----------------------------------------------------------------------------------

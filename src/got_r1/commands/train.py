@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from got_r1.commands.arguments import add, add_overrides, at_least, file_path, positive, show
 from got_r1.errors import BadInput
+from got_r1.recipes.stages import STAGES
 
 if TYPE_CHECKING:
     from got_r1.recipes.sections import Recipe
@@ -34,7 +35,9 @@ def register(subparsers: Any) -> None:
     add_overrides(one, uses=("model.path", "data", "run.seed"))
 
     one = add(subparsers, "train", train, "train a model by a recipe")
-    one.add_argument("stage", choices=("vq", "sft", "rl"), help="image tokens, fine-tuning, GRPO")
+    one.add_argument(
+        "stage", choices=STAGES, help="image tokens, fine-tuning, GRPO, a student judge"
+    )
     one.add_argument(
         "recipe",
         type=file_path,
@@ -42,7 +45,7 @@ def register(subparsers: Any) -> None:
         help="YAML file, or a packaged recipe by name: icons, janus-1b, janus-7b; with --resume "
         "also a run folder, for its own recipe",
     )
-    add_overrides(one, stages=("vq", "sft", "rl"))
+    add_overrides(one, stages=STAGES)
     one.add_argument("--resume", action="store_true", help="go on from the newest checkpoint")
     dry = one.add_argument_group("before a run")
     dry.add_argument(

@@ -6,15 +6,18 @@
       resumes.jsonl          one JSON object a resume with other settings: `step`, `changes`
       metrics.jsonl          one JSON object a step
       samples/step_000010/   000.png and 000.json, 001.png ...: a gallery of that step
+      groups/step_000010/    the same of one whole group: all samples of one prompt (RL)
       probes/step_000000/    the same of fixed prompts, always with the same noise
       evals/<name>.json      an evaluation ("sft", "rl")
       watch.jsonl            one JSON object a look of the held-out judge (watch.judge)
+      watched/step_000000/   images that the trained judge is asked about again at each look
+      alarms.jsonl           one JSON object an alarm that rang (audit.alarms)
       judge_failures.jsonl   one JSON object a failure, with what the judge replied
       judge_cache/           the judge's answers, kept by the judge itself
       tensorboard/           the same numbers for TensorBoard (run.track)
       wandb/                 the sessions of W&B (run.track)
       tracking.json          how W&B and Trackio know the run: `id`, `shown` ({tracker: step})
-      checkpoints/           written by training
+      checkpoints/           written by training: the newest, and those that an alarm keeps
       tokens/                the training set as tokens (SFT without data.shards)
       report.html            written by the report
 
@@ -35,6 +38,11 @@ Metrics, one line a step (a stage writes those it has; a number that is not fini
     dropped_samples             samples that left their group because a judge failed
     skipped_groups              groups without variance
     malformed_chains            chains with problems
+    unplanned_chains            chains without a planned object
+    appealing_chains            chains that talk to the grader (plan.appeals)
+    duplicate_plans             share of a group's plans that another of its samples has too, mean
+                                over groups
+    prose_characters            mean characters of a chain outside its plan (plan.chain.prose)
     chain_tokens                mean length of a chain
     tokens_per_second           sampled tokens, chain and image, over the rollout's time
     seconds/rollout, /update, /total
@@ -45,11 +53,15 @@ Metrics, one line a step (a stage writes those it has; a number that is not fini
                                 the width of its 95% interval over prompts
     watch_trained/*             what the judge that rewards says of the same images
     watch_samples/*             the held-out judge's mean on some of the step's own samples
+    judge_drift/<term>          mean difference of the trained judge's answers about the images in
+                                watched/ from its first ones
     seconds/watch               what it cost
+    alarm/<name>                1 in the step in which an alarm rang
 
 A look, a line of `watch.jsonl`: `step` (0: before the first update), `prompts` and `samples`, lists
 of {"prompt", "trained": {term: score}, "held_out": {term: score}} (a term that a judge could not
-answer is left out).
+answer is left out), and `reasked`, a list of {"prompt", "first", "again", "now"}: what the trained
+judge said of an image in watched/ when it was drawn, at once a second time, and now.
 
 A sample's record: `step`, `sample` (index in its group), `seed`, `prompt`, `category`, `chain`
 (text with its tags), `objects` and `found` ([{"name", "box": [x1, y1, x2, y2]}], 0 to 999, with
@@ -65,7 +77,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import os
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -77,7 +88,7 @@ from PIL import Image
 
 from got_r1.errors import BadInput, RunFailed, first_line
 from got_r1.files.atomic import encoded, translate_os_errors, write_bytes, write_text
-from got_r1.files.parsing import parse_json
+from got_r1.files.lines import append, is_up_to, last_step, size
 from got_r1.files.step_folders import step_folders
 from got_r1.files.trackers.base import DEFAULT, GalleryRow, Tracker, Tracking
 from got_r1.files.trackers.opening import open_trackers
@@ -99,9 +110,10 @@ class RunLog:
         self._metrics_path = run_dir / "metrics.jsonl"
         self._failures_path = run_dir / "judge_failures.jsonl"
         self._watch_path = run_dir / "watch.jsonl"
+        self._alarms_path = run_dir / "alarms.jsonl"
         self._trackers = dict(trackers)
         # Bytes of the files that are appended to, as this run left them.
-        self._sizes = {path: _size(path) for path in self._appended}
+        self._sizes = {path: size(path) for path in self._appended}
         self.missing_steps = 0
         """Steps before the one resumed from whose metrics are not in `metrics.jsonl`."""
 
@@ -154,7 +166,7 @@ class RunLog:
             raise BadInput(
                 f"There is no run to resume in {run_dir}; check run.dir, or start without --resume."
             )
-        logged = _last_step(run_dir / "metrics.jsonl")
+        logged = last_step(run_dir / "metrics.jsonl")
         trackers = open_trackers(run_dir, tracking, resumed_from=step, logged=logged)
         log = cls(run_dir, trackers)
         log._forget_after(step)
@@ -163,7 +175,7 @@ class RunLog:
     @property
     def _appended(self) -> tuple[Path, ...]:
         """The files that lines are appended to."""
-        return self._metrics_path, self._failures_path, self._watch_path
+        return self._metrics_path, self._failures_path, self._watch_path, self._alarms_path
 
     def check_folder(self) -> None:
         """Raises RunFailed where the run folder is not there any more: writing would make a part
@@ -190,7 +202,7 @@ class RunLog:
         if changes:
             path = self.run_dir / "resumes.jsonl"
             with translate_os_errors(path):
-                _append(path, encoded(_to_json({"step": step, "changes": changes}) + "\n"))
+                append(path, encoded(_to_json({"step": step, "changes": changes}) + "\n"))
             write_text(self.run_dir / "config.yaml", config_yaml_text)
         if judge_yaml_text is not None and (changes or not (self.run_dir / JUDGE).exists()):
             write_text(self.run_dir / JUDGE, judge_yaml_text)
@@ -202,11 +214,8 @@ class RunLog:
             RunFailed: the disk is full, and the file ends with the step before; or the folder was
                 deleted, or the file deleted or changed, since the run wrote it last.
         """
-        self._check_appendable(self._metrics_path)
         numbers = {key: float(value) for key, value in metrics.items() if key != "step"}
-        line = _to_json({"step": step, **numbers}) + "\n"
-        with translate_os_errors(self._metrics_path):
-            self._sizes[self._metrics_path] = _append(self._metrics_path, line.encode())
+        self._append(self._metrics_path, _to_json({"step": step, **numbers}) + "\n")
         self._track(lambda tracker: tracker.log(step, numbers))
 
     def save_gallery(self, step: int, samples: Sequence[GalleryRow]) -> None:
@@ -214,6 +223,11 @@ class RunLog:
         for index, (image, record) in enumerate(samples):
             self.save_sample(step, index, image, record)
         self._track(lambda tracker: tracker.gallery(step, samples))
+
+    def save_group(self, step: int, samples: Sequence[GalleryRow]) -> None:
+        """As `save_gallery`, all samples of one prompt; trackers are not told."""
+        for index, (image, record) in enumerate(samples):
+            self.save_sample(step, index, image, record, "groups")
 
     def save_probes(self, step: int, samples: Sequence[GalleryRow]) -> None:
         """As `save_gallery`, of the run's fixed prompts; trackers are not told."""
@@ -226,7 +240,7 @@ class RunLog:
         index: int,
         image: np.ndarray,
         record: Mapping[str, Any],
-        kind: Literal["samples", "probes"] = "samples",
+        kind: Literal["samples", "groups", "probes", "watched"] = "samples",
     ) -> None:
         """Save sample `index` of a step's gallery: `image` uint8 [height, width, 3], its record.
 
@@ -249,11 +263,8 @@ class RunLog:
             RunFailed: as `log_metrics`.
         """
         if failures:
-            self._check_appendable(self._failures_path)
             lines = "".join(_to_json({"step": step, **failure}) + "\n" for failure in failures)
-            with translate_os_errors(self._failures_path):
-                size = _append(self._failures_path, encoded(lines))
-            self._sizes[self._failures_path] = size
+            self._append(self._failures_path, lines)
 
     def log_watch(self, step: int, look: Mapping[str, Any]) -> None:
         """Append what the held-out judge saw behind `step` updates.
@@ -261,10 +272,16 @@ class RunLog:
         Raises:
             RunFailed: as `log_metrics`.
         """
-        self._check_appendable(self._watch_path)
-        line = encoded(_to_json({"step": step, **look}) + "\n")
-        with translate_os_errors(self._watch_path):
-            self._sizes[self._watch_path] = _append(self._watch_path, line)
+        self._append(self._watch_path, _to_json({"step": step, **look}) + "\n")
+
+    def log_alarm(self, alarm: Mapping[str, Any]) -> None:
+        """Append an alarm that rang: `name`, `step`, `since`, `message`, `cause`, `advice`, `term`,
+        `samples`.
+
+        Raises:
+            RunFailed: as `log_metrics`.
+        """
+        self._append(self._alarms_path, _to_json(alarm) + "\n")
 
     def save_eval(self, name: str, result: Mapping[str, Any]) -> None:
         """Save an evaluation as `evals/<name>.json`, replacing one of the same name.
@@ -304,15 +321,18 @@ class RunLog:
                     f"{first_line(error)}."
                 )
 
-    def _check_appendable(self, path: Path) -> None:
-        """Raises RunFailed where the folder is gone, or `path` is not as this run left it."""
+    def _append(self, path: Path, text: str) -> None:
+        """Append whole lines. Raises RunFailed where the disk is full, the folder is gone, or
+        `path` is not as this run left it."""
         self.check_folder()
-        if _size(path) != self._sizes[path]:
+        if size(path) != self._sizes[path]:
             raise RunFailed(
                 f"the run stops, since {path} was deleted or changed while it ran (it has "
-                f"{_size(path):,} bytes, and had {self._sizes[path]:,}): put it back, see that no "
+                f"{size(path):,} bytes, and had {self._sizes[path]:,}): put it back, see that no "
                 "other run writes there, and go on with --resume"
             )
+        with translate_os_errors(path):
+            self._sizes[path] = append(path, encoded(text))
 
     def _forget_after(self, step: int) -> None:
         self.missing_steps = step
@@ -320,20 +340,15 @@ class RunLog:
             if path.exists():
                 lines = path.read_bytes().splitlines(keepends=True)
                 # A run that begins anew looks again before its first step.
-                kept = [line for line in lines if step and _is_up_to(step, line)]
+                kept = [line for line in lines if step and is_up_to(step, line)]
                 write_bytes(path, b"".join(kept))
-                self._sizes[path] = _size(path)
+                self._sizes[path] = size(path)
                 if path == self._metrics_path:
                     self.missing_steps -= len(kept)
-        for kind in ("samples", "probes"):
+        for kind in ("samples", "groups", "probes", "watched"):
             for number, folder in step_folders(self.run_dir / kind).items():
                 if number > step:
                     shutil.rmtree(folder)
-
-
-def _size(path: Path) -> int:
-    """The bytes of a file; 0 where there is none."""
-    return path.stat().st_size if path.exists() else 0
 
 
 def _check_not_a_part(run_dir: Path) -> None:
@@ -352,48 +367,6 @@ def _is_content(path: Path) -> bool:
     """Anything but the recipe's first write, had the process been killed in it, and what a judge
     answered before the run began."""
     return path.name not in (".config.yaml.partial", "judge_cache")
-
-
-def _is_up_to(step: int, line: bytes) -> bool:
-    """Whether a line is whole and of `step` or before."""
-    of = _step_of(line)
-    return of is not None and of <= step
-
-
-def _step_of(line: bytes) -> int | None:
-    """The step of a whole line; None for anything else."""
-    if not line.endswith(b"\n"):
-        return None
-    try:
-        row = parse_json(line)
-    except ValueError:
-        return None
-    step = row.get("step") if isinstance(row, dict) else None
-    return step if isinstance(step, int) else None
-
-
-def _last_step(path: Path) -> int:
-    """The last step in a file of lines; 0 where there is none."""
-    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-    return max((step for line in lines if (step := _step_of(line)) is not None), default=0)
-
-
-def _append(path: Path, data: bytes) -> int:
-    """Append and flush to the disk; on failure the file is cut back to what it was. Returns the
-    bytes that the file has then."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    try:
-        size = os.fstat(descriptor).st_size
-        try:
-            while data:
-                data = data[os.write(descriptor, data) :]
-            os.fsync(descriptor)
-        except BaseException:
-            os.ftruncate(descriptor, size)
-            raise
-        return os.fstat(descriptor).st_size
-    finally:
-        os.close(descriptor)
 
 
 def _to_json(value: Any, *, indent: int | None = None) -> str:

@@ -18,7 +18,7 @@ from got_r1.records import TERMS
 
 if TYPE_CHECKING:
     from got_r1.judges.judge_file import JudgeFile
-    from got_r1.judges.settings import OpenAISettings
+    from got_r1.judges.settings import OpenAISettings, StudentSettings
 
 __all__ = ["Judge", "check_judge", "load_judge"]
 
@@ -27,14 +27,16 @@ def load_judge(
     judge: str | JudgeSection,
     cache: Path | str | None = None,
     terms: Collection[str] = TERMS,
+    understanding: Judge | None = None,
 ) -> Judge:
     """The judge that a spec (option `--judge`) or a recipe's section `judge` names.
 
     A spec is 'oracle' (the icon world's own), openai:MODEL@URL[,URL...], transformers:MODEL,
-    'experts', a class of the user's own (FILE.py:CLASS or MODULE:CLASS, which is imported), or the
-    path of a YAML file with all settings (`judge_file.JudgeFile`). A section may name another judge
-    for a term. Judges that are models are asked once for identical queries, in a batch or, with the
-    folder `cache`, ever. `terms` are those that it will be asked for.
+    'experts', student:DIR, a class of the user's own (FILE.py:CLASS or MODULE:CLASS, which is
+    imported), or the path of a YAML file with all settings (`judge_file.JudgeFile`). A section may
+    name another judge for a term. Judges that are models are asked once for identical queries, in a
+    batch or, with the folder `cache`, ever. `terms` are those that it will be asked for.
+    `understanding` is who answers as 'self', the policy that is trained.
 
     Servers that are gone are waited for as long as a section's `patience` says; a spec, of a
     command that somebody waits for, has none.
@@ -43,13 +45,20 @@ def load_judge(
         BadInput: the spec or the file cannot be used, an extra is not installed, a key is missing,
             or the judge is to find boxes and its coordinates are not known.
     """
+    from got_r1.judges.specs import section_student
+
     section = JudgeSection(spec=judge, patience=0) if isinstance(judge, str) else judge
-    grounds = "r_ri" in terms
+    finder, student = section.r_ri or section.spec, section_student(section)
+    if finder.partition(":")[0] == "student":
+        finder = student.teacher
 
     @remembered  # terms that name the same judge share it
     def load(spec: str) -> Judge:
-        finds = grounds and spec == (section.r_ri or section.spec)
-        return _load(spec, None, cache, finds, section.patience)
+        if spec.partition(":")[0] == "student":
+            return _student(spec, student, load)
+        if spec == "self":
+            return _understanding(understanding, cache, "r_ri" in terms and spec == finder)
+        return _load(spec, None, cache, "r_ri" in terms and spec == finder, section.patience)
 
     return _mix(section.spec, {term: getattr(section, term) for term in TERMS}, load)
 
@@ -60,7 +69,7 @@ def check_judge(section: JudgeSection) -> None:
     from got_r1.judges.specs import openai_settings, read_judge_file, resolve
 
     resolve(section)
-    named = [section.spec, *(getattr(section, term) for term in TERMS)]
+    named = [section.spec, section.teacher, *(getattr(section, term) for term in TERMS)]
     for spec in dict.fromkeys(filter(None, named)):
         file = None
         if spec.endswith((".yaml", ".yml")):
@@ -157,6 +166,38 @@ def _transformers(
     return CachedJudge(OneAtATime(judge), cache, json.dumps(identity))
 
 
+def _student(spec: str, settings: StudentSettings, load: Callable[[str], Judge]) -> Judge:
+    """A student before its teacher. The teacher's answers are cached, the student's are not."""
+    from got_r1.judges.specs import student_settings
+
+    settings = student_settings(spec, settings)
+    from got_r1.judges.mixture import OneAtATime
+    from got_r1.judges.student import StudentJudge
+    from got_r1.student.network import Student
+
+    teacher = load(settings.teacher) if settings.teacher else None
+    student = Student.load(settings.model, settings.device)
+    return OneAtATime(StudentJudge(student, settings.ask_above, teacher, settings.batch))
+
+
+def _understanding(judge: Judge | None, cache: Path | str | None, grounds: bool) -> Judge:
+    """The policy's own understanding. Its answers are kept in a run's own cache: another run's
+    policy is another judge."""
+    if judge is None:
+        raise BadInput(
+            "judge 'self' is the model that is trained, so it judges in train rl only: give "
+            "transformers:DIR with that model's folder"
+        )
+    from got_r1.judges.cache import CachedJudge
+    from got_r1.judges.mllm import wording_version
+    from got_r1.judges.settings import MLLMSettings
+
+    wording = MLLMSettings()
+    if grounds:
+        wording.check_coordinates("self")
+    return CachedJudge(judge, cache, json.dumps(["self", wording_version(wording)]))
+
+
 def _experts(file: JudgeFile | None, cache: Path | str | None) -> Judge:
     from got_r1 import __version__
     from got_r1.judges.cache import CachedJudge
@@ -188,9 +229,13 @@ def _from_file(path: str, cache: Path | str | None, grounds: bool, patience: flo
 
     file, spec = read_judge_file(path)
     finder = file.r_ri or spec
+    if finder.partition(":")[0] == "student":
+        finder = file.student.teacher
 
     @remembered
     def load(spec: str) -> Judge:
+        if spec.partition(":")[0] == "student":
+            return _student(spec, file.student, load)
         return _load(spec, file, cache, grounds and spec == finder, patience)
 
     return _mix(spec, {term: getattr(file, term) for term in TERMS}, load)

@@ -30,6 +30,7 @@ from got_r1.errors import BadInput, RunFailed
 from got_r1.files.atomic import translate_os_errors
 from got_r1.files.parsing import parse_json
 from got_r1.judges.base import Judge, answers_of, checked
+from got_r1.judges.mixture import Mixture
 from got_r1.plan.chain import strip_boxes
 from got_r1.records import (
     Box,
@@ -44,7 +45,7 @@ from got_r1.records import (
     Verdict,
 )
 
-__all__ = ["CachedJudge", "content_key"]
+__all__ = ["CachedJudge", "content_key", "uncached"]
 
 FILE = "answers.sqlite"
 PATIENCE = 60.0  # seconds to wait for another process's write
@@ -114,6 +115,19 @@ class CachedJudge:
                 self._store.keep(good, instead_of=kept.keys() & new.keys())
             known |= new
         return [known[key] for key in keys]
+
+
+def uncached(judge: Judge) -> Judge:
+    """The same judge without its cache: asking again asks again."""
+    match judge:
+        case CachedJudge(inner=inner):
+            return inner
+        case Mixture(judges=judges, otherwise=otherwise):
+            return Mixture(
+                {term: uncached(one) for term, one in judges.items()}, uncached(otherwise)
+            )
+        case _:
+            return judge
 
 
 class _Store:

@@ -11,13 +11,14 @@ from got_r1.judges.settings import (
     ExpertsSettings,
     MLLMSettings,
     OpenAISettings,
+    StudentSettings,
     TransformersSettings,
 )
 from got_r1.recipes.sections import Section
 
 __all__ = ["KINDS", "JudgeFile"]
 
-KINDS = ("openai", "transformers", "experts")
+KINDS = ("openai", "transformers", "experts", "student")
 """The sections that are judges; the name of one, as a judge, means the section of the file."""
 
 _OTHER = "another judge for this term, as in spec; empty: spec's"
@@ -28,8 +29,8 @@ class JudgeFile(Section):
 
     spec: str = Field(
         "",
-        description="'openai', 'transformers' or 'experts' as set up below, or any judge that "
-        "--judge takes but a file; empty: the one that is set up below",
+        description="'openai', 'transformers', 'experts' or 'student' as set up below, or any "
+        "judge that --judge takes but a file; empty: the one that is set up below",
     )
     r_sem: str = Field("", description=_OTHER)
     r_spa: str = Field("", description=_OTHER)
@@ -39,6 +40,7 @@ class JudgeFile(Section):
     openai: OpenAISettings = OpenAISettings()
     transformers: TransformersSettings = TransformersSettings()
     experts: ExpertsSettings = ExpertsSettings()
+    student: StudentSettings = StudentSettings()
     wording: MLLMSettings = MLLMSettings()
     own: dict[str, Any] = Field(
         {},

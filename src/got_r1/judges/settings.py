@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 from got_r1.errors import BadInput
 from got_r1.files.redaction import remember, remember_fields, remember_url
 from got_r1.judges.coordinates import CONVENTIONS, Coordinates, family_of
-from got_r1.recipes.resuming import HARMLESS, ROUNDING
+from got_r1.recipes.resuming import HARMLESS, ROUNDING, SAME_JUDGE
 from got_r1.recipes.sections import Section
 from got_r1.vision.settings import DetectorSettings, QualitySettings, SimilaritySettings
 
@@ -23,6 +23,7 @@ __all__ = [
     "MLLMSettings",
     "OpenAISettings",
     "Scale",
+    "StudentSettings",
     "TransformersSettings",
 ]
 
@@ -266,6 +267,28 @@ class TransformersSettings(Section):
     batch: Annotated[int, ROUNDING] = Field(
         8, ge=1, le=65536, description="questions at once; lower it when memory runs out"
     )
+
+
+class StudentSettings(Section):
+    """A judge that was trained by `train judge`; plain text stands for its folder."""
+
+    shorthand = "model"
+
+    model: str = Field("", description="folder of the student")
+    ask_above: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="doubt (standard deviation of its score, at most 0.5) above which the teacher "
+        "is asked",
+    )
+    teacher: Annotated[str, SAME_JUDGE] = Field(
+        "", description="the judge that is asked then, as in spec; empty: the student alone"
+    )
+    device: Annotated[str, ROUNDING] = Field(
+        "", description="where it runs: cuda, cuda:1, cpu ...; empty: the GPU where there is one"
+    )
+    batch: Annotated[int, ROUNDING] = Field(64, ge=1, le=65536, description="queries at once")
 
 
 class Scale(Section):

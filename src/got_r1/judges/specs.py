@@ -17,6 +17,7 @@ from got_r1.judges.settings import (
     ExpertsSettings,
     MLLMSettings,
     OpenAISettings,
+    StudentSettings,
     TransformersSettings,
 )
 from got_r1.recipes.recipe_file import load_section
@@ -32,23 +33,28 @@ __all__ = [
     "own_settings",
     "read_judge_file",
     "resolve",
+    "student_settings",
     "transformers_settings",
     "unknown_judge",
 ]
 
 FORMS = (
-    "'oracle', openai:MODEL@URL[,URL...], transformers:MODEL, 'experts', a class of your own as "
-    "FILE.py:CLASS or MODULE:CLASS, or the path of a YAML file (docs/judges.md)"
+    "'oracle', openai:MODEL@URL[,URL...], transformers:MODEL, 'experts', student:DIR, 'self', a "
+    "class of your own as FILE.py:CLASS or MODULE:CLASS, or the path of a YAML file "
+    "(docs/judges.md)"
 )
 
 
 class JudgeSettings(Section):
     """One judge: its kind, and the settings that judges of this kind have."""
 
-    kind: str = Field(..., description="'oracle', 'openai', 'transformers', 'experts' or 'own'")
+    kind: str = Field(
+        ..., description="'oracle', 'openai', 'transformers', 'experts', 'student', 'self', 'own'"
+    )
     openai: OpenAISettings | None = None
     transformers: TransformersSettings | None = None
     experts: ExpertsSettings | None = None
+    student: StudentSettings | None = None
     wording: MLLMSettings | None = None
     own: OwnJudge | None = None
 
@@ -62,6 +68,8 @@ class ResolvedJudge(Section):
     r_ri: JudgeSettings | None = Field(None, description="another judge for this term")
     r_pi: JudgeSettings | None = Field(None, description="another judge for this term")
     r_hps: JudgeSettings | None = Field(None, description="another judge for this term")
+    teacher: JudgeSettings | None = Field(None, description="who is asked where a student doubts")
+    held_out: JudgeSettings | None = Field(None, description="who looks on (watch.judge)")
 
     def of(self, term: str) -> JudgeSettings:
         """The judge that is asked for a term."""
@@ -74,10 +82,16 @@ def resolve(section: JudgeSection) -> ResolvedJudge:
 
     Raises BadInput where a judge file or a spec cannot be read.
     """
-    terms = {term: _resolve(getattr(section, term) or section.spec, term) for term in TERMS}
-    spec = _resolve(section.spec, "")
+    student = section_student(section)
+    terms = {
+        term: _resolve(getattr(section, term) or section.spec, term, student) for term in TERMS
+    }
+    spec = _resolve(section.spec, "", student)
     others = {term: judge for term, judge in terms.items() if judge != spec}
-    return ResolvedJudge.model_validate({"spec": spec, **others})
+    named = [section.spec, *filter(None, (getattr(section, term) for term in TERMS))]
+    teachers = (_teacher(name, student) for name in named)
+    teacher = next(filter(None, teachers), None)
+    return ResolvedJudge.model_validate({"spec": spec, **others, "teacher": teacher})
 
 
 def compare_judges(before: ResolvedJudge, now: ResolvedJudge) -> Iterator[Change]:
@@ -89,12 +103,18 @@ def compare_judges(before: ResolvedJudge, now: ResolvedJudge) -> Iterator[Change
             found.setdefault(str(change), (change, []))[1].append(term)
             if change.setting == "kind":
                 break  # another kind has other settings
+    if before.teacher is not None and now.teacher is not None:
+        for change in compare(before.teacher, now.teacher):
+            setting = f"the teacher's {change.setting}"
+            yield Change(setting, change.before, change.now, change.allowed)
     for change, terms in found.values():
         of_all = "the judge's" if len(terms) == len(TERMS) else f"the {', '.join(terms)} judge's"
         yield Change(f"{of_all} {change.setting}", change.before, change.now, change.allowed)
 
 
-def _resolve(spec: str, term: str, file: JudgeFile | None = None) -> JudgeSettings:
+def _resolve(
+    spec: str, term: str, student: StudentSettings, file: JudgeFile | None = None
+) -> JudgeSettings:
     """The judge that a spec names for a term; "" is the judge of all terms without their own."""
     kind, colon, _ = spec.partition(":")
     wording = file.wording if file else MLLMSettings()
@@ -111,12 +131,31 @@ def _resolve(spec: str, term: str, file: JudgeFile | None = None) -> JudgeSettin
         return JudgeSettings(kind=kind, experts=file.experts if file else ExpertsSettings())
     if spec.endswith((".yaml", ".yml")) and file is None:
         file, own = read_judge_file(spec)
-        return _resolve(getattr(file, term, "") or own, term, file)
+        return _resolve(getattr(file, term, "") or own, term, file.student, file)
+    if kind == "student":
+        settings = student_settings(spec, student)
+        return JudgeSettings(kind=kind, student=settings)
     if spec == "oracle":
         return JudgeSettings(kind=spec)
+    if spec == "self":
+        return JudgeSettings(kind=spec, wording=MLLMSettings())
     mine = own_settings(spec, file)
     mine = mine.model_copy(update={"settings": plain(mine.settings)})
     return JudgeSettings(kind="own", own=mine)
+
+
+def _teacher(
+    spec: str, student: StudentSettings, file: JudgeFile | None = None
+) -> JudgeSettings | None:
+    """The judge behind a student that a spec or a judge file names; None where there is none."""
+    if spec.endswith((".yaml", ".yml")) and file is None:
+        file, own = read_judge_file(spec)
+        named = [own, *filter(None, (getattr(file, term) for term in TERMS))]
+        found = (_teacher(name, file.student, file) for name in named)
+        return next(filter(None, found), None)
+    if spec.partition(":")[0] != "student" or not student.teacher:
+        return None
+    return _resolve(student.teacher, "", student, file)
 
 
 def unknown_judge(spec: str) -> BadInput:
@@ -156,6 +195,29 @@ def openai_settings(spec: str, file: JudgeFile | None) -> OpenAISettings:
     if not file.openai.model or not file.openai.urls:
         raise BadInput("the judge file sets no openai.model or no openai.urls: give both")
     return file.openai
+
+
+def section_student(section: JudgeSection) -> StudentSettings:
+    """What a recipe says of its student."""
+    return StudentSettings(
+        model=section.model, ask_above=section.ask_above, teacher=section.teacher
+    )
+
+
+def student_settings(spec: str, settings: StudentSettings) -> StudentSettings:
+    """The settings of student:DIR, or those given where there is only 'student'.
+
+    Raises BadInput where there is no such folder, or the teacher is a student again.
+    """
+    folder = spec.partition(":")[2] or settings.model
+    if not folder or not Path(folder, "student.json").is_file():
+        raise BadInput(
+            f"judge {spec!r}: there is no student at {folder!r}; got-r1 train judge makes one, in "
+            "the folder checkpoints/final of its run"
+        )
+    if settings.teacher.partition(":")[0] == "student":
+        raise BadInput("a student's teacher is another kind of judge; name the one it learnt from")
+    return settings.model_copy(update={"model": folder})
 
 
 def transformers_settings(spec: str, file: JudgeFile | None) -> TransformersSettings:

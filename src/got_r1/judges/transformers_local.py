@@ -15,11 +15,13 @@ inputs, questions become replies in batches, and replies that cannot be read are
 
 from __future__ import annotations
 
+import copy
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import torch
 from PIL import Image
@@ -62,15 +64,13 @@ class TransformersJudge:
         kind = model_type(folder)
         own_patch = "patch" in wording.model_fields_set
         wording = wording.suited_to(kind)
-        self.settings = settings
         self.inputs: _Inputs
         if kind in _QWEN:
             self.inputs = _QwenInputs(folder)
             wording = _fit_patch(wording, self.inputs.patch, folder, own_patch)
         else:
-            self.inputs = _ProcessorInputs(folder)
-        self.wording = wording
-        self.model = load_model(
+            self.inputs = _ProcessorInputs(_load(AutoProcessor, folder, "processor"), folder)
+        model = load_model(
             AutoModelForImageTextToText,
             folder,
             what=_WHAT,
@@ -78,7 +78,24 @@ class TransformersJudge:
             device=settings.device,
             dtype=settings.dtype,
         )
-        self._ends, self._generation = _generation(self.model, self.inputs.tokenizer, wording)
+        self._use(model, wording, settings.batch)
+
+    @classmethod
+    def around(cls, model: Any, processor: Any, wording: MLLMSettings, batch: int) -> Self:
+        """The judge that a model which is loaded already makes, with its processor; both stay as
+        they are. Raises BadInput where the processor has no chat template."""
+        judge = cls.__new__(cls)
+        processor = copy.copy(processor)
+        processor.tokenizer = copy.deepcopy(processor.tokenizer)  # padded on another side
+        judge.inputs = _ProcessorInputs(processor, str(model.name_or_path))
+        judge._use(model, wording.suited_to(model.config.model_type), batch)
+        return judge
+
+    def _use(self, model: Any, wording: MLLMSettings, batch: int) -> None:
+        self.model = model
+        self.wording = wording
+        self.batch = batch
+        self._ends, self._generation = _generation(model, self.inputs.tokenizer, wording)
 
     def judge(self, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:
         """One answer for each query, in the same order.
@@ -103,8 +120,8 @@ class TransformersJudge:
             open_ones.sort(
                 key=lambda n: (sum(i.size for i in questions[n].images), len(questions[n].text))
             )
-            for start in range(0, len(open_ones), self.settings.batch):
-                some = open_ones[start : start + self.settings.batch]
+            for start in range(0, len(open_ones), self.batch):
+                some = open_ones[start : start + self.batch]
                 replies = self._reply([questions[n] for n in some], attempt)
                 for n, (reply, ended, count) in zip(some, replies, strict=True):
                     earlier = answers[n].tokens if n in answers else None
@@ -132,13 +149,14 @@ class TransformersJudge:
             seeds = [_seed(asked, attempt) for asked in questions]
             processors.append(_Noise(seeds, temperature, self.model.device))
         try:
-            rows = self.model.generate(
-                **inputs, generation_config=self._generation, logits_processor=processors
-            )
+            with _generating(self.model, self._generation):
+                rows = self.model.generate(
+                    **inputs, generation_config=self._generation, logits_processor=processors
+                )
         except torch.OutOfMemoryError:
             raise RunFailed(
                 f"the judge has too little memory for {len(questions)} questions at once: lower "
-                f"transformers.batch (it is {self.settings.batch}) in the judge's file, or give it "
+                f"transformers.batch (it is {self.batch}) in the judge's file, or give it "
                 "a device of its own"
             ) from None
         return [self._decode(row) for row in rows[:, prompt:].tolist()]
@@ -180,11 +198,7 @@ def _fit_patch(wording: MLLMSettings, patch: int, folder: str, own: bool) -> MLL
 def _generation(
     model: Any, tokenizer: Any, wording: MLLMSettings
 ) -> tuple[set[int], GenerationConfig]:
-    """The tokens that end a reply, and how replies are generated.
-
-    Nothing of the folder's own sampling settings stays (Qwen2.5-VL's has a repetition penalty,
-    which is no good to JSON): transformers would merge them in.
-    """
+    """The tokens that end a reply, and how replies are generated."""
     given = model.generation_config.eos_token_id
     listed = [tokenizer.eos_token_id, *(given if isinstance(given, list) else [given])]
     ends = {end for end in listed if isinstance(end, int)}
@@ -200,8 +214,18 @@ def _generation(
         eos_token_id=sorted(ends),
         pad_token_id=min(ends) if pad is None else pad,
     )
-    model.generation_config = generation
     return ends, generation
+
+
+@contextmanager
+def _generating(model: Any, generation: GenerationConfig) -> Iterator[None]:
+    """The model with these settings instead of its own, which transformers would merge into them
+    (Qwen2.5-VL's folder has a repetition penalty, which is no good to JSON)."""
+    own, model.generation_config = model.generation_config, generation
+    try:
+        yield
+    finally:
+        model.generation_config = own
 
 
 # -- sampling --------------------------------------------------------------------------------------
@@ -297,9 +321,9 @@ class _QwenInputs:
 class _ProcessorInputs:
     """Any other model's own processor."""
 
-    def __init__(self, folder: str) -> None:
-        self.processor = _load(AutoProcessor, folder, "processor")
-        self.tokenizer = self.processor.tokenizer
+    def __init__(self, processor: Any, folder: str) -> None:
+        self.processor = processor
+        self.tokenizer = processor.tokenizer
         self.tokenizer.padding_side = "left"
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token

@@ -37,6 +37,7 @@ __all__ = [
     "format_chain",
     "format_object",
     "parse",
+    "prose",
     "strip_boxes",
     "without_end",
 ]
@@ -256,6 +257,19 @@ def without_end(text: str) -> str:
             left = left.removesuffix(end).rstrip()
         text = left
     return text
+
+
+def prose(text: str) -> str:
+    """What stands outside the plan: the text without names and boxes, white space tidied. What an
+    opening tag that is never closed leaves open, up to the next tag or the end, is no prose."""
+    kept = []
+    inside = False
+    for piece in _TAG.split(text):
+        if piece in TAGS:
+            inside = piece in (OBJ_START, BOX_START)
+        elif not inside:
+            kept.append(piece)
+    return " ".join(" ".join(kept).split())
 
 
 def strip_boxes(text: str) -> str:

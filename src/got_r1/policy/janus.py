@@ -8,6 +8,7 @@ sequence is sampled is `sampler.py`'s business.
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,6 +70,8 @@ class Policy:
         # Where several processes train, the module that replays go through, made by
         # `distributed.parallelize`.
         self.engine: nn.Module | None = None
+        # Held by whoever needs the adapters as they are, where several threads use the model.
+        self.in_use = threading.Lock()
         self.bos_id: int = self.tokenizer.bos_token_id
         self.eos_id: int = self.tokenizer.eos_token_id
         self.pad_id: int = self.tokenizer.pad_token_id

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import Literal
 
 from got_r1.errors import BadInput
 from got_r1.recipes.sections import Recipe
+from got_r1.recipes.stages import Stage
 from got_r1.records import TERMS
 
 __all__ = ["check_settings"]
 
 
-def check_settings(recipe: Recipe, stage: Literal["vq", "sft", "rl"]) -> None:
+def check_settings(recipe: Recipe, stage: Stage) -> None:
     """Raises BadInput for settings of that training stage that cannot do what they say."""
     lora, judge, reward = recipe.model.lora, recipe.judge, recipe.reward
+    if stage == "judge":
+        check_student(recipe)
+        return
     for name in recipe.run.track:
         if find_spec(name) is None:
             raise BadInput(
@@ -44,12 +47,44 @@ def check_settings(recipe: Recipe, stage: Literal["vq", "sft", "rl"]) -> None:
             "one of them a weight above 0"
         )
     check_paraphrases(recipe)
+    if not any(
+        spec.partition(":")[0] == "student"
+        for spec in (judge.spec, *(getattr(judge, term) for term in TERMS))
+    ):
+        for key in ("model", "teacher"):
+            if value := getattr(judge, key):
+                raise BadInput(
+                    f"judge.{key} is {value!r}, but no judge is a student, so it would never be "
+                    f"used: set judge.spec=student, or leave judge.{key} out"
+                )
+    elif not judge.teacher:
+        for term in ("r_ri", "r_hps"):
+            spec = getattr(judge, term) or judge.spec
+            if getattr(reward, term) and spec.partition(":")[0] == "student":
+                raise BadInput(
+                    f"a student does not answer {term}, and it has no teacher: give judge.{term} a "
+                    f"judge of its own, or the student one as judge.teacher, or set reward.{term}=0"
+                )
     for term in TERMS:
         if getattr(judge, term) and not getattr(reward, term):
             raise BadInput(
                 f"judge.{term} is {getattr(judge, term)!r}, but reward.{term} is 0, so it would "
                 f"never be queried: give reward.{term} a weight, or leave judge.{term} out"
             )
+
+
+def check_student(recipe: Recipe) -> None:
+    """Raises BadInput where a student has nothing to learn from, or two origins."""
+    if not recipe.student.examples:
+        raise BadInput(
+            "student.examples is empty: name folders of scored queries, which train rl keeps with "
+            "judge.record=run, in the folder judge_examples of the run"
+        )
+    if recipe.student.start and recipe.student.encoder:
+        raise BadInput(
+            "student.start names a student, which has an encoder, and student.encoder another one: "
+            "leave one of them out"
+        )
 
 
 def check_paraphrases(recipe: Recipe) -> None:

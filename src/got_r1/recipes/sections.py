@@ -15,8 +15,10 @@ from got_r1.files.paths import PathText
 from got_r1.recipes.data_sections import DataSection, HeldOutFile, PromptSource
 from got_r1.recipes.resuming import CACHE, HARMLESS, ROUNDING, SAME_JUDGE
 from got_r1.recipes.section import MANY, MOST_SEED, YEAR, Section, one_or_many
+from got_r1.recipes.watch_sections import AlarmsSection, WatchSection
 
 __all__ = [
+    "AlarmsSection",
     "DataSection",
     "EvalSection",
     "HeldOutFile",
@@ -33,6 +35,7 @@ __all__ = [
     "SFTSection",
     "ScaleSection",
     "Section",
+    "StudentSection",
     "VQSection",
     "WatchSection",
 ]
@@ -141,8 +144,9 @@ class JudgeSection(Section):
     spec: Annotated[PathText, SAME_JUDGE] = Field(
         "oracle",
         description="'oracle' (the icon world's judge, right by construction), "
-        "openai:MODEL@URL[,URL...], transformers:MODEL, 'experts', a class of your own as "
-        "FILE.py:CLASS or MODULE:CLASS, or a YAML file of settings",
+        "openai:MODEL@URL[,URL...], transformers:MODEL, 'experts', student:DIR, 'self' "
+        "(the policy's base model), a class of your own as FILE.py:CLASS or MODULE:CLASS, or a "
+        "YAML file of settings",
     )
     r_sem: _JudgeOfTerm = ""
     r_spa: _JudgeOfTerm = ""
@@ -154,6 +158,25 @@ class JudgeSection(Section):
         min_length=1,
         description="where a model's answers are kept, so that nothing is asked twice: 'run' "
         "(judge_cache in the run folder), a folder that runs share, or 'off'",
+    )
+    model: PathText = Field(
+        "", description="with spec 'student': its folder, which train judge wrote"
+    )
+    teacher: Annotated[PathText, SAME_JUDGE] = Field(
+        "", description="of a student: the judge that is asked where the student doubts, as in spec"
+    )
+    ask_above: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="of a student: the doubt (standard deviation of its score, at most 0.5) above "
+        "which the teacher is asked",
+    )
+    record: Annotated[PathText, HARMLESS] = Field(
+        "off",
+        min_length=1,
+        description="where scored queries are kept with their answers, for train judge: 'run' "
+        "(judge_examples in the run folder), a folder that runs share, or 'off'",
     )
     max_failure_share: Annotated[float, HARMLESS] = Field(
         0.2, ge=0, le=1, description="stop when a larger share of a step's samples got no reward"
@@ -258,6 +281,38 @@ class SFTSection(OptimizerSection):
         ge=0,
         description="weight of the image loss beside the chain loss; 0 trains the chain alone, "
         "without a pass over image tokens",
+    )
+
+
+class StudentSection(OptimizerSection):
+    """Training of a student judge on scores that another judge gave."""
+
+    uses = ("run", "student")
+
+    steps: int = Field(2000, ge=1, le=MANY, description="optimizer steps")
+    learning_rate: float = Field(1e-3, gt=0, description="peak learning rate")
+    warmup: int = Field(100, ge=0, le=MANY, description="linear warm-up steps")
+    weight_decay: float = Field(0.05, ge=0, description="AdamW weight decay")
+    examples: list[PathText] = Field(
+        [], description="folders of examples, which train rl keeps with judge.record"
+    )
+    encoder: PathText = Field(
+        "",
+        description="folder or hub name of a CLIP or SigLIP, whose weights stay as they are; "
+        "empty: a small CLIP that is trained from nothing, for worlds like the icons",
+    )
+    start: PathText = Field(
+        "", description="folder of a student to go on from, with its encoder; empty: a new one"
+    )
+    width: int = Field(128, ge=8, le=65536, multiple_of=8, description="of the head")
+    layers: int = Field(2, ge=1, le=1024, description="of the head")
+    batch: int = Field(48, ge=1, le=65536, description="examples a step, of each term")
+    held_out: float = Field(
+        0.1,
+        gt=0,
+        lt=1,
+        description="share of the prompts that are not trained on: calibration and agreement are "
+        "measured on them",
     )
 
 
@@ -368,30 +423,6 @@ class EvalSection(Section):
     )
 
 
-class WatchSection(Section):
-    """A held-out judge: it looks on, and never enters the reward. Off without `judge`."""
-
-    judge: Annotated[PathText, HARMLESS] = Field(
-        "",
-        description="a second judge, independent of the one that rewards (judge.spec), which sees "
-        "fixed held-out prompts again and again, and a part of the steps' own samples",
-    )
-    every: Annotated[int, HARMLESS] = Field(
-        10, ge=1, le=MANY, description="steps between its looks"
-    )
-    prompts: Annotated[PathText, HARMLESS] = Field(
-        "",
-        description="file of prompts that are never trained on, for runs with data.prompts; empty: "
-        "eval.split of the icon world",
-    )
-    size: Annotated[int, HARMLESS] = Field(
-        32, ge=1, le=65536, description="how many of these, always with the same noise"
-    )
-    samples: Annotated[int, HARMLESS] = Field(
-        16, ge=0, le=MANY, description="how many of a step's own samples it sees as well"
-    )
-
-
 class Recipe(Section):
     """A whole recipe; unknown keys are errors."""
 
@@ -403,6 +434,7 @@ class Recipe(Section):
     reward: RewardSection = RewardSection()
     vq: VQSection = VQSection()
     sft: SFTSection = SFTSection()
+    student: StudentSection = StudentSection()
     rl: RLSection = RLSection()
     scale: ScaleSection = ScaleSection()
     eval: EvalSection = EvalSection()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from got_r1.report.alarms import shown_alarms
 from got_r1.report.gallery import build_galleries, build_probes
 from got_r1.report.page import write_page
 from got_r1.report.panels import draw_sections
@@ -35,6 +36,7 @@ def build_report(run_dir: Path | str) -> Path:
         stage=stage_of(run).name,
         facts=facts(run),
         notes=notes(run) + probe_notes + gallery_notes,
+        alarms=shown_alarms(run, galleries),
         probes=probes,
         results=compare(run.evals),
         results_lead=results_lead(run),

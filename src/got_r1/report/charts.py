@@ -40,6 +40,7 @@ _VARIABLES = (
     "ink", "muted", "line", "total", "r_sem", "r_spa", "r_ri", "r_pi", "r_hps", "a", "b", "c", "d",
 )  # fmt: skip
 _LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}")
+_SHEET = re.compile(r"<defs>\s*<style.*?</style>\s*</defs>", re.DOTALL)
 _PLACEHOLDER = {name: f"#fe{index:02x}ef" for index, name in enumerate(_VARIABLES)}
 
 
@@ -186,20 +187,35 @@ def _dress(axes: Axes, panel: Panel, values: np.ndarray) -> None:
 
 
 def _svg(figure: Figure) -> str:
-    """The figure as an SVG element for inlining: the page's fonts and colours, few digits."""
+    """The figure as an SVG element for inlining: the page's fonts and colours, few digits, looks as
+    attributes (a strict content policy forbids styles)."""
     out = io.StringIO()
     figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
     svg = out.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r' xmlns(:\w+)?="[^"]*"| version="[^"]*"', "", svg)
-    svg = re.sub(r'<svg width="[^"]*" height="[^"]*"', "<svg", svg).replace("xlink:href", "href")
+    # Matplotlib's style sheet says this of everything.
+    root = '<svg stroke-linejoin="round"'
+    svg = re.sub(r'<svg width="[^"]*" height="[^"]*"', root, _SHEET.sub("", svg))
+    svg = svg.replace("xlink:href", "href")
     svg = re.sub(r' id="[A-Za-z0-9.]+_\d+"', "", svg)  # names of groups; clip paths are hashes
     svg = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", svg)
+    svg = re.sub(r' style="([^"]*)"', _attributes, svg)
     svg = re.sub(r"<[^>]*>", lambda tag: _LONG_NUMBER.sub(_shorten, tag[0]), svg)
     for name, placeholder in _PLACEHOLDER.items():
         svg = svg.replace(placeholder, f"var(--{name.replace('_', '-')})")
     return re.sub(r"\n\s*", "\n", svg)
+
+
+def _attributes(style: re.Match[str]) -> str:
+    """A style as attributes of the same names, without the font's family: it is the page's."""
+    pairs = [
+        declaration.split(":", 1) for declaration in style[1].split(";") if declaration.strip()
+    ]
+    named = {name.strip(): value.strip() for name, value in pairs}
+    named.pop("font-family", None)
+    return "".join(f' {name}="{value}"' for name, value in named.items())
 
 
 def _shorten(number: re.Match[str]) -> str:

@@ -32,6 +32,7 @@ __all__ = [
     "build_card",
     "build_galleries",
     "build_probes",
+    "evenly",
     "named_boxes",
 ]
 
@@ -142,14 +143,14 @@ def build_probes(run: RunFiles) -> tuple[tuple[Probe, ...], tuple[str, ...]]:
     most 6, at no more than 8 steps, evenly spread."""
     notes: list[str] = []
     at: dict[int, list[tuple[int, Card]]] = {}
-    for step in _spread(list(run.probes), _MOST_PROBE_STEPS):
+    for step in evenly(list(run.probes), _MOST_PROBE_STEPS):
         for sample in run.probes[step][:_MOST_PROBES]:
             at.setdefault(sample.index, []).append((step, build_card(sample, notes, "p")))
     probes = (Probe(cards[0][1].prompt, tuple(cards)) for _, cards in sorted(at.items()))
     return tuple(probe for probe in probes if len(probe.at) > 1), tuple(notes)
 
 
-def _spread(steps: list[int], most: int) -> list[int]:
+def evenly(steps: list[int], most: int) -> list[int]:
     """At most so many of them, the first and the last among them."""
     if len(steps) <= most:
         return steps
@@ -159,7 +160,7 @@ def _spread(steps: list[int], most: int) -> list[int]:
 def build_galleries(run: RunFiles) -> tuple[tuple[Gallery, ...], tuple[str, ...]]:
     """(galleries, notes on images that cannot be read), at most 24 steps, evenly spread."""
     notes: list[str] = []
-    steps = _spread(list(run.samples), _MOST_STEPS)
+    steps = evenly(list(run.samples), _MOST_STEPS)
     galleries = tuple(
         Gallery(
             step,

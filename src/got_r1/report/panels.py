@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,15 @@ from got_r1.measures import LABELS
 from got_r1.records import TERMS
 from got_r1.report.charts import Chart, Constant, Line, Panel, draw
 
-__all__ = ["TERM_NAMES", "ChartSection", "draw_sections"]
+__all__ = [
+    "TERM_NAMES",
+    "ChartSection",
+    "draw_section",
+    "draw_sections",
+    "merge",
+    "overlay",
+    "panel_groups",
+]
 
 TERM_NAMES = {term: LABELS[term] for term in TERMS}
 """The reward terms as the paper writes them, in the order of the data's way."""
@@ -99,6 +107,17 @@ _TRAINING = (
         (0, None),
         hint="samples, groups, chains",
     ),
+    Panel(
+        "Chains",
+        (
+            Line("unplanned_chains", "without a plan"),
+            Line("appealing_chains", "talking to the grader", "b"),
+        ),
+        (0, None),
+        hint="a step",
+    ),
+    _single("Duplicate plans", "duplicate_plans", "share, inside a group", 0),
+    _single("Text outside the plan", "prose_characters", "characters", 0),
     _single("Judge failures", "judge_failures", "queries", 0),
     _single("Gradient norm", "grad_norm", "before clipping", 0),
     _single("Ratio gap", "ratio_gap", "sampler against replay", 0),
@@ -141,6 +160,7 @@ _OF_RL = {
     "Model and optimisation": _LOSSES + _TRAINING,
 }
 _OF_OTHERS = {"Losses": _LOSSES, "Optimisation": _TRAINING, "Reward": _REWARD}
+_OTHER = "other:"  # before the metrics of the second of two runs
 # The page's head; sums of two shown.
 _ELSEWHERE = {"step", "seconds/total", "seconds/judge", "clip_fraction"}
 
@@ -156,17 +176,57 @@ class ChartSection:
 
 def draw_sections(rows: Sequence[Mapping[str, Any]]) -> list[ChartSection]:
     """All charts of a run. Metrics that no panel knows get one each, under "Other"."""
+    drawn = [draw_section(title, group, rows) for title, group in panel_groups(rows).items()]
+    return [section for section in drawn if section is not None]
+
+
+def panel_groups(rows: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Panel, ...]]:
+    """The panels of a run by the titles of their sections; some may have nothing to show."""
     rewarded = any(key.startswith("reward/") for row in rows for key in row)
     panels = dict(_OF_RL if rewarded else _OF_OTHERS)
     known = {line.key for group in panels.values() for panel in group for line in panel.lines}
     known |= {line.spread for group in panels.values() for panel in group for line in panel.lines}
     others = sorted({key for row in rows for key in row} - known - _ELSEWHERE)
+    others = [key for key in others if not key.startswith("alarm/")]  # a section of their own
     panels["Other"] = tuple(_single(key, key) for key in others)
-    sections = []
-    for title, group in panels.items():
-        drawn = [draw(panel, rows) for panel in group]
-        charts = tuple(chart for chart in drawn if isinstance(chart, Chart))
-        constants = tuple(chart for chart in drawn if isinstance(chart, Constant))
-        if charts or constants:
-            sections.append(ChartSection(title, charts, constants))
-    return sections
+    return panels
+
+
+def draw_section(
+    title: str, panels: Sequence[Panel], rows: Sequence[Mapping[str, Any]]
+) -> ChartSection | None:
+    """The charts of one section; None where there are none."""
+    drawn = [draw(panel, rows) for panel in panels]
+    charts = tuple(chart for chart in drawn if isinstance(chart, Chart))
+    constants = tuple(chart for chart in drawn if isinstance(chart, Constant))
+    return ChartSection(title, charts, constants) if charts or constants else None
+
+
+def overlay(panels: Sequence[Panel], one: str, other: str) -> tuple[Panel, ...]:
+    """Panels of two runs of these names, each of a single metric, for rows that `merge` made: a
+    colour then stands for a run."""
+    return tuple(
+        replace(
+            panel,
+            title=panel.title if len(panel.lines) == 1 else f"{panel.title}: {line.label}",
+            lines=(
+                replace(line, label=one, color="a"),
+                Line(_OTHER + line.key, other, "b", _OTHER + line.spread if line.spread else ""),
+            ),
+            stacked=False,
+        )
+        for panel in panels
+        for line in panel.lines
+    )
+
+
+def merge(
+    rows: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """The metrics of two runs as those of one, by step; those of the second under keys of their
+    own."""
+    merged = {row["step"]: dict(row) for row in rows}
+    for row in others:
+        both = merged.setdefault(row["step"], {"step": row["step"]})
+        both |= {_OTHER + key: value for key, value in row.items() if key != "step"}
+    return [merged[step] for step in sorted(merged)]

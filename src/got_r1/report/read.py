@@ -17,15 +17,22 @@ from got_r1.files.step_folders import step_folders
 
 __all__ = [
     "NO_EVALUATION",
+    "NO_METRICS",
+    "NO_RECIPE",
     "NO_SAMPLES",
+    "MetricLines",
     "RunFiles",
     "SampleFile",
     "as_dict",
     "as_number",
+    "read_config",
+    "read_gallery",
     "read_run",
 ]
 
 NO_EVALUATION = "There is no evaluation in evals/: there is no table of results."
+NO_METRICS = "metrics.jsonl is missing: there are no curves."
+NO_RECIPE = "config.yaml is missing: the recipe of this run is not known."
 NO_SAMPLES = "There are no samples in samples/: there is no gallery."
 _PARTS = ("config.yaml", "metrics.jsonl", "samples", "evals")
 _NUMBER = re.compile(r"[0-9]+")
@@ -110,7 +117,7 @@ def read_run(run_dir: Path) -> RunFiles:
             "give the run.dir of a training run."
         )
     notes: list[str] = []
-    config_text, config = _read_config(run_dir / "config.yaml", notes)
+    config_text, config = read_config(run_dir / "config.yaml", notes)
     return RunFiles(
         run_dir=run_dir,
         config_text=config_text,
@@ -123,9 +130,10 @@ def read_run(run_dir: Path) -> RunFiles:
     )
 
 
-def _read_config(path: Path, notes: list[str]) -> tuple[str, dict[str, Any]]:
+def read_config(path: Path, notes: list[str]) -> tuple[str, dict[str, Any]]:
+    """(text, settings) of a resolved recipe; empty, with a note, where it cannot be read."""
     if not path.is_file():
-        notes.append("config.yaml is missing: the recipe of this run is not known.")
+        notes.append(NO_RECIPE)
         return "", {}
     text = path.read_bytes().decode("utf-8", errors="replace")
     try:
@@ -138,25 +146,51 @@ def _read_config(path: Path, notes: list[str]) -> tuple[str, dict[str, Any]]:
     return text, config
 
 
+class MetricLines:
+    """The lines of a `metrics.jsonl`, in parts as they come."""
+
+    def __init__(self) -> None:
+        self._rows: dict[int, dict[str, Any]] = {}
+        self._corrupt: list[int] = []
+        self._lines = 0
+
+    def add(self, data: bytes) -> None:
+        """Reads whole lines behind those that were read before."""
+        for line in data.splitlines():
+            self._lines += 1
+            row = _parse_object(line)
+            step = None if row is None else as_number(row.get("step"))
+            if row is None or step is None or not step.is_integer():
+                self._corrupt.append(self._lines)
+            else:
+                self._rows[int(step)] = row | {"step": int(step)}
+
+    @property
+    def rows(self) -> tuple[dict[str, Any], ...]:
+        """One row a step, ascending; of several of one step the last."""
+        return tuple(self._rows[step] for step in sorted(self._rows))
+
+    @property
+    def notes(self) -> list[str]:
+        """What could not be read."""
+        notes = []
+        if self._corrupt:
+            some = self._corrupt[:10]
+            lines = ", ".join(map(str, some)) + (" …" if len(some) < len(self._corrupt) else "")
+            notes.append(f"metrics.jsonl: line {lines} cannot be read and is left out.")
+        if not self._rows:
+            notes.append("metrics.jsonl holds no step: there are no curves.")
+        return notes
+
+
 def _read_metrics(path: Path, notes: list[str]) -> tuple[dict[str, Any], ...]:
     if not path.is_file():
-        notes.append("metrics.jsonl is missing: there are no curves.")
+        notes.append(NO_METRICS)
         return ()
-    rows: dict[int, dict[str, Any]] = {}
-    corrupt: list[int] = []
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
-        row = _parse_object(line)
-        step = None if row is None else as_number(row.get("step"))
-        if row is None or step is None or not step.is_integer():
-            corrupt.append(number)
-        else:
-            rows[int(step)] = row | {"step": int(step)}
-    if corrupt:
-        lines = ", ".join(map(str, corrupt[:10])) + (" …" if len(corrupt) > 10 else "")
-        notes.append(f"metrics.jsonl: line {lines} cannot be read and is left out.")
-    if not rows:
-        notes.append("metrics.jsonl holds no step: there are no curves.")
-    return tuple(rows[step] for step in sorted(rows))
+    lines = MetricLines()
+    lines.add(path.read_bytes())
+    notes += lines.notes
+    return lines.rows
 
 
 def _read_evals(folder: Path, notes: list[str]) -> tuple[dict[str, Any], ...]:
@@ -196,23 +230,28 @@ def _readings(metrics: dict[str, Any]) -> list[dict[str, Any]]:
 def _read_samples(folder: Path, notes: list[str]) -> dict[int, tuple[SampleFile, ...]]:
     galleries: dict[int, tuple[SampleFile, ...]] = {}
     for step, step_folder in step_folders(folder).items():
-        samples = []
-        for path in sorted(step_folder.glob("*.json")):
-            name = f"{folder.name}/{step_folder.name}/{path.name}"
-            record = _parse_object(path.read_bytes())
-            if record is None or not _NUMBER.fullmatch(path.stem):
-                notes.append(f"{name} cannot be read and is left out.")
-                continue
-            image = path.with_suffix(".png")
-            if not image.is_file():
-                notes.append(f"{name} has no image beside it.")
-            found = image if image.is_file() else None
-            samples.append(SampleFile(step, int(path.stem), record, found))
-        if samples:
-            galleries[step] = tuple(samples)
+        if samples := read_gallery(step, step_folder, notes):
+            galleries[step] = samples
     if not galleries and folder.name == "samples":
         notes.append(NO_SAMPLES)
     return galleries
+
+
+def read_gallery(step: int, folder: Path, notes: list[str]) -> tuple[SampleFile, ...]:
+    """The samples in the folder of a step, by their names; what cannot be read becomes a note."""
+    samples = []
+    for path in sorted(folder.glob("*.json")):
+        name = f"{folder.parent.name}/{folder.name}/{path.name}"
+        record = _parse_object(path.read_bytes())
+        if record is None or not _NUMBER.fullmatch(path.stem):
+            notes.append(f"{name} cannot be read and is left out.")
+            continue
+        image = path.with_suffix(".png")
+        if not image.is_file():
+            notes.append(f"{name} has no image beside it.")
+        found = image if image.is_file() else None
+        samples.append(SampleFile(step, int(path.stem), record, found))
+    return tuple(samples)
 
 
 def _parse_object(data: bytes) -> dict[str, Any] | None:

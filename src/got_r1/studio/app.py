@@ -11,6 +11,7 @@ import io
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -32,7 +33,9 @@ from got_r1.studio.requests import (
     PlanRequest,
     TextRequest,
 )
+from got_r1.studio.runs import Runs
 from got_r1.studio.views import plan_from_boxes, view_plan
+from got_r1.studio.watching import WATCH, add_watch_routes
 from got_r1.studio.worker import Event, Job, Worker
 
 __all__ = ["create_app"]
@@ -67,17 +70,24 @@ async def _lines(job: Job) -> AsyncIterator[str]:
         yield f"data: {json.dumps(event, ensure_ascii=False)}\n\n"
 
 
-def create_app(model: Model, guard: Guard, rating: Rating | None = None) -> FastAPI:
-    """The application; it owns a worker, which ends with it, as does the rating of a study."""
+def create_app(
+    model: Model, guard: Guard, rating: Rating | None = None, runs: Path | None = None
+) -> FastAPI:
+    """The application; it owns a worker, which ends with it, as does the rating of a study. `runs`:
+    the folder below which runs are watched."""
     worker = Worker()
     app = new_app(guard, worker.close, *([rating.close] if rating else []))
     app.mount("/assets", StaticFiles(directory=ASSETS), name="assets")
     pages = {"/": "Draw"}
+    if runs is not None:
+        pages[WATCH] = "Watch"
     if rating is not None:
         pages[f"{rating.path}/progress"] = "Rate"
     studio = Studio(model, worker, guard, pages)
     _draw_routes(app, studio)
     _history_routes(app, studio)
+    if runs is not None:
+        add_watch_routes(app, studio, Runs(runs))
     if rating is not None:
         add_rating_routes(app, rating)
     return app

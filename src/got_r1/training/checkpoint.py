@@ -12,10 +12,10 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
@@ -25,13 +25,13 @@ from got_r1.errors import BadInput, GotR1Error, RunFailed, first_line, interrupt
 from got_r1.files.atomic import replace_folder
 from got_r1.files.digests import find_damage, write_digests
 from got_r1.files.step_folders import step_folders
-from got_r1.policy.janus import Policy
 from got_r1.progress import note
 from got_r1.training.distributed import Ranks
 from got_r1.training.metadata import METADATA, Reader, read_metadata
 
 __all__ = [
     "KEPT_CHECKPOINTS",
+    "Trained",
     "last_saved",
     "load_checkpoint",
     "newest_checkpoint",
@@ -41,6 +41,28 @@ __all__ = [
 ]
 
 KEPT_CHECKPOINTS = 2
+
+
+class Trained(Protocol):
+    """What a run has to know of the model that it trains."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        ...
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        """The trained parameters by name."""
+        ...
+
+    def merged_tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """The tensors of the trained model, one by one; every rank goes through all."""
+        ...
+
+    def save_state(self, folder: Path, state: dict[str, Tensor], dtype: torch.dtype) -> None:
+        """Writes the trained model."""
+        ...
+
 
 # Keys in a checkpoint: "step", "threads" (torch's, on the CPU; rounding depends on them, and older
 # checkpoints lack it), "weights/<name>", "optimizer/<name>/<AdamW's own key>".
@@ -85,13 +107,22 @@ def newest_whole_checkpoint(folder: Path) -> Path | None:
 
 
 def save_checkpoint(
-    folder: Path, step: int, policy: Policy, optimizer: torch.optim.Optimizer, ranks: Ranks
+    folder: Path,
+    step: int,
+    model: Trained,
+    optimizer: torch.optim.Optimizer,
+    ranks: Ranks,
+    *,
+    kept: bool = False,
 ) -> None:
     """Writes a checkpoint beside, renames it, then prunes older ones. All ranks call it.
 
+    With `kept` it is one of its own, `kept_<step>`: nothing prunes it, it prunes nothing, and a run
+    resumes from it only where it is renamed to `step_<step>`.
+
     Raises RunFailed, with nothing written or pruned, where a number in it is not finite.
     """
-    trainable = policy.trainable()
+    trainable = model.trainable()
     state: dict[str, Any] = {
         "step": torch.tensor(step),
         "threads": torch.tensor(torch.get_num_threads()),
@@ -109,9 +140,10 @@ def save_checkpoint(
             f"{name} holds numbers that are not finite behind step {step}, which is therefore not "
             f"saved: start again with a lower learning_rate or another model; {last_saved(folder)}"
         )
-    with written_together(checkpoints / f"step_{step:06d}", ranks) as beside, first_failure():
+    path = checkpoints / f"{'kept' if kept else 'step'}_{step:06d}"
+    with written_together(path, ranks) as beside, first_failure():
         save(state, checkpoint_id=beside, no_dist=ranks.size == 1)
-    if ranks.main:
+    if ranks.main and not kept:
         # Newer ones are damaged ones that the run did not resume from: they do not count.
         until_now = [old for number, old in step_folders(checkpoints).items() if number <= step]
         for old in until_now[:-KEPT_CHECKPOINTS]:
@@ -142,7 +174,7 @@ class Restored(NamedTuple):
 
 
 def load_checkpoint(
-    checkpoint: Path, policy: Policy, optimizer: torch.optim.Optimizer, ranks: Ranks
+    checkpoint: Path, model: Trained, optimizer: torch.optim.Optimizer, ranks: Ranks
 ) -> Restored:
     """Restores weights and optimizer state; returns what else was saved. All ranks call it.
 
@@ -159,7 +191,7 @@ def load_checkpoint(
             "resume with that version, or start a new run"
         )
     keys = read_metadata(checkpoint).state_dict_metadata.keys()
-    trainable = policy.trainable()
+    trainable = model.trainable()
     saved = {key.removeprefix(WEIGHTS) for key in keys if key.startswith(WEIGHTS)}
     moments = {
         key.removeprefix(OPTIMIZER).rpartition("/")[0] for key in keys if key.startswith(OPTIMIZER)

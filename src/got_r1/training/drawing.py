@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from got_r1 import rewards
 from got_r1.judges.base import Judge
+from got_r1.policy.janus import Policy
 from got_r1.records import Prompt, Reward
 from got_r1.sampling import Drawing, generate
 from got_r1.training.distributed import whole_weights
@@ -14,7 +15,7 @@ from got_r1.training.run import Run
 __all__ = ["draw_fixed", "judge_drawings"]
 
 
-def draw_fixed(run: Run, prompts: Sequence[Prompt]) -> list[Drawing]:
+def draw_fixed(run: Run[Policy], prompts: Sequence[Prompt]) -> list[Drawing]:
     """One sample of each prompt, by the recipe's evaluation seed. Every rank calls it, with its
     share of the prompts."""
     recipe = run.recipe
@@ -30,7 +31,7 @@ def draw_fixed(run: Run, prompts: Sequence[Prompt]) -> list[Drawing]:
         )
 
 
-def judge_drawings(judge: Judge, drawings: Sequence[Drawing], run: Run) -> list[Reward]:
+def judge_drawings(judge: Judge, drawings: Sequence[Drawing], run: Run[Policy]) -> list[Reward]:
     """The rewards of drawings by a judge, in order."""
     return rewards.score(
         judge,

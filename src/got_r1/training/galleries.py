@@ -1,16 +1,21 @@
-"""Samples for people to look at: those of a step, and a few fixed prompts with fixed noise.
+"""Samples for people to look at: those of a step, one whole group of it, and a few fixed prompts
+with fixed noise.
 
 What changes between two pictures of a fixed prompt is the policy alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import numpy as np
 
 from got_r1 import rewards
 from got_r1.benchmarks import load_benchmark
+from got_r1.files.trackers.base import GalleryRow
 from got_r1.judges.base import Judge
+from got_r1.policy.janus import Policy
 from got_r1.recipes.sections import Recipe
 from got_r1.records import Chain, Prompt, Reward
 from got_r1.sampling import named_box
@@ -23,27 +28,44 @@ from got_r1.training.run import Run
 __all__ = ["Probes", "probe_prompts", "save_gallery"]
 
 
-def save_gallery(run: Run, step: int, samples: Samples) -> None:
-    """The first sample of each prompt's group, with everything that was said about it; with
-    `rl.paraphrases` the first of each wording, and the prompt that it is a wording of."""
+def save_gallery(run: Run[Policy], step: int, samples: Samples) -> None:
+    """The first sample of each prompt's group, with everything that was said about it, and one
+    whole group: that whose rewards differ most. With `rl.paraphrases` the first of each wording,
+    and the prompt that it is a wording of."""
+    every = samples.group // run.recipe.rl.paraphrases
+    rows = _rows(run.recipe, samples)
+    run.records.save_gallery(step, [rows(row) for row in range(0, len(samples.chains), every)])
+    first = samples.group * _widest_group(samples)
+    run.records.save_group(step, [rows(row) for row in range(first, first + samples.group)])
+
+
+def _widest_group(samples: Samples) -> int:
+    """Which group's rewards have the largest standard deviation; the first of several, and 0 where
+    no group has two rewards."""
+    totals = np.array([reward.total for reward in samples.rewards], dtype=np.float64)
+    groups = [group[np.isfinite(group)] for group in totals.reshape(-1, samples.group)]
+    return int(np.argmax([group.std() if group.size else 0.0 for group in groups]))
+
+
+def _rows(recipe: Recipe, samples: Samples) -> Callable[[int], GalleryRow]:
+    """What gives the image and the record of a step's sample, by its row."""
     written = samples.rollout.chains
-    advantages = group_advantages(samples, run.recipe.rl)
+    advantages = group_advantages(samples, recipe.rl)
     values, kept = advantages.values.flatten().tolist(), advantages.keep.flatten().tolist()
-    gallery = []
-    wordings = run.recipe.rl.paraphrases
-    for row in range(0, len(samples.chains), samples.group // wordings):
-        record = gallery_record(
-            written.prompts[row], samples.chains[row], samples.rewards[row], run.recipe
-        )
+
+    def of(row: int) -> GalleryRow:
+        prompt = written.prompts[row]
+        record = gallery_record(prompt, samples.chains[row], samples.rewards[row], recipe)
         record |= {
             "advantage": values[row] if kept[row] else None,  # None: no part in the update
             "sample": written.sample_ids[row],
             "seed": written.seed,
         }
-        if wordings > 1:
+        if recipe.rl.paraphrases > 1:
             record["wording_of"] = written.prompts[row - row % samples.group].text
-        gallery.append((samples.images[row], record))
-    run.records.save_gallery(step, gallery)
+        return samples.images[row], record
+
+    return of
 
 
 def probe_prompts(recipe: Recipe, prompts: PromptMix) -> list[Prompt]:
@@ -59,7 +81,7 @@ def probe_prompts(recipe: Recipe, prompts: PromptMix) -> list[Prompt]:
 class Probes:
     """Draws and judges the fixed prompts as often as it is told to, with the same noise."""
 
-    def __init__(self, run: Run, judge: Judge, prompts: Sequence[Prompt]) -> None:
+    def __init__(self, run: Run[Policy], judge: Judge, prompts: Sequence[Prompt]) -> None:
         self.run = run
         self.judge = judge
         self.any = bool(prompts)

@@ -12,6 +12,7 @@ from got_r1.judges.specs import ResolvedJudge, compare_judges, resolve
 from got_r1.recipes.recipe_file import load_recipe, load_section, recipe_text
 from got_r1.recipes.resuming import Change, compare
 from got_r1.recipes.sections import OptimizerSection, Recipe
+from got_r1.training.held_out import held_out_judge
 
 __all__ = ["changes_since", "judge_text", "record_changes"]
 
@@ -49,8 +50,14 @@ def changes_since(folder: Path, recipe: Recipe, section: OptimizerSection) -> li
 
 
 def judge_text(recipe: Recipe, section: OptimizerSection) -> str | None:
-    """The settings of the recipe's judge as YAML; None for a run that asks no judge."""
-    return recipe_text(resolve(recipe.judge)) if "judge" in section.uses else None
+    """The settings of the recipe's judges as YAML, the held-out one among them, which may change on
+    resuming; None for a run that asks no judge."""
+    if "judge" not in section.uses:
+        return None
+    judges = resolve(recipe.judge)
+    if (held_out := held_out_judge(recipe)) is not None:
+        judges = judges.model_copy(update={"held_out": resolve(held_out).spec})
+    return recipe_text(judges)
 
 
 def record_changes(

@@ -8,17 +8,22 @@ updates the policy on them. The reward's formula stands in `rewards.combine`, th
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from got_r1 import rewards
+from got_r1.audit.alarms import Alarm
 from got_r1.benchmarks import load_benchmark
 from got_r1.benchmarks.base import Sample
 from got_r1.benchmarks.evaluation import evaluate
 from got_r1.errors import RunFailed
-from got_r1.judges import load_judge
+from got_r1.judges import Judge, load_judge
+from got_r1.judges.examples import RecordedJudge, specs_by_term
+from got_r1.policy.janus import Policy
 from got_r1.recipes.checks import check_settings
 from got_r1.recipes.sections import Recipe
 from got_r1.records import JudgeFailure
 from got_r1.report.build import build_report
+from got_r1.training.alarming import RunAlarms, stopped
 from got_r1.training.checkpoint import save_checkpoint
 from got_r1.training.distributed import (
     check_division,
@@ -38,6 +43,9 @@ from got_r1.training.rollout import Samples, roll_out
 from got_r1.training.run import Run, seed_step
 from got_r1.training.watching import Watch
 
+if TYPE_CHECKING:
+    from got_r1.training.understanding import UnderstandingJudge
+
 __all__ = ["train"]
 
 
@@ -52,8 +60,10 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
     with processes(recipe.scale) as ranks:
         check_division(section.prompts, ranks)
         terms = rewards.active_terms(recipe.reward)
-        judge = load_judge(recipe.judge, cache_folder(recipe), terms)
+        understanding = own_understanding(recipe)
+        judge = load_judge(recipe.judge, cache_folder(recipe), terms, understanding)
         rewards.check_judge(judge, recipe.reward)
+        scorer = recorded(judge, recipe)
         held_out = load_held_out(recipe)
         prompts = load_prompts(recipe.data, quiet or not ranks.main, section.paraphrases)
         policy = load_share(recipe.model, recipe.scale, ranks)
@@ -62,6 +72,8 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
         policy.freeze_reference()
         low_precision = in_bfloat16(section.autocast, recipe.model.dtype, ranks.device.type)
         parallelize(policy, recipe.model, recipe.scale, ranks, autocast=low_precision)
+        if understanding is not None:
+            understanding.bind(policy)
         optimizer = make_optimizer(policy.trainable().values(), section)
 
         with Run.open(
@@ -75,31 +87,42 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
             ranks=ranks,
         ) as run:
             probes = Probes(run, judge, probe_prompts(recipe, prompts))
-            watch = Watch(run, judge, held_out)
+            watch, alarms = Watch(run, judge, held_out), RunAlarms(run)
             if run.fresh:
                 evaluate_policy(run, "sft")
                 probes.save(0)
-                watch.look(0)
+                _, look = watch.look(0)
+                if look:
+                    alarms.see(0, None, look)
+            alarm: Alarm | None = None
             for step in run.steps():
                 seed = seed_step(recipe.run.seed, step)
                 groups = prompts.draw_groups(section.prompts, seed, section.paraphrases)
                 mine = [prompt for group in ranks.share(groups) for prompt in group]
                 with whole_weights(policy):
-                    samples = roll_out(policy, judge, mine, recipe, seed)
+                    samples = roll_out(policy, scorer, mine, recipe, seed)
                 stop_on_failures(run, step, samples)
                 metrics = improve(policy, optimizer, samples, recipe, step, ranks)
-                seen = watch.look(step, samples)
+                seen, look = watch.look(step, samples)
                 if everything := ranks.gather(samples):
                     samples = Samples.join(everything)
-                    run.log(step, samples.metrics() | metrics | seen)
+                    row = samples.metrics() | metrics | seen
+                    run.log(step, row | alarms.see(step, row, look))
                     if step == 1 or step % section.sample_every == 0:
                         save_gallery(run, step, samples)
+                    alarms.tell()
                 if step % section.sample_every == 0 or step == section.steps:
                     probes.save(step)
                 run.watch(step, metrics)
+                if (alarm := alarms.act(step)) is not None:
+                    break
+            policy.carry_sampling(recipe.rollout)
             model = run.finish()
-            evaluate_policy(run, "rl")
+            if alarm is None:
+                evaluate_policy(run, "rl")
             report = ranks.run_on_rank0(lambda: build_report(run.folder))
+            if alarm is not None:
+                stopped(run, alarm, model, report)
             return run.summary(model=str(model), report=str(report))
 
 
@@ -117,7 +140,30 @@ def cache_folder(recipe: Recipe) -> Path | None:
             return Path(folder)
 
 
-def stop_on_failures(run: Run, step: int, samples: Samples) -> None:
+def own_understanding(recipe: Recipe) -> UnderstandingJudge | None:
+    """The policy as its own judge, where the recipe names it; to be bound to the policy."""
+    specs = {*specs_by_term(recipe.judge).values(), recipe.judge.teacher}
+    if "self" not in specs:
+        return None
+    from got_r1.training.understanding import UnderstandingJudge  # slow to import
+
+    return UnderstandingJudge()
+
+
+def recorded(judge: Judge, recipe: Recipe) -> Judge:
+    """The judge of a step's samples, whose answers are kept for a student by `judge.record`; fixed
+    prompts, which are never trained on, are no examples."""
+    match recipe.judge.record:
+        case "off":
+            return judge
+        case "run":
+            folder = Path(recipe.run.dir) / "judge_examples"
+        case named:
+            folder = Path(named)
+    return RecordedJudge(judge, folder, specs_by_term(recipe.judge))
+
+
+def stop_on_failures(run: Run[Policy], step: int, samples: Samples) -> None:
     """Logs the judge's failures of a step, whose update is still to come.
 
     Raises RunFailed, on every rank, when too many samples got no reward; the step before is then
@@ -159,7 +205,7 @@ def judge_failures(samples: Samples) -> list[dict[str, object]]:
     ]
 
 
-def evaluate_policy(run: Run, name: str) -> None:
+def evaluate_policy(run: Run[Policy], name: str) -> None:
     """Samples held-out prompts once each, a share on each rank, and saves `evals/<name>.json`."""
     recipe, ranks = run.recipe, run.ranks
     section = recipe.eval

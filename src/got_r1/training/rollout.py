@@ -16,10 +16,20 @@ from got_r1 import rewards
 from got_r1.judges.base import Judge
 from got_r1.judges.threads import in_threads
 from got_r1.plan import chain as chains
+from got_r1.plan.appeals import appeals
 from got_r1.policy.janus import Policy
 from got_r1.policy.sampler import Sampler
 from got_r1.recipes.sections import Recipe
-from got_r1.records import TERMS, Chain, JudgeFailure, Prompt, Reward, Rollout, WrittenChains
+from got_r1.records import (
+    TERMS,
+    Chain,
+    JudgeFailure,
+    Prompt,
+    Reward,
+    Rollout,
+    Verdict,
+    WrittenChains,
+)
 
 __all__ = ["Samples", "roll_out"]
 
@@ -62,7 +72,7 @@ class Samples:
         )
 
     def metrics(self) -> dict[str, float]:
-        """Rewards with their spread inside groups, lengths, stops and seconds of sampling.
+        """Rewards with their spread inside groups, what the chains are like, seconds of sampling.
 
         `wording_gap/*`, where a meaning has several wordings: how far its best and its worst one
         lie apart in mean reward, on average over the meanings.
@@ -84,9 +94,13 @@ class Samples:
         written = self.rollout.chains
         tokens = sum(len(ids) for ids in written.token_ids) + self.rollout.image_ids.numel()
         sampling = self.seconds["seconds/rollout"]
+        verdicts = [v for r in self.rewards for v in r.verdicts.values() if isinstance(v, Verdict)]
+        if by := [verdict.by for verdict in verdicts if verdict.by]:
+            metrics["teacher_share"] = by.count("teacher") / len(by)
         return (
             metrics
             | self.seconds
+            | self._chain_metrics()
             | {
                 "malformed_chains": float(sum(bool(chain.problems) for chain in self.chains)),
                 "unfinished_chains": float(sum(s != "begin_of_image" for s in written.stops)),
@@ -101,6 +115,22 @@ class Samples:
                 ),
             }
         )
+
+    def _chain_metrics(self) -> dict[str, float]:
+        """Whether the policy plans, whether its plans differ, and what it says beside them."""
+        prompts = self.rollout.chains.prompts
+        prose = [chains.prose(chain.text) for chain in self.chains]
+        groups = [
+            [frozenset(chain.objects) for chain in self.chains[row : row + self.group]]
+            for row in range(0, len(self.chains), self.group)
+        ]
+        appealing = [appeals(said, one.text) for said, one in zip(prose, prompts, strict=True)]
+        return {
+            "unplanned_chains": float(sum(not chain.objects for chain in self.chains)),
+            "duplicate_plans": float(np.mean([1 - len(set(one)) / len(one) for one in groups])),
+            "prose_characters": float(np.mean([len(said) for said in prose])),
+            "appealing_chains": float(sum(map(bool, appealing))),
+        }
 
 
 def roll_out(
@@ -136,9 +166,10 @@ def roll_out(
 
     asked = time.perf_counter()
     with in_threads([read]) as (reading,):
-        rollout = sampler.draw_images(
-            written, guidance=settings.guidance, temperature=settings.image_temperature
-        )
+        with policy.in_use:
+            rollout = sampler.draw_images(
+                written, guidance=settings.guidance, temperature=settings.image_temperature
+            )
         images = policy.decode_images(rollout.image_ids)
         drawn = time.perf_counter()
         looked = rewards.stage_two(judge, written.prompts, parsed, list(images), recipe.reward)

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Generic, Self, TypeVar
 
 import torch
 
@@ -19,13 +19,13 @@ from got_r1.errors import RunFailed
 from got_r1.files.atomic import replace_folder
 from got_r1.files.runlog import RunLog
 from got_r1.files.trackers.base import Tracking
-from got_r1.policy.janus import Policy
 from got_r1.progress import TrainingProgress, note
 from got_r1.recipes.recipe_file import recipe_text
 from got_r1.recipes.resuming import Change, plain
 from got_r1.recipes.sections import OptimizerSection, Recipe
 from got_r1.training.checkpoint import (
     KEPT_CHECKPOINTS,
+    Trained,
     last_saved,
     load_checkpoint,
     newest_whole_checkpoint,
@@ -50,7 +50,10 @@ def seed_step(seed: int, step: int) -> int:
     return derived
 
 
-class Run:
+Model = TypeVar("Model", bound=Trained)
+
+
+class Run(Generic[Model]):
     """An open training run; use as a context manager.
 
     Of several processes the first alone writes (`records`) and shows; the others follow.
@@ -62,7 +65,7 @@ class Run:
         progress: TrainingProgress,
         recipe: Recipe,
         section: OptimizerSection,
-        policy: Policy,
+        policy: Model,
         optimizer: torch.optim.Optimizer,
         start: int,
         ranks: Ranks,
@@ -85,7 +88,7 @@ class Run:
         cls,
         recipe: Recipe,
         section: OptimizerSection,
-        policy: Policy,
+        policy: Model,
         optimizer: torch.optim.Optimizer,
         *,
         title: str,
@@ -176,12 +179,13 @@ class Run:
         for step in range(self.start + 1, self.section.steps + 1):
             yield step
             if step % self.section.save_every == 0 or step == self.section.steps:
-                self._save_checkpoint(step)
+                self.save_checkpoint(step)
 
-    def _save_checkpoint(self, step: int) -> None:
-        """Every rank calls it. Raises RunFailed as `save_checkpoint` and `RunLog.check_folder`."""
+    def save_checkpoint(self, step: int, *, kept: bool = False) -> None:
+        """Saves the weights behind `step`, with `kept` beside those that are pruned. Every rank
+        calls it. Raises RunFailed as `save_checkpoint` and `RunLog.check_folder`."""
         self.ranks.run_on_rank0(lambda: self.records.check_folder())
-        save_checkpoint(self.folder, step, self.policy, self.optimizer, self.ranks)
+        save_checkpoint(self.folder, step, self.policy, self.optimizer, self.ranks, kept=kept)
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Writes one step's metrics and shows them; nothing but on the first rank."""
@@ -223,7 +227,7 @@ class Run:
         done = step - 1  # nothing has changed since
         damaged = self.ranks.max(float(not_finite(self.policy.trainable()) is not None))
         if done > self.start and done % self.section.save_every and not damaged:
-            self._save_checkpoint(done)
+            self.save_checkpoint(done)
         raise RunFailed(
             f"{most} updates in a row, up to step {step}, were skipped because their numbers are "
             f"not finite ({found}): start again with a lower learning_rate, without autocast and "
@@ -240,7 +244,6 @@ class Run:
         # Sharded weights come together one by one; only the first rank keeps them.
         tensors = self.policy.merged_tensors()
         state = {name: tensor.cpu() for name, tensor in tensors if self.ranks.main}
-        self.policy.carry_sampling(self.recipe.rollout)
 
         def save() -> None:
             self.records.check_folder()

@@ -62,6 +62,7 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
                 metrics = learn(policy, optimizer, batch, hidden, recipe, step, ranks)
                 run.log(step, metrics)
                 run.watch(step, metrics)
+            policy.carry_sampling(recipe.rollout)
             return run.summary(model=str(run.finish()))
 
 
@@ -113,7 +114,9 @@ def learn(
     return metrics | ({"loss/image": image} if section.image_loss_weight else {})
 
 
-def encode(source: Source, policy: Policy, recipe: Recipe, run: Run, *, quiet: bool) -> Tokens:
+def encode(
+    source: Source, policy: Policy, recipe: Recipe, run: Run[Policy], *, quiet: bool
+) -> Tokens:
     """The source as tokens in the run folder. The first rank makes them, by weights of its own in
     float32, whatever the policy's; for large sources `got-r1 prepare` is the better place."""
     folder = run.folder / "tokens"

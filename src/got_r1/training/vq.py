@@ -95,6 +95,7 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
             vq.quantize.embedding.weight.copy_(codebook_of(policy))
             policy.model.model.generation_embeddings.weight.copy_(codebook_of(policy))
         vq.requires_grad_(False)
+        policy.carry_sampling(recipe.rollout)
         folder = run.finish()
         read = detector_readings(policy, MEASURED, recipe.run.seed + 1)
         run.records.save_eval("detector", read)

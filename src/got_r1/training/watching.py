@@ -16,31 +16,46 @@ from typing import Any
 import numpy as np
 
 from got_r1 import rewards
+from got_r1.files.images import open_image
+from got_r1.files.inputs import read_json
+from got_r1.files.step_folders import step_folders
 from got_r1.judges.base import Judge
-from got_r1.records import TERMS, Prompt, Reward
+from got_r1.judges.cache import uncached
+from got_r1.plan import chain as chains
+from got_r1.policy.janus import Policy
+from got_r1.records import TERMS, Chain, Prompt, Reward
+from got_r1.sampling import Drawing
 from got_r1.training.drawing import draw_fixed, judge_drawings
 from got_r1.training.held_out import HeldOut
 from got_r1.training.rollout import Samples
 from got_r1.training.run import Run
 
-__all__ = ["Watch"]
+__all__ = ["Look", "Watch"]
+
+REASKED = 16  # images that the trained judge is asked about again (our choice)
 
 Row = dict[str, Any]
 """A prompt, and what both judges say of its image: {"prompt", "trained", "held_out"}."""
+Look = dict[str, list[Row]]
+"""What `watch.jsonl` has of a step: `prompts`, `samples`, `reasked`."""
 
 
 class Watch:
     """Asks the held-out judge as often as the recipe says; does nothing where there is none."""
 
-    def __init__(self, run: Run, trained: Judge, held_out: HeldOut | None) -> None:
+    def __init__(self, run: Run[Policy], trained: Judge, held_out: HeldOut | None) -> None:
         self.run = run
         self.trained = trained
         self.held_out = held_out
         self.prompts = run.ranks.share(held_out.prompts) if held_out else []
+        self.kept = Kept(run, uncached(trained)) if held_out and run.ranks.main else None
 
-    def look(self, step: int, samples: Samples | None = None) -> dict[str, float]:
+    def look(
+        self, step: int, samples: Samples | None = None
+    ) -> tuple[dict[str, float], Look | None]:
         """What both judges say behind `step` updates, with some of this rank's samples of the step:
-        metrics on the first rank, after writing everything down; nothing where it is not time.
+        (metrics, everything) on the first rank, after writing it down; nothing where it is not
+        time.
 
         Every rank calls it. No answer of a judge is a failure of the run: a term that one of them
         could not answer for an image is left out of both.
@@ -48,24 +63,22 @@ class Watch:
         recipe, ranks = self.run.recipe, self.run.ranks
         due = step % recipe.watch.every == 0 or step == recipe.rl.steps
         if self.held_out is None or not due:
-            return {}
+            return {}, None
         judge, start = self.held_out.judge, time.perf_counter()
-        mine = {
-            "prompts": self._fixed(judge),
+        # The fixed prompts, drawn by the policy as it is now.
+        drawn = draw_fixed(self.run, self.prompts)
+        trained, held_out = (judge_drawings(one, drawn, self.run) for one in (self.trained, judge))
+        mine: Look = {
+            "prompts": rows([one.prompt for one in drawn], trained, held_out),
             "samples": self._own(judge, samples) if samples else [],
+            "reasked": self.kept.ask(step, drawn, trained) if self.kept else [],
         }
         everything = ranks.gather(mine)
         if not everything:
-            return {}
+            return {}, None
         look = {name: [row for part in everything for row in part[name]] for name in mine}
         self.run.records.log_watch(step, look)
-        return summary(look) | {"seconds/watch": time.perf_counter() - start}
-
-    def _fixed(self, judge: Judge) -> list[Row]:
-        """The fixed prompts, drawn by the policy as it is now."""
-        drawn = draw_fixed(self.run, self.prompts)
-        trained, held_out = (judge_drawings(one, drawn, self.run) for one in (self.trained, judge))
-        return rows([one.prompt for one in drawn], trained, held_out)
+        return summary(look) | {"seconds/watch": time.perf_counter() - start}, look
 
     def _own(self, judge: Judge, samples: Samples) -> list[Row]:
         """Some of a step's samples, spread over its groups; the trained judge has answered."""
@@ -81,6 +94,58 @@ class Watch:
             recipe.reward,
         )
         return rows(prompts, [samples.rewards[row] for row in some], held_out)
+
+
+class Kept:
+    """Images of the first look, which the trained judge is asked about again at every later one,
+    without a cache: whether it is still the judge that it was. They lie in `watched/`, with what it
+    said of them then, and when it was asked a second time at once.
+    """
+
+    def __init__(self, run: Run[Policy], judge: Judge) -> None:
+        self.run = run
+        self.judge = judge
+        self.known: list[tuple[Prompt, Chain, Any, Row]] = []
+        folders = {} if run.fresh else step_folders(run.folder / "watched")
+        for path in sorted(next(iter(folders.values())).glob("*.json")) if folders else ():
+            record = read_json(path, "kept sample")
+            image = np.asarray(open_image(path.with_suffix(".png")))
+            chain = chains.parse(record["chain"], marks=run.recipe.rollout.marks)
+            said = {when: record[when] for when in ("first", "again")}
+            prompt = Prompt(record["prompt"], record["category"])
+            self.known.append((prompt, chain, image, said))
+
+    def ask(self, step: int, drawn: Sequence[Drawing], trained: Sequence[Reward]) -> list[Row]:
+        """What the judge says of the kept images now; the first look keeps its own."""
+        if not self.known:
+            self._keep(step, drawn, trained)
+            return []
+        now = self._said([(prompt, chain, image) for prompt, chain, image, _ in self.known])
+        return [
+            {"prompt": prompt.text, **said, "now": scores(one)}
+            for (prompt, _, _, said), one in zip(self.known, now, strict=True)
+        ]
+
+    def _keep(self, step: int, drawn: Sequence[Drawing], trained: Sequence[Reward]) -> None:
+        """Keeps the first images whose chains are well-formed: of others no judge is asked."""
+        some = [pair for pair in zip(drawn, trained, strict=True) if not pair[0].chain.problems]
+        some = some[:REASKED]
+        again = self._said([(one.prompt, one.chain, one.image) for one, _ in some])
+        for index, ((one, first), second) in enumerate(zip(some, again, strict=True)):
+            said = {"first": scores(first), "again": scores(second)}
+            asked = {"prompt": one.prompt.text, "category": one.prompt.category}
+            record: dict[str, Any] = {**asked, "chain": one.chain.text, **said}
+            self.run.records.save_sample(step, index, one.image, record, "watched")
+            self.known.append((one.prompt, one.chain, one.image, said))
+
+    def _said(self, asked: Sequence[tuple[Prompt, Chain, Any]]) -> list[Reward]:
+        return rewards.score(
+            self.judge,
+            [prompt for prompt, _, _ in asked],
+            [chain for _, chain, _ in asked],
+            [image for _, _, image in asked],
+            self.run.recipe.reward,
+        )
 
 
 def rows(
@@ -113,6 +178,13 @@ def summary(look: Mapping[str, Sequence[Row]]) -> dict[str, float]:
         own = np.array(list(both(look["samples"], name))).reshape(-1, 2)
         if len(own):
             found[f"watch_samples/{name}"] = float(own[:, 1].mean())
+        differences = [
+            abs(row["now"][name] - row["first"][name])
+            for row in look["reasked"]
+            if name in row["now"] and name in row["first"]
+        ]
+        if differences:
+            found[f"judge_drift/{name}"] = float(np.mean(differences))
     return found
 
 

@@ -19,10 +19,19 @@ if (galleries.length > 1) {
     slider.querySelector("output").textContent = galleries[index].dataset.step;
   };
   input.addEventListener("input", () => show(Number(input.value)));
-  const linked = galleries.findIndex((gallery) => `#${gallery.id}` === location.hash);
-  if (linked >= 0) input.value = linked;
+  // A link to a step or to one of its samples shows that step.
+  const follow = () => {
+    const target = document.getElementById(location.hash.slice(1));
+    const linked = galleries.indexOf(target?.closest(".gallery"));
+    if (linked < 0) return;
+    input.value = linked;
+    show(linked);
+    target.scrollIntoView();
+  };
   slider.hidden = false;
   show(Number(input.value));
+  follow();
+  window.addEventListener("hashchange", follow);
 }
 
 document.querySelector("#show-boxes")?.addEventListener("change", (event) => {

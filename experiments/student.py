@@ -1,0 +1,111 @@
+"""What a student judge saves, and what that costs: RL with 100, 30, 10 and 0% of the asks.
+
+    .venv/bin/python experiments/student.py                 # seeds 1 and 2, the student from seed 0
+    .venv/bin/python experiments/student.py --jobs 2
+
+One run with the oracle (seed 0) keeps what it asks; a student learns that; then every other seed is
+trained with the oracle alone, and with the student that asks the oracle above three levels of
+doubt. The levels are those at which 30 and 10% of the student's measured prompts would be asked,
+and 0.5, above which nothing is. R_RI always comes from the icon world's detector. Runs go to
+runs/student/; finished ones are not repeated, an interrupted one is resumed. Further arguments are
+overrides for every run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import tables
+import yaml
+from tables import METRICS, overall, run, run_all, spread
+
+from got_r1.benchmarks.evaluation import markdown_table
+from got_r1.cli import main as got_r1
+
+RUNS = Path("runs/student")
+SHARES = ("0.3", "0.1")  # of the asks, as `agreement` names them
+
+
+def train_student(overrides: list[str]) -> Path:
+    """The folder of the student's run."""
+    run("teacher-0", [*overrides, "run.seed=0", "eval.seed=0", "judge.record=run"], 1)
+    folder = RUNS / "student"
+    if not (folder / "evals" / "student.json").exists():
+        examples = f"student.examples=[{RUNS / 'teacher-0' / 'judge_examples'}]"
+        words = ["train", "judge", "icons", f"run.dir={folder}", examples]
+        if got_r1([*words, *(["--resume"] if folder.exists() else [])]):
+            raise SystemExit(1)
+    return folder
+
+
+def levels(folder: Path) -> dict[str, float]:
+    """The doubt above which each share of the queries is asked, the mean over the terms."""
+    found = json.loads((folder / "evals" / "student.json").read_text(encoding="utf-8"))
+    doubts = {
+        share: sum(term["doubt_at"][share] for term in found.values()) / len(found)
+        for share in SHARES
+    }
+    return doubts | {"0": 0.5}
+
+
+def main(overrides: list[str], seeds: list[int], jobs: int) -> None:
+    """Runs everything that is missing, and prints the table."""
+    tables.RUNS = RUNS
+    folder = train_student(overrides)
+    student = [
+        "judge.spec=student",
+        f"judge.model={folder / 'checkpoints' / 'final'}",
+        "judge.teacher=oracle",
+        "judge.r_ri=oracle",
+    ]
+    arms = {"1": ["judge=oracle"]} | {
+        share: [*student, f"judge.ask_above={doubt:.4f}"] for share, doubt in levels(folder).items()
+    }
+    settings = {
+        f"asked-{share}-seed-{seed}": [*overrides, *arm, f"run.seed={seed}", f"eval.seed={seed}"]
+        for share, arm in arms.items()
+        for seed in seeds
+    }
+    results = dict(zip(settings, run_all(settings, jobs), strict=True))
+    prompts = overall(RUNS / next(iter(settings)) / "evals" / "rl.json", "n")
+    rows = [["asked, planned", "asked", "asks", *METRICS.values()]]
+    rows.append(["prompts (n)", "-", "-", *(str(prompts[name]) for name in METRICS)])
+    before = [result["sft"] for result in results.values()]
+    rows.append(["before RL", "-", "-", *(spread([b[n] for b in before], ".3f") for n in METRICS)])
+    for share in arms:
+        names = [f"asked-{share}-seed-{seed}" for seed in seeds]
+        asked = [asks(RUNS / name, share) for name in names]
+        after = [results[name]["rl"] for name in names]
+        rows.append(
+            [
+                f"{float(share):.0%}",
+                spread([part for part, _ in asked], ".3f"),
+                spread([count for _, count in asked], ",.0f"),
+                *(spread([one[name] for one in after], ".3f") for name in METRICS),
+            ]
+        )
+    print("\n".join(markdown_table(rows)))
+
+
+def asks(folder: Path, share: str) -> tuple[float, float]:
+    """Of a run's scored queries (R_sem, R_spa, R_PI): the share that the teacher was asked, and how
+    many that were."""
+    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    asked = [1.0 if share == "1" else row["teacher_share"] for row in rows]
+    recipe = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    samples = recipe["rl"]["prompts"] * recipe["rl"]["group"]
+    counts = [3 * (samples - row["malformed_chains"]) for row in rows]
+    total = sum(part * count for part, count in zip(asked, counts, strict=True))
+    return total / sum(counts), total
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="RL with a student judge that asks its teacher.")
+    parser.add_argument("overrides", nargs="*", metavar="section.key=value")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--jobs", type=int, default=1, help="runs side by side (1)")
+    given = parser.parse_intermixed_args()
+    main(given.overrides, given.seeds, given.jobs)

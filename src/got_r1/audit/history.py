@@ -1,0 +1,192 @@
+"""What the alarms of a run look at: its metrics by step, the looks of its held-out judge, and the
+bounds on means that they decide by."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from got_r1.recipes.sections import Recipe
+from got_r1.records import TERMS
+
+__all__ = [
+    "Array",
+    "Changes",
+    "History",
+    "Row",
+    "Scope",
+    "changes",
+    "finite",
+    "least_share",
+    "lower",
+    "rise",
+    "upper",
+]
+
+Array = NDArray[np.float64]
+Row = Mapping[str, Any]
+
+FEWEST = 8  # values that a bound needs; below, a standard deviation says too little
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What the alarms have to know of a recipe: the steps of a window, the groups and samples of a
+    step, the terms that are trained on, whether a held-out judge looks on, and whether the trained
+    log-probs are those that sampled."""
+
+    window: int
+    groups: int
+    samples: int
+    terms: tuple[str, ...]
+    held_out: bool
+    replays_sampling: bool
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> Scope:
+        """The scope of a run of RL."""
+        rl, rollout = recipe.rl, recipe.rollout
+        return cls(
+            window=recipe.watch.window,
+            groups=rl.prompts,
+            samples=rl.prompts * rl.group,
+            terms=tuple(name for name in TERMS if getattr(recipe.reward, name) > 0),
+            held_out=bool(recipe.watch.judge),
+            replays_sampling=rl.logprob_mode == "guided" or rollout.guidance == 1,
+        )
+
+
+@dataclass(slots=True)
+class History:
+    """A run until now: `rows` of metrics, one a step, and `looks`, as `watch.jsonl` has them."""
+
+    scope: Scope
+    rows: list[Row] = field(default_factory=list)
+    looks: list[Row] = field(default_factory=list)
+
+    def add(self, step: int, row: Row | None, look: Row | None) -> None:
+        """One more step; step 0 has a look alone."""
+        if row is not None:
+            self.rows.append({**row, "step": step})
+        if look is not None:
+            self.looks.append({**look, "step": step})
+
+    @property
+    def step(self) -> int:
+        """The step seen last."""
+        steps = [rows[-1]["step"] for rows in (self.rows, self.looks) if rows]
+        return int(max(steps, default=0))
+
+    @property
+    def window_start(self) -> int:
+        """The first step of the last window."""
+        return int(self.rows[-self.scope.window :][0]["step"])
+
+    def last(self, key: str) -> Array:
+        """A metric in the last window, where it is there and finite; empty before there is one."""
+        window = self.scope.window
+        return numbers(self.rows[-window:], key) if len(self.rows) >= window else np.zeros(0)
+
+    def first(self, key: str) -> Array:
+        """The same in the first window; empty before there are two that do not overlap."""
+        window = self.scope.window
+        return numbers(self.rows[:window], key) if len(self.rows) >= 2 * window else np.zeros(0)
+
+    def level(self, alpha: float, tests: int) -> float:
+        """The level of each of `tests` comparisons at the newest look, so that all looks of a run
+        together, however many follow, have `alpha`: look k spends alpha / (k (k + 1))."""
+        k = max(1, len(self.looks) - 1)
+        return alpha / (k * (k + 1)) / max(1, tests)
+
+
+def finite(value: object) -> bool:
+    """Whether a logged value is a finite number; `metrics.jsonl` has null for others."""
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def numbers(rows: Sequence[Row], key: str) -> Array:
+    return np.array([row[key] for row in rows if finite(row.get(key))], dtype=np.float64)
+
+
+# -- bounds --------------------------------------------------------------------------------------
+
+
+def lower(values: Array, alpha: float) -> float:
+    """The lower bound of a mean, one-sided at level `alpha`, by Student's t; -inf for fewer than 8
+    values."""
+    if len(values) < FEWEST:
+        return -math.inf
+    from scipy.special import stdtrit
+
+    error = float(values.std(ddof=1)) / len(values) ** 0.5
+    return float(values.mean() - stdtrit(len(values) - 1, 1 - alpha) * error)
+
+
+def upper(values: Array, alpha: float) -> float:
+    """The upper bound, as `lower`."""
+    return -lower(-values, alpha)
+
+
+def rise(before: Array, after: Array, alpha: float) -> float:
+    """The lower bound of the difference of two means, one-sided, by Welch's t; -inf for fewer than
+    two values on a side."""
+    if min(len(before), len(after)) < 2:
+        return -math.inf
+    from scipy.special import stdtrit
+
+    parts = [float(one.var(ddof=1)) / len(one) for one in (before, after)]
+    difference, error = float(after.mean() - before.mean()), sum(parts) ** 0.5
+    if error == 0:
+        return difference
+    weights = [p**2 / (len(one) - 1) for p, one in zip(parts, (before, after), strict=True)]
+    return difference - float(stdtrit(sum(parts) ** 2 / sum(weights), 1 - alpha)) * error
+
+
+def least_share(hits: int, of: int, alpha: float) -> float:
+    """The lower bound of a share, one-sided, by Clopper and Pearson (exact)."""
+    from scipy.special import betaincinv
+
+    return float(betaincinv(hits, of - hits + 1, alpha)) if hits else 0.0
+
+
+# -- looks ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """How much a term changed on each fixed prompt from one look to another, by both judges."""
+
+    prompts: tuple[str, ...]
+    trained: Array
+    held_out: Array
+
+
+def changes(before: Row, after: Row, term: str) -> Changes:
+    """The changes on the prompts for which all four answers are there."""
+    earlier, found = by_prompt(before), []
+    for key, row in by_prompt(after).items():
+        sides = [(one[side].get(term)) for side in ("trained", "held_out")
+                 for one in (earlier.get(key, EMPTY), row)]  # fmt: skip
+        if all(finite(value) for value in sides):
+            found.append((key[0], sides[1] - sides[0], sides[3] - sides[2]))
+    trained, held_out = np.array([one[1:] for one in found], dtype=np.float64).reshape(-1, 2).T
+    return Changes(tuple(one[0] for one in found), trained, held_out)
+
+
+EMPTY: Row = {"trained": {}, "held_out": {}}
+
+
+def by_prompt(look: Row) -> dict[tuple[str, int], Row]:
+    """The fixed prompts of a look; one that is there twice is told apart by its place."""
+    seen: Counter[str] = Counter()
+    found = {}
+    for row in look["prompts"]:
+        found[row["prompt"], seen[row["prompt"]]] = row
+        seen[row["prompt"]] += 1
+    return found

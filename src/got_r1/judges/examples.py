@@ -1,0 +1,173 @@
+"""Scored queries kept with their answers: what a student judge learns from (`got-r1 train judge`).
+
+A cache (`cache`) keeps answers under a digest of their queries; here the queries themselves are
+kept: texts, and images as PNG. One SQLite database a folder, in write-ahead mode, which several
+runs on one machine may share.
+"""
+
+from __future__ import annotations
+
+import io
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from got_r1.errors import BadInput, RunFailed
+from got_r1.files.atomic import translate_os_errors
+from got_r1.files.redaction import redact
+from got_r1.judges.base import Judge, answers_of
+from got_r1.judges.cache import content_key
+from got_r1.plan.chain import parse
+from got_r1.recipes.sections import JudgeSection
+from got_r1.records import (
+    TERMS,
+    ImageQuery,
+    JudgeFailure,
+    Prompt,
+    Query,
+    SemanticQuery,
+    SpatialQuery,
+    Verdict,
+)
+
+__all__ = ["Example", "RecordedJudge", "read_examples", "specs_by_term"]
+
+FILE = "examples.sqlite"
+PATIENCE = 60.0  # seconds to wait for another process's write
+_TABLE = (
+    "CREATE TABLE IF NOT EXISTS examples (judge TEXT, key BLOB, term TEXT, prompt TEXT, "
+    "category TEXT, chain TEXT, image BLOB, score REAL, PRIMARY KEY (judge, key)) WITHOUT ROWID"
+)
+
+Scored = SemanticQuery | SpatialQuery | ImageQuery
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A query, and the score in [0, 1] that `judge` (its spec) gave it."""
+
+    query: Scored
+    score: float
+    judge: str
+
+
+class RecordedJudge:
+    """A judge whose answers to R_sem, R_spa and R_PI are kept with their queries, each once.
+
+    Args:
+        judge: who answers.
+        folder: where examples are kept, made at the first answer.
+        names: the spec of who answers, by term.
+    """
+
+    def __init__(self, judge: Judge, folder: Path | str, names: dict[str, str]) -> None:
+        self.inner = judge
+        self._path = Path(folder) / FILE
+        self._names = {term: redact(spec) for term, spec in names.items()}
+        self._lock = threading.Lock()
+
+    def judge(self, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:
+        """The judge's answers. Raises RunFailed where they cannot be kept."""
+        answers = answers_of(self.inner, queries)
+        self._keep(zip(queries, answers, strict=True))
+        return answers
+
+    def _keep(self, answered: Iterable[tuple[Query, Verdict | JudgeFailure]]) -> None:
+        rows = [
+            (self._names[query.term], content_key(query), query.term, *_texts(query), score)
+            for query, answer in answered
+            if isinstance(query, Scored)
+            and isinstance(answer, Verdict)
+            and (score := answer.score) is not None
+        ]
+        with self._lock, _explained(self._path), closing(_open(self._path)) as database, database:
+            database.executemany(
+                "INSERT OR REPLACE INTO examples VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows
+            )
+
+
+def specs_by_term(section: JudgeSection) -> dict[str, str]:
+    """The spec of a recipe's judge of each term."""
+    return {term: getattr(section, term) or section.spec for term in TERMS}
+
+
+def read_examples(folders: Sequence[Path | str]) -> Iterator[Example]:
+    """The examples of some folders, in an order that depends on what they hold alone; one that
+    several have comes once.
+
+    Raises BadInput where a folder holds none.
+    """
+    seen: set[bytes] = set()
+    for folder in folders:
+        path = Path(folder) / FILE
+        if not path.is_file():
+            raise BadInput(
+                f"{folder} holds no examples ({FILE} is missing): train rl keeps them with "
+                "judge.record=run, in the folder judge_examples of the run"
+            )
+        with _explained(path), closing(_open(path)) as database:
+            rows = database.execute(
+                "SELECT key, judge, term, prompt, category, chain, image, score FROM examples "
+                "ORDER BY key, judge"
+            )
+            for key, judge, *columns, score in rows:
+                if key not in seen:
+                    seen.add(key)
+                    yield Example(_query(*columns), float(score), str(judge))
+
+
+def _texts(query: Scored) -> tuple[str, str, str, bytes]:
+    """Prompt, category, chain and image of a query, as they are kept."""
+    prompt = query.prompt
+    if isinstance(query, ImageQuery):
+        data = io.BytesIO()
+        Image.fromarray(query.image).save(data, format="PNG")
+        return _plain(prompt.text), prompt.category, "", data.getvalue()
+    return _plain(prompt.text), prompt.category, _plain(query.chain.text), b""
+
+
+def _plain(text: str) -> str:
+    return text.encode(errors="replace").decode()  # a policy may write anything; SQLite may not
+
+
+def _query(term: str, prompt: str, category: str, chain: str, image: bytes) -> Scored:
+    asked = Prompt(prompt, category)
+    if term == "r_pi":
+        with Image.open(io.BytesIO(image)) as picture:
+            return ImageQuery(asked, np.array(picture.convert("RGB")))
+    kind = SemanticQuery if term == "r_sem" else SpatialQuery
+    return kind(asked, parse(chain, marks=True))
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    with translate_os_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    database = sqlite3.connect(path, timeout=PATIENCE)
+    try:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = NORMAL")
+        database.execute(_TABLE)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise RunFailed(
+            f"the examples {path} cannot be used ({error}): free the disk, or name another folder"
+        ) from error
+    except (sqlite3.DatabaseError, ValueError, OSError) as error:
+        raise BadInput(
+            f"the examples {path} are damaged ({error}): remove the file, or name another folder"
+        ) from error

@@ -1,0 +1,92 @@
+"""Scored queries kept with their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from got_r1.errors import BadInput
+from got_r1.icons.data import triples
+from got_r1.judges.cache import content_key
+from got_r1.judges.examples import FILE, RecordedJudge, read_examples
+from got_r1.judges.oracle import OracleJudge
+from got_r1.plan.chain import parse
+from got_r1.records import (
+    TERMS,
+    GroundingQuery,
+    ImageQuery,
+    JudgeFailure,
+    Prompt,
+    Query,
+    SemanticQuery,
+    SpatialQuery,
+    Verdict,
+)
+
+
+def asked(count: int) -> list[Query]:
+    found: list[Query] = []
+    for triple in triples(count, seed=3):
+        chain = parse(triple.chain)
+        found += [
+            SemanticQuery(triple.prompt, chain),
+            SpatialQuery(triple.prompt, chain),
+            GroundingQuery(chain, triple.image),
+            ImageQuery(triple.prompt, triple.image),
+        ]
+    return found
+
+
+def test_what_was_asked_is_what_is_read(tmp_path: Path) -> None:
+    queries = asked(5)
+    judge = RecordedJudge(OracleJudge(), tmp_path, dict.fromkeys(TERMS, "oracle"))
+    answers = judge.judge(queries)
+    assert answers == OracleJudge().judge(queries)
+    judge.judge(queries[:7])  # again: nothing is kept twice
+    found = {content_key(one.query): one for one in read_examples([tmp_path, tmp_path])}
+    wanted = {
+        content_key(query): answer.score
+        for query, answer in zip(queries, answers, strict=True)
+        if isinstance(answer, Verdict) and not isinstance(query, GroundingQuery)
+    }
+    assert {key: one.score for key, one in found.items()} == wanted
+    assert {one.judge for one in found.values()} == {"oracle"}
+
+
+class Refuses:
+    def judge(self, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:
+        return [JudgeFailure("no") for _ in queries]
+
+
+def test_failures_are_not_kept(tmp_path: Path) -> None:
+    RecordedJudge(Refuses(), tmp_path, dict.fromkeys(TERMS, "mine")).judge(asked(1))
+    assert list(read_examples([tmp_path])) == []
+
+
+def test_any_text_of_a_policy_can_be_kept(tmp_path: Path) -> None:
+    chain = parse("half a character \udcff, and \x00")
+    judge = RecordedJudge(OracleJudge(), tmp_path, dict.fromkeys(TERMS, "oracle"))
+    judge.judge([SemanticQuery(Prompt("a red heart"), chain)])
+    (found,) = read_examples([tmp_path])
+    assert isinstance(found.query, SemanticQuery)
+    assert found.query.chain.text == "half a character ?, and \x00"
+
+
+def test_keys_are_not_kept(tmp_path: Path) -> None:
+    spec = "openai:m@http://ann:secretword@host/v1"
+    judge = RecordedJudge(OracleJudge(), tmp_path, dict.fromkeys(TERMS, spec))
+    judge.judge([ImageQuery(Prompt("a red heart"), np.zeros((40, 40, 3), np.uint8))])
+    (found,) = read_examples([tmp_path])
+    assert "secretword" not in found.judge
+    assert b"secretword" not in (tmp_path / FILE).read_bytes()
+
+
+def test_a_folder_without_examples_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"judge\.record=run"):
+        list(read_examples([tmp_path]))
+    (tmp_path / FILE).write_bytes(b"no database" * 100)
+    with pytest.raises(BadInput, match="damaged"):
+        list(read_examples([tmp_path]))
