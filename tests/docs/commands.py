@@ -246,7 +246,9 @@ def read(command: Command) -> list[str]:
         args = parse(command.ours)
     except SystemExit:
         return []
-    named = [value for name in READ for value in _texts(getattr(args, name, None))]
+    given = {name: getattr(args, name, None) for name in READ}
+    given = {k: v for k, v in given.items() if v != args.parser.get_default(k)}
+    named = [value for one in given.values() for value in _texts(one)]
     if (recipe := _recipe(args)) is not None:
         known = args.recipe in packaged() or (ROOT / args.recipe).is_file()
         named += [] if known else [args.recipe]
