@@ -11,7 +11,7 @@ import io
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, HTMLResponse, StreamingResponse
@@ -35,9 +35,25 @@ from got_r1.studio.requests import (
 from got_r1.studio.views import plan_from_boxes, view_plan
 from got_r1.studio.worker import Event, Job, Worker
 
-__all__ = ["create_app"]
+__all__ = ["Comparison", "Studio", "create_app"]
 
 _MOST_PIXELS = 64 * 2**20  # of an image that is opened
+
+
+class Comparison(Protocol):
+    """What the page Compare compares: two models or two folders."""
+
+    page: ClassVar[str]
+    """The template of its page."""
+
+    def about(self) -> dict[str, Any]:
+        """What the page shows from the start."""
+
+    def add_routes(self, app: FastAPI, studio: Studio) -> None:
+        """Adds what the page asks for."""
+
+    def close(self) -> None:
+        """Ends with the application."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,20 +83,38 @@ async def _lines(job: Job) -> AsyncIterator[str]:
         yield f"data: {json.dumps(event, ensure_ascii=False)}\n\n"
 
 
-def create_app(model: Model, guard: Guard, rating: Rating | None = None) -> FastAPI:
-    """The application; it owns a worker, which ends with it, as does the rating of a study."""
+def create_app(
+    model: Model,
+    guard: Guard,
+    rating: Rating | None = None,
+    comparison: Comparison | None = None,
+) -> FastAPI:
+    """The application; it owns a worker, which ends with it, as do the rating of a study and a
+    comparison."""
     worker = Worker()
-    app = new_app(guard, worker.close, *([rating.close] if rating else []))
+    app = new_app(guard, worker.close, *(one.close for one in (rating, comparison) if one))
     app.mount("/assets", StaticFiles(directory=ASSETS), name="assets")
     pages = {"/": "Draw"}
     if rating is not None:
         pages[f"{rating.path}/progress"] = "Rate"
+    if comparison is not None:
+        pages["/compare"] = "Compare"
     studio = Studio(model, worker, guard, pages)
     _draw_routes(app, studio)
     _history_routes(app, studio)
     if rating is not None:
         add_rating_routes(app, rating)
+    if comparison is not None:
+        _compare_routes(app, studio, comparison)
     return app
+
+
+def _compare_routes(app: FastAPI, studio: Studio, comparison: Comparison) -> None:
+    @app.get("/compare")
+    async def compare_page() -> HTMLResponse:
+        return studio.page(comparison.page, "/compare", about=comparison.about())
+
+    comparison.add_routes(app, studio)
 
 
 def _draw_routes(app: FastAPI, studio: Studio) -> None:
