@@ -37,6 +37,7 @@ def register(subparsers: Any) -> None:
     )
     one.add_argument(
         "--compare",
+        type=file_path,
         action="append",
         default=[],
         metavar="DIR",
@@ -119,11 +120,11 @@ def _with_model(args: argparse.Namespace, guard: Guard, rating: Rating | None) -
 
     name = args.model or "icons"
     check_model(name)
+    compared = _compared(args.compare)  # before torch: a wrong name should not wait for it
     import_modules("got_r1.studio.model", quiet=False)
     from got_r1.judges import load_judge
     from got_r1.studio.app import create_app
 
-    compared = _compared(args.compare)
     model = _load(name, args)
     spec = args.judge or ("oracle" if model.checks.world else None)
     if spec:
@@ -135,7 +136,6 @@ def _compared(names: Sequence[str]) -> Callable[[argparse.Namespace, Model], Com
     """What makes the comparison of what `--compare` names, once the model is loaded; None where it
     names nothing. Raises BadInput where that is not one model or two folders of a kind."""
     from got_r1.checkpoints.models import check_model
-    from got_r1.studio.comparing import TwoModels
     from got_r1.studio.finished import TwoFolders
     from got_r1.studio.pairs import kind_of, read_run_sources, read_source
 
@@ -145,7 +145,7 @@ def _compared(names: Sequence[str]) -> Callable[[argparse.Namespace, Model], Com
             return None
         case ["model"]:
             check_model(names[0])
-            return lambda args, model: TwoModels.of(model, _load(names[0], args))
+            return lambda args, model: _two_models(model, _load(names[0], args))
         case ["samples", "samples"]:
             sources = (read_source(names[0]), read_source(names[1]))
         case ["run", "run"]:
@@ -165,6 +165,12 @@ def _compared(names: Sequence[str]) -> Callable[[argparse.Namespace, Model], Com
         return TwoFolders(*sources, judge)
 
     return folders
+
+
+def _two_models(a: Model, b: Model) -> Comparison:
+    from got_r1.studio.comparing import TwoModels
+
+    return TwoModels.of(a, b)
 
 
 def _load(name: str, args: argparse.Namespace) -> Model:

@@ -248,7 +248,7 @@ def _change(
     found = paired_difference(
         [value / largest for value in before], [value / largest for value in after], prompts
     )
-    scaled = [
-        None if value is None else value * largest for value in (found.value, found.low, found.high)
-    ]
-    return Estimate(*scaled, found.n, found.items)
+    value, low, high = (
+        None if bound is None else bound * largest for bound in (found.value, found.low, found.high)
+    )
+    return Estimate(value, low, high, found.n, found.items)

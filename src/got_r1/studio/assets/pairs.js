@@ -107,9 +107,9 @@ async function showChanges() {
   const body = rows.map(({ term, a, b, change: { mean, low, high, n }, clear }) => {
     const interval = low === null ? "" : ` [${signed(low)}, ${signed(high)}]`;
     const value = element("b", { textContent: signed(mean), className: clear ? (mean > 0 ? "gain" : "loss") : "" });
-    return row(term, [a.toFixed(3), b.toFixed(3), element("span", {}, value, interval), clear ? "clear" : "", String(n)], "td");
+    return row(term, [a.toFixed(3), b.toFixed(3), element("span", {}, value, interval, clear ? " clear" : ""), String(n)], "td");
   });
-  const head = row("term", ["A", "B", "change [95% interval]", "", "pairs"], "th");
+  const head = row("term", ["A", "B", "change [95% interval]", "pairs"], "th");
   const table = element("table", {}, element("thead", {}, head), element("tbody", {}, ...body));
   $("changes").replaceChildren(table);
 }
