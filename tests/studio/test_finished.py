@@ -125,6 +125,12 @@ def test_no_record_leads_out_of_its_folder(tmp_path: Path) -> None:
     record.write_text(json.dumps({"prompt": "../../secret", "chain": ""}))
     with pytest.raises(BadInput, match="does not lie in"):
         read_source(str(folder))
+    run = probed(tmp_path / "run", {1: 0.5})
+    image = run / "probes" / "step_000001" / "001.png"
+    image.unlink()
+    image.symlink_to(tmp_path / "secret_000000.png")
+    with pytest.raises(BadInput, match="does not lie in"):
+        read_run_sources((str(run), str(run)))
 
 
 @pytest.mark.parametrize(

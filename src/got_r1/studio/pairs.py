@@ -156,7 +156,8 @@ def read_run_sources(names: tuple[str, str]) -> tuple[Source, Source]:
         samples: dict[Key, Seen] = {}
         for sample in getattr(run, kind)[step]:
             if sample.image is not None:
-                seen, record = Seen.of(sample, sample.image), sample.record
+                image = _inside(sample.image, run.run_dir, "image")
+                seen, record = Seen.of(sample, image), sample.record
                 number = [] if kind == "probes" else [str(record.get("sample"))]
                 _add(samples, (seen.prompt, *number), seen)
         sources.append(Source(name, samples, tuple(notes), f"{what} at step {step}"))
