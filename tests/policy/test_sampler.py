@@ -342,6 +342,25 @@ def test_samples_of_a_group_and_seeds_differ(policy: Policy) -> None:
     assert not torch.equal(first.image_ids[0], second.image_ids[0])
 
 
+def test_prompts_in_other_words_share_the_noise_of_a_given_key(
+    policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Tensor] = []
+    uniforms = sampler_module.uniforms
+
+    def noted(*arguments: object) -> Tensor:
+        made.append(uniforms(*arguments))  # type: ignore[arg-type]
+        return made[-1]
+
+    monkeypatch.setattr(sampler_module, "uniforms", noted)
+    for prompt, key in ((PROMPTS[0], None), (PROMPTS[1], PROMPTS[0].text), (PROMPTS[1], None)):
+        sampler = Sampler(policy, keyed_by=key)
+        chains = sampler.write_chains([prompt], 2, seed=4, limit=8)
+        sampler.draw_images(chains)
+    assert all(map(torch.equal, made[:2], made[2:4]))
+    assert not any(map(torch.equal, made[:2], made[4:]))
+
+
 def test_noise_inverts_the_cumulative_distribution() -> None:
     # 20,000 evenly spread draws: the counts may miss their expectation by rounding only.
     logits = torch.tensor([[0.0, 1.0, -2.0, 3.0]]).expand(20_000, -1)

@@ -18,20 +18,12 @@ from got_r1.cli import main
 from got_r1.plan.chain import parse
 from got_r1.studio.model import METADATA
 from got_r1.studio.worker import Event, Job, Worker
-from studio.serving import PROMPT, Served
+from studio.serving import PROMPT, Served, events
 
 CHAIN = (
     "There is a <|obj_start|>red heart<|obj_end|> <|box_start|>(0,300),(400,700)<|box_end|> on the "
     "left of a <|obj_start|>blue star<|obj_end|> <|box_start|>(600,300),(999,700)<|box_end|>."
 )
-
-
-def events(studio: Served, url: str, body: dict[str, Any]) -> list[dict[str, Any]]:
-    """All events of a job."""
-    with studio.page.stream("POST", url, json=body) as response:
-        assert response.status_code == 200, response.read()
-        lines = [line for line in response.iter_lines() if line]
-    return [json.loads(line.removeprefix("data: ")) for line in lines]
 
 
 def test_a_plan_is_shown_while_it_is_written_and_is_the_command_lines(

@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def watched(model: Model, folder: Path) -> Iterator[Served]:
-    yield from serve(model, Guard("127.0.0.1"), folder)
+    yield from serve(model, Guard("127.0.0.1"), runs=folder)
 
 
 @pytest.fixture

@@ -7,25 +7,23 @@ the file is readable by its owner alone.
 
 from __future__ import annotations
 
-import os
 import secrets
 import sqlite3
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from got_r1.errors import BadInput, RunFailed
+from got_r1.errors import BadInput
+from got_r1.files.database import Database
 
 __all__ = ["DATABASE", "QUESTIONS", "RatingsDatabase", "database_ratings"]
 
 DATABASE = "ratings.sqlite"
 QUESTIONS = ("semantic", "spatial", "quality")
 _VERSION = 1
-_SCHEMA = f"""
-BEGIN IMMEDIATE;
+_SCHEMA = """
 CREATE TABLE IF NOT EXISTS study (id TEXT NOT NULL PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS rater (
   name TEXT NOT NULL PRIMARY KEY, token TEXT NOT NULL UNIQUE, at INTEGER NOT NULL DEFAULT 0);
@@ -35,64 +33,40 @@ CREATE TABLE IF NOT EXISTS rating (
 CREATE TABLE IF NOT EXISTS remark (
   rater TEXT NOT NULL REFERENCES rater, item TEXT NOT NULL, comment TEXT NOT NULL,
   seconds REAL NOT NULL, PRIMARY KEY (rater, item));
-PRAGMA user_version = {_VERSION};
-COMMIT;
 """
 
 Ratings = dict[str, dict[str, Any]]
 
 
-class RatingsDatabase:
-    """The database of a study; several threads may share one.
-
-    Every method raises BadInput where the file is damaged, and RunFailed where it cannot be
-    written.
-    """
+class RatingsDatabase(Database):
+    """The database of a study; its methods raise as `Database`."""
 
     def __init__(self, study: Path, identity: str) -> None:
         """Open the database of the study whose id is `identity`; make it where there is none.
 
         Raises BadInput where it is no database of ratings, or one of another study.
         """
-        self.path = study / DATABASE
-        self._lock = threading.Lock()
-        with self._faults():
-            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
-            # Transactions are written out below: the library begins none of its own.
-            self._base = sqlite3.connect(
-                self.path, timeout=60, isolation_level=None, check_same_thread=False
-            )
-            try:
-                self._prepare(identity)
-            except BaseException:
-                self._base.close()
-                raise
+        super().__init__(study / DATABASE, _SCHEMA, _VERSION)
+        try:
+            self._claim(identity)
+        except BaseException:
+            self.close()
+            raise
 
-    def _prepare(self, identity: str) -> None:
-        version = self._base.execute("PRAGMA user_version").fetchone()[0]
-        if version > _VERSION:
-            raise BadInput(f"{self.path} is of a later version of got-r1; update got-r1.")
-        self._base.execute("PRAGMA journal_mode = WAL")
-        self._base.execute("PRAGMA synchronous = FULL")
-        if version < _VERSION:
-            self._base.executescript(_SCHEMA)
-        known = [one for (one,) in self._base.execute("SELECT id FROM study")]
-        if not known:
-            self._base.execute("INSERT OR IGNORE INTO study VALUES (?)", (identity,))
-        elif known != [identity]:
-            raise BadInput(
-                f"{self.path} holds the ratings of another study ({known[0]}, this one is "
-                f"{identity}); move the file away."
-            )
-
-    def close(self) -> None:
-        """Close the database; what was saved is in it."""
-        with self._lock:
-            self._base.close()
+    def _claim(self, identity: str) -> None:
+        with self.transaction() as base:
+            known = [one for (one,) in base.execute("SELECT id FROM study")]
+            if not known:
+                base.execute("INSERT OR IGNORE INTO study VALUES (?)", (identity,))
+            elif known != [identity]:
+                raise BadInput(
+                    f"{self.path} holds the ratings of another study ({known[0]}, this one is "
+                    f"{identity}); move the file away."
+                )
 
     def token(self, rater: str) -> str:
         """The rater's token, made where the rater is new."""
-        with self._transaction() as base:
+        with self.transaction() as base:
             base.execute(
                 "INSERT OR IGNORE INTO rater (name, token) VALUES (?, ?)",
                 (rater, secrets.token_urlsafe(24)),
@@ -102,7 +76,7 @@ class RatingsDatabase:
 
     def tokens(self) -> dict[str, str]:
         """The token of every rater, by name."""
-        with self._transaction() as base:
+        with self.transaction() as base:
             return dict(base.execute("SELECT name, token FROM rater ORDER BY name").fetchall())
 
     def save(
@@ -118,7 +92,7 @@ class RatingsDatabase:
         stays. The caller has checked names, ids and scores.
         """
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        with self._transaction() as base:
+        with self.transaction() as base:
             if at is not None:
                 base.execute("UPDATE rater SET at = ? WHERE name = ?", (at, rater))
             for item, given in (items or {}).items():
@@ -147,7 +121,7 @@ class RatingsDatabase:
     def state(self, rater: str) -> dict[str, Any] | None:
         """Where a rater is: `{"at", "ratings": {id: {question, "comment"}}, "seconds": {id:
         number}}`; None where nothing was saved."""
-        with self._transaction() as base:
+        with self.transaction() as base:
             at = base.execute("SELECT at FROM rater WHERE name = ?", (rater,)).fetchone()
             ratings = _ratings(base, rater).get(rater)
             times = base.execute("SELECT item, seconds FROM remark WHERE rater = ?", (rater,))
@@ -158,33 +132,8 @@ class RatingsDatabase:
 
     def ratings(self) -> dict[str, Ratings]:
         """All ratings, by rater and item, of whoever has rated or commented something."""
-        with self._transaction() as base:
+        with self.transaction() as base:
             return _ratings(base)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, self._faults():
-            self._base.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._base
-                self._base.execute("COMMIT")
-            except BaseException:
-                if self._base.in_transaction:
-                    self._base.execute("ROLLBACK")
-                raise
-
-    @contextmanager
-    def _faults(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.OperationalError, OSError) as error:
-            raise RunFailed(
-                f"{self.path} cannot be read or written ({error}); make room, or the file writable."
-            ) from None
-        except sqlite3.DatabaseError as error:
-            raise BadInput(
-                f"{self.path} is damaged ({error}); restore it, or move it away."
-            ) from None
 
 
 def _ratings(base: sqlite3.Connection, rater: str | None = None) -> dict[str, Ratings]:

@@ -27,7 +27,15 @@ from got_r1.files.inputs import read_image, read_json
 from got_r1.plan.chain import parse
 from got_r1.records import Chain, Prompt
 
-__all__ = ["MANIFEST", "Manifest", "SampleFolder", "read_manifest", "write_manifest"]
+__all__ = [
+    "MANIFEST",
+    "Manifest",
+    "Place",
+    "SampleFolder",
+    "places",
+    "read_manifest",
+    "write_manifest",
+]
 
 MANIFEST = "benchmark.json"
 LISTED = 10  # faulty files named in an error before it says how many more

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +14,9 @@ from got_r1.errors import BadInput
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from got_r1.studio.app import Comparison
     from got_r1.studio.guard import Guard
+    from got_r1.studio.model import Model
     from got_r1.studio.rating import Rating
 
 __all__ = ["register"]
@@ -30,6 +34,15 @@ def register(subparsers: Any) -> None:
         metavar="MODEL",
         help="model folder, hub name, or 'icons', the shipped one (icons; with --study none, and "
         "the studio rates alone)",
+    )
+    one.add_argument(
+        "--compare",
+        type=file_path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="a second model, to compare with that of --model; or, given twice, two folders of "
+        "got-r1 sample or eval generate, or two run folders",
     )
     one.add_argument(
         "--judge", type=file_path, metavar="SPEC", help="who judges images (icons: the oracle)"
@@ -86,7 +99,7 @@ def studio(args: argparse.Namespace) -> None:
     if args.study is not None:
         rating = Rating(Path(args.study), args.raters.split(",") if args.raters else [])
     guard = Guard(args.host, raters=rating)
-    if rating is not None and args.model is None:
+    if rating is not None and args.model is None and not args.compare:
         app = create_rating_app(rating, guard)
     else:
         app = _with_model(args, guard, rating)
@@ -106,30 +119,75 @@ def studio(args: argparse.Namespace) -> None:
 def _with_model(args: argparse.Namespace, guard: Guard, rating: Rating | None) -> FastAPI:
     """The application with a model, which is loaded."""
     from got_r1.checkpoints.models import check_model
-    from got_r1.progress import import_modules, note
+    from got_r1.progress import import_modules
 
     name = args.model or "icons"
     check_model(name)
+    compared = _compared(args.compare)  # before torch: a wrong name should not wait for it
     import_modules("got_r1.studio.model", quiet=False)
-    from got_r1 import api
     from got_r1.judges import load_judge
+    from got_r1.studio.app import create_app
+
+    model = _load(name, args)
+    spec = args.judge or ("oracle" if model.checks.world else None)
+    if spec:
+        model = replace(model, judge=load_judge(spec))
+    comparison = compared(args, model) if compared else None
+    return create_app(model, guard, rating, comparison, Path(args.runs))
+
+
+def _compared(names: Sequence[str]) -> Callable[[argparse.Namespace, Model], Comparison] | None:
+    """What makes the comparison of what `--compare` names, once the model is loaded; None where it
+    names nothing. Raises BadInput where that is not one model or two folders of a kind."""
+    from got_r1.checkpoints.models import check_model
+    from got_r1.studio.finished import TwoFolders
+    from got_r1.studio.pairs import kind_of, read_run_sources, read_source
+
+    kinds = [kind_of(name) for name in names]
+    match kinds:
+        case []:
+            return None
+        case ["model"]:
+            check_model(names[0])
+            return lambda args, model: _two_models(model, _load(names[0], args))
+        case ["samples", "samples"]:
+            sources = (read_source(names[0]), read_source(names[1]))
+        case ["run", "run"]:
+            sources = read_run_sources((names[0], names[1]))
+        case _:
+            given = " and ".join(
+                f"{name} ({kind})" for name, kind in zip(names, kinds, strict=True)
+            )
+            raise BadInput(
+                "--compare takes one model, to compare with that of --model, or is given twice, "
+                f"for two folders of samples or for two runs; it was given {given}."
+            )
+
+    def folders(args: argparse.Namespace, model: Model) -> Comparison:
+        # The oracle knows nothing but the icon world: elsewhere somebody has to name a judge.
+        judge = model.judge if args.judge or sources[0].world else None
+        return TwoFolders(*sources, judge)
+
+    return folders
+
+
+def _two_models(a: Model, b: Model) -> Comparison:
+    from got_r1.studio.comparing import TwoModels
+
+    return TwoModels.of(a, b)
+
+
+def _load(name: str, args: argparse.Namespace) -> Model:
+    """A model with the settings that it carries, and no judge."""
+    from got_r1 import api
+    from got_r1.progress import note
     from got_r1.records import Prompt
     from got_r1.sampling.checks import checks_of
     from got_r1.sampling.settings import rollout_settings
-    from got_r1.studio.app import create_app
     from got_r1.studio.history import History
     from got_r1.studio.model import Model
 
     note(f"loading the model {name}")
     policy = api.load_policy(name, dtype=args.dtype, device=args.device)
-    checks = checks_of(policy)
-    spec = args.judge or ("oracle" if checks.world else None)
-    model = Model(
-        name,
-        policy,
-        rollout_settings(policy, [Prompt("a")]),
-        checks,
-        History(Path(args.history)),
-        load_judge(spec) if spec else None,
-    )
-    return create_app(model, guard, rating, Path(args.runs))
+    rollout = rollout_settings(policy, [Prompt("a")])
+    return Model(name, policy, rollout, checks_of(policy), History(Path(args.history)))

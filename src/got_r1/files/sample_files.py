@@ -24,7 +24,7 @@ from got_r1.files.atomic import write_bytes, write_text
 from got_r1.files.parsing import parse_yaml
 from got_r1.records import FoundObject, PlannedObject, Prompt
 
-__all__ = ["LAYOUTS", "Layout", "SampleFiles", "named_box"]
+__all__ = ["ARGUMENTS", "LAYOUTS", "Layout", "SampleFiles", "named_box"]
 
 Layout = Literal["numbered", "compbench"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)

@@ -73,6 +73,9 @@ class Sampler:
 
     `watch` is called while chains are written, as often as the host looks, and after every row of
     an image's tokens. What it raises ends the call.
+
+    `keyed_by` is the text that noise is keyed by in place of each prompt's own: two models that are
+    told one prompt in different words draw with the same noise where both are given the same.
     """
 
     def __init__(
@@ -82,10 +85,12 @@ class Sampler:
         *,
         at_once: int = 0,
         watch: Watch | None = None,
+        keyed_by: str | None = None,
     ) -> None:
         self.policy = policy
         self.at_once = at_once
         self.watch = watch
+        self.keyed_by = keyed_by
         self.decoder = Decoder(policy)
         self.schedule = schedule or (
             CUDA_SCHEDULE if self.decoder.device.type == "cuda" else CPU_SCHEDULE
@@ -112,7 +117,7 @@ class Sampler:
         heads = [self._encode(prompt, limit) for prompt in prompts]
         rows = [prompt for prompt in prompts for _ in range(group)]
         samples = [first_sample + i for _ in prompts for i in range(group)]
-        noise = uniforms(seed, rows, samples, "chain", limit)
+        noise = uniforms(seed, self._keys(rows), samples, "chain", limit)
         # Whole groups together, or as much of one as may be.
         at_once = self.at_once or len(rows)
         owners, members = max(1, at_once // group), min(group, at_once)
@@ -266,7 +271,8 @@ class Sampler:
         log-probabilities are those of the distribution that was sampled from.
         """
         places = self.policy.image_tokens
-        noise = uniforms(chains.seed, chains.prompts, chains.sample_ids, "image", places)
+        keys = self._keys(chains.prompts)
+        noise = uniforms(chains.seed, keys, chains.sample_ids, "image", places)
         # Everything but <begin_of_image> is prefilled; it is the first step's input. Rows stand in
         # order of length, so that few of them carry the padding of much longer ones.
         pairs = zip(chains.prompt_ids, chains.token_ids, strict=True)
@@ -335,6 +341,10 @@ class Sampler:
             if self.watch is not None and step % policy.grid == 0:
                 self.watch("image", rows, image_ids[:, :step].cpu())
         return image_ids.cpu(), check_finite(logprobs.cpu(), "image")
+
+    def _keys(self, prompts: Sequence[Prompt]) -> Sequence[Prompt]:
+        """The prompts that noise is keyed by."""
+        return prompts if self.keyed_by is None else [Prompt(self.keyed_by)] * len(prompts)
 
     def _encode(self, prompt: Prompt, limit: int) -> Tensor:
         if not prompt.text.strip():

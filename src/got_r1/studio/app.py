@@ -12,7 +12,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, HTMLResponse, StreamingResponse
@@ -38,9 +38,25 @@ from got_r1.studio.views import plan_from_boxes, view_plan
 from got_r1.studio.watching import WATCH, add_watch_routes
 from got_r1.studio.worker import Event, Job, Worker
 
-__all__ = ["create_app"]
+__all__ = ["Comparison", "Studio", "create_app"]
 
 _MOST_PIXELS = 64 * 2**20  # of an image that is opened
+
+
+class Comparison(Protocol):
+    """What the page Compare compares: two models or two folders."""
+
+    page: ClassVar[str]
+    """The template of its page."""
+
+    def about(self) -> dict[str, Any]:
+        """What the page shows from the start."""
+
+    def add_routes(self, app: FastAPI, studio: Studio) -> None:
+        """Adds what the page asks for."""
+
+    def close(self) -> None:
+        """Ends with the application."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +87,20 @@ async def _lines(job: Job) -> AsyncIterator[str]:
 
 
 def create_app(
-    model: Model, guard: Guard, rating: Rating | None = None, runs: Path | None = None
+    model: Model,
+    guard: Guard,
+    rating: Rating | None = None,
+    comparison: Comparison | None = None,
+    runs: Path | None = None,
 ) -> FastAPI:
-    """The application; it owns a worker, which ends with it, as does the rating of a study. `runs`:
-    the folder below which runs are watched."""
+    """The application; it owns a worker, which ends with it, as do the rating of a study and a
+    comparison. `runs`: the folder below which runs are watched."""
     worker = Worker()
-    app = new_app(guard, worker.close, *([rating.close] if rating else []))
+    app = new_app(guard, worker.close, *(one.close for one in (rating, comparison) if one))
     app.mount("/assets", StaticFiles(directory=ASSETS), name="assets")
     pages = {"/": "Draw"}
+    if comparison is not None:
+        pages["/compare"] = "Compare"
     if runs is not None:
         pages[WATCH] = "Watch"
     if rating is not None:
@@ -90,7 +112,17 @@ def create_app(
         add_watch_routes(app, studio, Runs(runs))
     if rating is not None:
         add_rating_routes(app, rating)
+    if comparison is not None:
+        _compare_routes(app, studio, comparison)
     return app
+
+
+def _compare_routes(app: FastAPI, studio: Studio, comparison: Comparison) -> None:
+    @app.get("/compare")
+    async def compare_page() -> HTMLResponse:
+        return studio.page(comparison.page, "/compare", about=comparison.about())
+
+    comparison.add_routes(app, studio)
 
 
 def _draw_routes(app: FastAPI, studio: Studio) -> None:

@@ -11,7 +11,7 @@ import io
 import json
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +33,7 @@ from got_r1.plan.repair import repair
 from got_r1.policy.janus import Policy
 from got_r1.policy.sampler import Sampler
 from got_r1.recipes.sections import RewardSection, RolloutSection
-from got_r1.records import Prompt
+from got_r1.records import Chain, Prompt, WrittenChains
 from got_r1.sampling import Drawing
 from got_r1.sampling.checks import Checks
 from got_r1.sampling.settings import fitting_chain_limit
@@ -42,10 +42,12 @@ from got_r1.studio.requests import DrawRequest, MendRequest, PlanRequest
 from got_r1.studio.views import view_plan
 from got_r1.studio.worker import Event, Job
 
-__all__ = ["METADATA", "Model"]
+__all__ = ["METADATA", "Emit", "Model", "data_uri"]
 
 METADATA = "got-r1"
 """The key of an exported PNG's text chunk that holds the plan file."""
+Emit = Callable[..., None]
+"""`Job.emit`: says of what kind something is that happened, and more of it by name."""
 _FRAMES = 10  # a second, of an image that is shown while it is drawn
 
 
@@ -93,7 +95,27 @@ class Model:
 
     def write_plan(self, asked: PlanRequest, job: Job) -> Event:
         """Writes chains, shown as they grow ("chain", of each candidate), and chooses one."""
-        prompt = self._told(asked.prompt)
+        prompt = self.told(asked.prompt)
+        start = time.perf_counter()
+        written = self.chains(asked, asked.plans, job.emit)
+        plans = [parse(text) for text in written.texts]
+        decision = Planner(asked.plans, None, False, self.policy.grid).decide([prompt], [plans])[0]
+        return {
+            "chosen": decision.chosen,
+            "why": explain_choice(decision.record()) if asked.plans > 1 else "",
+            "scores": [score.total for score in decision.scores],
+            "candidates": [self.view(asked.prompt, plan.text) for plan in plans],
+            "stop": written.stops[decision.chosen],
+            "seconds": time.perf_counter() - start,
+            **self.words(asked.prompt),
+        }
+
+    def chains(
+        self, asked: PlanRequest, n: int, emit: Emit, *, keyed_by: str | None = None
+    ) -> WrittenChains:
+        """Writes `n` chains of one prompt, shown as they grow ("chain"); keeps nothing. `keyed_by`:
+        the text that the noise is keyed by, in place of the prompt as the model is told it."""
+        prompt = self.told(asked.prompt)
         begin = self.policy.begin_of_image_id
         shown: dict[int, str] = {}
 
@@ -104,27 +126,15 @@ class Model:
                 text = self.policy.decode_chain(some[:length])
                 if shown.get(row) != text:
                     shown[row] = text
-                    job.emit("chain", candidate=row, **self._view(asked.prompt, text))
+                    emit("chain", candidate=row, **self.view(asked.prompt, text))
 
-        start = time.perf_counter()
-        written = Sampler(self.policy, watch=watch).write_chains(
+        return Sampler(self.policy, watch=watch, keyed_by=keyed_by).write_chains(
             [prompt],
-            asked.plans,
+            n,
             seed=asked.seed,
             limit=fitting_chain_limit(self.policy, [prompt], None),
             temperature=asked.temperature or self.rollout.chain_temperature,
         )
-        plans = [parse(text) for text in written.texts]
-        decision = Planner(asked.plans, None, False, self.policy.grid).decide([prompt], [plans])[0]
-        return {
-            "chosen": decision.chosen,
-            "why": explain_choice(decision.record()) if asked.plans > 1 else "",
-            "scores": [score.total for score in decision.scores],
-            "candidates": [self._view(asked.prompt, plan.text) for plan in plans],
-            "stop": written.stops[decision.chosen],
-            "seconds": time.perf_counter() - start,
-            **self._words(asked.prompt),
-        }
 
     def mend(self, asked: MendRequest) -> dict[str, Any]:
         """The plan with its boxes moved until the asked relation holds, and what was done."""
@@ -133,45 +143,31 @@ class Model:
         return {
             "repaired": mended.repaired,
             "reason": mended.reason,
-            **self._view(asked.prompt, mended.chain.text),
+            **self.view(asked.prompt, mended.chain.text),
         }
 
     # -- images ------------------------------------------------------------------------------------
 
     def draw(self, asked: DrawRequest, job: Job) -> Event:
         """Draws images from a chain, shown row by row ("image"), and keeps them in the history."""
-        prompt = self._told(asked.prompt)
+        prompt = self.told(asked.prompt)
         text, changes = self.checks.fitted(asked.chain)
         temperature = asked.temperature or self.rollout.image_temperature
-        grid, last = self.policy.grid, 0.0
-
-        def watch(stage: str, rows: Sequence[int], ids: Tensor) -> None:
-            nonlocal last
-            job.emit("progress", share=ids.shape[1] / self.policy.image_tokens)
-            if time.perf_counter() - last < 1 / _FRAMES:
-                return
-            last = time.perf_counter()
-            for row, image in zip(rows, self._unfinished(ids), strict=True):
-                job.emit("image", index=row, rows=ids.shape[1] // grid, png=_data_uri(image))
-
+        guidance = asked.guidance or self.rollout.guidance
         start = time.perf_counter()
-        sampler = Sampler(self.policy, watch=watch)
-        chains = sampler.given_chains([prompt] * asked.n, [text] * asked.n, seed=asked.seed)
-        drawn = sampler.draw_images(
-            chains,
-            guidance=asked.guidance or self.rollout.guidance,
-            temperature=temperature,
+        chains = Sampler(self.policy).given_chains(
+            [prompt] * asked.n, [text] * asked.n, seed=asked.seed
         )
-        images = self.policy.decode_images(drawn.image_ids)
+        images = self.pictures(chains, job.emit, guidance=guidance, temperature=temperature)
         seconds = time.perf_counter() - start
         entry = {
             "model": self.name,
             "prompt": asked.prompt,
             "seed": asked.seed,
-            "guidance": drawn.guidance,
+            "guidance": guidance,
             "image_temperature": temperature,
-            **self._view(asked.prompt, text),
-            "looks": [self._look(asked.prompt, text, image) for image in images],
+            **self.view(asked.prompt, text),
+            "looks": [self.look(asked.prompt, text, image) for image in images],
             "seconds": seconds,
             "made": time.time(),
         }
@@ -180,16 +176,47 @@ class Model:
         name = self.history.add(entry, [encode(image, record) for image in images])
         return {"entry": name, "images": len(images), "changes": changes, **entry}
 
+    def pictures(
+        self,
+        chains: WrittenChains,
+        emit: Emit,
+        *,
+        guidance: float,
+        temperature: float,
+        keyed_by: str | None = None,
+    ) -> NDArray[np.uint8]:
+        """Draws an image from each chain, uint8 [n, height, width, 3], shown row by row
+        ("progress", "image"); keeps nothing. `keyed_by` as in `chains`."""
+        grid, last = self.policy.grid, 0.0
+
+        def watch(stage: str, rows: Sequence[int], ids: Tensor) -> None:
+            nonlocal last
+            emit("progress", share=ids.shape[1] / self.policy.image_tokens)
+            if time.perf_counter() - last < 1 / _FRAMES:
+                return
+            last = time.perf_counter()
+            for row, image in zip(rows, self._unfinished(ids), strict=True):
+                rows_there = ids.shape[1] // grid
+                share = rows_there / grid
+                emit("image", index=row, rows=rows_there, share=share, png=data_uri(image))
+
+        sampler = Sampler(self.policy, watch=watch, keyed_by=keyed_by)
+        drawn = sampler.draw_images(chains, guidance=guidance, temperature=temperature)
+        return self.policy.decode_images(drawn.image_ids)
+
     def judged(self, name: str, index: int, job: Job) -> Event:
         """Every term of an image of the history, with its evidence and the found boxes."""
-        assert self.judge is not None  # the page offers it where there is one
         entry = self.history.read(name)
         image = read_image(self.history.image(name, index))
         chain = parse(str(entry["chain"]))
         job.emit("judging")
-        (found,) = rewards.score(
-            self.judge, [Prompt(str(entry["prompt"]))], [chain], [image], RewardSection()
-        )
+        return self.verdict(str(entry["prompt"]), chain, image)
+
+    def verdict(self, prompt: str, chain: Chain, image: NDArray[np.uint8]) -> dict[str, Any]:
+        """What the judge says of a sample, uint8 [height, width, 3]: the total, every term that it
+        answered with its evidence, by label, and the found boxes."""
+        assert self.judge is not None  # the pages offer it where there is one
+        (found,) = rewards.score(self.judge, [Prompt(prompt)], [chain], [image], RewardSection())
         return {
             "total": found.total,
             "terms": {label(term): value for term, value in found.terms.items()},
@@ -199,15 +226,16 @@ class Model:
 
     # -- parts -------------------------------------------------------------------------------------
 
-    def _told(self, text: str) -> Prompt:
+    def told(self, text: str) -> Prompt:
         """The prompt as the model is to be told it."""
         spoken = self.checks.spoken
         return Prompt(spoken(text) if spoken else text)
 
-    def _view(self, prompt: str, text: str) -> dict[str, Any]:
+    def view(self, prompt: str, text: str) -> dict[str, Any]:
+        """`view_plan` of a chain."""
         return view_plan(prompt, text, world=self.checks.world)
 
-    def _words(self, text: str) -> dict[str, Any]:
+    def words(self, text: str) -> dict[str, Any]:
         """What of a prompt is not understood, and how it is reworded."""
         prompt = Prompt(text)
         doubts = self.checks.doubts([prompt]).get(text, ())
@@ -220,7 +248,9 @@ class Model:
         images = self.policy.decode_images(whole)
         return images[:, : images.shape[1] * ids.shape[1] // self.policy.image_tokens]
 
-    def _look(self, prompt: str, text: str, image: NDArray[np.uint8]) -> dict[str, Any]:
+    def look(self, prompt: str, text: str, image: NDArray[np.uint8]) -> dict[str, Any]:
+        """What can be said of an image, uint8 [height, width, 3], without a judge
+        (`Checks.look`)."""
         seen = Drawing(Prompt(prompt), parse(text), "given", image, 0, 0, 0)
         return self.checks.look(seen)
 
@@ -244,7 +274,8 @@ def command_line(model: str, entry: Mapping[str, Any], images: int) -> str:
     return shlex.join([*words, "--out", "again"])
 
 
-def _data_uri(image: NDArray[np.uint8]) -> str:
+def data_uri(image: NDArray[np.uint8]) -> str:
+    """An image as a PNG in an address."""
     data = io.BytesIO()
     Image.fromarray(image).save(data, format="PNG", compress_level=1)
     return f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}"

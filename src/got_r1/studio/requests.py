@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["BoxesRequest", "DrawRequest", "MendRequest", "PlanRequest", "TextRequest"]
+__all__ = [
+    "AnswerRequest",
+    "BoxesRequest",
+    "DrawRequest",
+    "MendRequest",
+    "PairRequest",
+    "PlanRequest",
+    "TextRequest",
+]
 
 Prompt = Annotated[str, Field(min_length=1, max_length=2000)]
 ChainText = Annotated[str, Field(max_length=20_000)]
@@ -56,3 +64,20 @@ class DrawRequest(TextRequest):
     n: Annotated[int, Field(ge=1, le=8)] = 1
     guidance: Annotated[float, Field(ge=1, le=50)] | None = None
     temperature: Temperature | None = None
+
+
+class PairRequest(Asked):
+    """Draw a prompt by two models with the same noise; `blind`: which of them is on the left is
+    decided by chance. `judge`: have the judge look at both."""
+
+    seed: Seed = 0
+    blind: bool = False
+    judge: bool = False
+
+
+class AnswerRequest(Asked):
+    """Which picture of a pair is better."""
+
+    seed: Seed
+    blind: bool
+    better: Literal["left", "right", "tie"]

@@ -14,10 +14,11 @@ from got_r1.plan.differences import chain_faults, differences
 from got_r1.plan.editing import Plan, plan_of_chain, read_objects
 from got_r1.plan.layout import RELATIONS, iou, relation_holds
 from got_r1.plan.reading import likeness, read
+from got_r1.plan.reasons import partners
 from got_r1.plan.wordings import RELATION_WORDS
-from got_r1.records import PlannedObject
+from got_r1.records import FoundObject, PlannedObject
 
-__all__ = ["plan_from_boxes", "view_plan"]
+__all__ = ["plan_changes", "plan_from_boxes", "view_plan"]
 
 
 def view_plan(prompt: str, text: str, *, world: bool) -> dict[str, Any]:
@@ -57,6 +58,22 @@ def plan_from_boxes(
             raise
         text = Plan(planned, "", prompt).chain.text  # the prose names an object that is gone
     return view_plan(prompt, text, world=world)
+
+
+def plan_changes(first: Sequence[PlannedObject], second: Sequence[PlannedObject]) -> list[str]:
+    """Where two plans of one prompt differ, in phrases: objects that one of them lacks, and boxes
+    that are not the same, with their IoU."""
+    others = [FoundObject(one.name, one.box) for one in second]
+    at = partners(first, others)
+    there = {place for place, _ in at.values()}
+    lost = [f"only in the first plan: {one.name}" for i, one in enumerate(first) if i not in at]
+    new = [f"only in the second plan: {one.name}" for j, one in enumerate(second) if j not in there]
+    moved = [
+        f"{first[i].name}: IoU of the two boxes {overlap:.2f}"
+        for i, (j, overlap) in sorted(at.items())
+        if first[i].box != second[j].box
+    ]
+    return [*lost, *new, *moved]
 
 
 def _pairs(objects: Sequence[PlannedObject]) -> list[dict[str, Any]]:
