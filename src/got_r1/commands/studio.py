@@ -41,7 +41,11 @@ def register(subparsers: Any) -> None:
         help="folder of what was drawn (runs/studio)",
     )
     one.add_argument(
-        "--runs", default="runs", metavar="DIR", help="folder below which runs are watched (runs)"
+        "--runs",
+        dest="watched",
+        default="runs",
+        metavar="DIR",
+        help="folder below which runs are watched (runs)",
     )
     one.add_argument(
         "--host",
@@ -132,4 +136,4 @@ def _with_model(args: argparse.Namespace, guard: Guard, rating: Rating | None) -
         History(Path(args.history)),
         load_judge(spec) if spec else None,
     )
-    return create_app(model, guard, rating, Path(args.runs))
+    return create_app(model, guard, rating, Path(args.watched))
