@@ -9,6 +9,7 @@ import resource
 import signal
 import subprocess
 import sys
+from collections import UserDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ from rich.console import Console
 from got_r1.errors import BadInput, RunFailed
 from got_r1.files.atomic import replace_folder, write_bytes, write_text
 from got_r1.files.runlog import RunLog
+from got_r1.files.step_folders import step_folders
 from got_r1.files.trackers.base import Tracking
 from got_r1.progress import TrainingProgress
 
@@ -230,6 +232,24 @@ def test_a_sample_is_its_image_and_its_record(tmp_path: Path) -> None:
     record = json.loads((folder / "003.json").read_text())
     assert record == {"step": 10, "prompt": "ein Stern ★", "advantage": None}
     assert np.array_equal(np.asarray(Image.open(folder / "003.png")), image)
+
+
+@pytest.mark.parametrize("kind", ["samples", "groups", "probes"])
+def test_a_gallery_appears_whole(tmp_path: Path, kind: str) -> None:
+    """Who looks on while a run writes sees all of its samples, or no such step."""
+    image, seen = np.zeros((4, 4, 3), np.uint8), []
+
+    class Watched(UserDict[str, str]):
+        def __getitem__(self, key: str) -> str:
+            seen.append(list(step_folders(tmp_path / "run" / kind)))
+            return super().__getitem__(key)
+
+    with create(tmp_path / "run") as log:
+        save = {"samples": log.save_gallery, "groups": log.save_group, "probes": log.save_probes}
+        save[kind](3, [(image, Watched(prompt="a star"))] * 2)
+    assert seen[:2] == [[], []]
+    assert names(tmp_path / "run" / kind) == ["step_000003"]
+    assert len(names(tmp_path / "run" / kind / "step_000003")) == 4
 
 
 def test_an_evaluation_is_replaced_by_one_of_the_same_name(tmp_path: Path) -> None:

@@ -54,7 +54,11 @@ def register(subparsers: Any) -> None:
         help="folder of what was drawn (runs/studio)",
     )
     one.add_argument(
-        "--runs", default="runs", metavar="DIR", help="folder below which runs are watched (runs)"
+        "--runs",
+        dest="watched",
+        default="runs",
+        metavar="DIR",
+        help="folder below which runs are watched (runs)",
     )
     one.add_argument(
         "--host",
@@ -133,7 +137,7 @@ def _with_model(args: argparse.Namespace, guard: Guard, rating: Rating | None) -
     if spec:
         model = replace(model, judge=load_judge(spec))
     comparison = compared(args, model) if compared else None
-    return create_app(model, guard, rating, comparison, Path(args.runs))
+    return create_app(model, guard, rating, comparison, Path(args.watched))
 
 
 def _compared(names: Sequence[str]) -> Callable[[argparse.Namespace, Model], Comparison] | None:

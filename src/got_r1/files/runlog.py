@@ -87,7 +87,13 @@ import numpy as np
 from PIL import Image
 
 from got_r1.errors import BadInput, RunFailed, first_line
-from got_r1.files.atomic import encoded, translate_os_errors, write_bytes, write_text
+from got_r1.files.atomic import (
+    encoded,
+    replace_folder,
+    translate_os_errors,
+    write_bytes,
+    write_text,
+)
 from got_r1.files.lines import append, is_up_to, last_step, size
 from got_r1.files.step_folders import step_folders
 from got_r1.files.trackers.base import DEFAULT, GalleryRow, Tracker, Tracking
@@ -99,6 +105,7 @@ __all__ = ["JUDGE", "RunLog"]
 JUDGE = "judge_settings.yaml"
 CLOSING = 90.0  # seconds that the trackers of a run may take to end (our choice)
 CLOSING_INTERRUPTED = 0.3  # after Ctrl-C, which ends a command within two seconds
+Kind = Literal["samples", "groups", "probes", "watched"]
 _EVAL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -220,19 +227,27 @@ class RunLog:
 
     def save_gallery(self, step: int, samples: Sequence[GalleryRow]) -> None:
         """Save a step's samples, each an image (uint8 [height, width, 3]) and its record."""
-        for index, (image, record) in enumerate(samples):
-            self.save_sample(step, index, image, record)
+        self._save_whole("samples", step, samples)
         self._track(lambda tracker: tracker.gallery(step, samples))
 
     def save_group(self, step: int, samples: Sequence[GalleryRow]) -> None:
         """As `save_gallery`, all samples of one prompt; trackers are not told."""
-        for index, (image, record) in enumerate(samples):
-            self.save_sample(step, index, image, record, "groups")
+        self._save_whole("groups", step, samples)
 
     def save_probes(self, step: int, samples: Sequence[GalleryRow]) -> None:
         """As `save_gallery`, of the run's fixed prompts; trackers are not told."""
-        for index, (image, record) in enumerate(samples):
-            self.save_sample(step, index, image, record, "probes")
+        self._save_whole("probes", step, samples)
+
+    def _save_whole(self, kind: Kind, step: int, samples: Sequence[GalleryRow]) -> None:
+        """Saves a gallery beside its place and renames it: who looks on sees all of it or nothing.
+
+        Raises:
+            RunFailed: as `save_sample`.
+        """
+        self.check_folder()
+        with replace_folder(self.run_dir / kind / f"step_{step:06d}") as folder:
+            for index, (image, record) in enumerate(samples):
+                _write_sample(folder, step, index, image, record)
 
     def save_sample(
         self,
@@ -240,7 +255,7 @@ class RunLog:
         index: int,
         image: np.ndarray,
         record: Mapping[str, Any],
-        kind: Literal["samples", "groups", "probes", "watched"] = "samples",
+        kind: Kind = "samples",
     ) -> None:
         """Save sample `index` of a step's gallery: `image` uint8 [height, width, 3], its record.
 
@@ -248,13 +263,7 @@ class RunLog:
             RunFailed: the disk is full, or the folder was deleted.
         """
         self.check_folder()
-        folder = self.run_dir / kind / f"step_{step:06d}"
-        png = io.BytesIO()
-        Image.fromarray(np.asarray(image, dtype=np.uint8)).save(png, format="PNG")
-        # The record last: where there is a record, there is its image.
-        write_bytes(folder / f"{index:03d}.png", png.getvalue(), durable=False)
-        text = _to_json({"step": step, **record}, indent=2)
-        write_text(folder / f"{index:03d}.json", text, durable=False)
+        _write_sample(self.run_dir / kind / f"step_{step:06d}", step, index, image, record)
 
     def log_judge_failures(self, step: int, failures: Sequence[Mapping[str, Any]]) -> None:
         """Append a step's judge failures: `prompt`, `sample`, `term`, `reason`, `reply`.
@@ -349,6 +358,17 @@ class RunLog:
             for number, folder in step_folders(self.run_dir / kind).items():
                 if number > step:
                     shutil.rmtree(folder)
+
+
+def _write_sample(
+    folder: Path, step: int, index: int, image: np.ndarray, record: Mapping[str, Any]
+) -> None:
+    png = io.BytesIO()
+    Image.fromarray(np.asarray(image, dtype=np.uint8)).save(png, format="PNG")
+    # The record last: where there is a record, there is its image.
+    write_bytes(folder / f"{index:03d}.png", png.getvalue(), durable=False)
+    text = _to_json({"step": step, **record}, indent=2)
+    write_text(folder / f"{index:03d}.json", text, durable=False)
 
 
 def _check_not_a_part(run_dir: Path) -> None:
