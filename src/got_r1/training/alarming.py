@@ -27,7 +27,7 @@ class RunAlarms:
         if run.ranks.main:
             rows, looks = (read_rows(run.folder / f"{name}.jsonl") for name in ("metrics", "watch"))
             rung = read_rows(run.folder / "alarms.jsonl", one_a_step=False)
-            self.alarms = Alarms(Scope.of(run.recipe), [row["name"] for row in rung])
+            self.alarms = Alarms(Scope.of(run.recipe), [str(row.get("name")) for row in rung])
             self.alarms.remember(rows, looks)
 
     def see(
