@@ -69,9 +69,10 @@ def stopped(run: Run, alarm: Alarm, model: Path, report: Path) -> NoReturn:
 
     def tell() -> None:
         raise StoppedByAlarm(
-            f"the run in {run.folder} was stopped by {alarm} (watch.alarms.{alarm.name}=stop); "
-            f"everything up to step {alarm.step} is saved, the model in {model}, and {report} "
-            "shows it: --resume goes on all the same, and this alarm does not ring again"
+            f"the run in {run.folder} was stopped at step {alarm.step}, since "
+            f"watch.alarms.{alarm.name}=stop: {alarm.message}; the checkpoint and the model "
+            f"({model}) are saved, and {report} shows the alarm: --resume goes on all the same, "
+            "and it does not ring again"
         )
 
     run.ranks.run_on_rank0(tell)
