@@ -95,9 +95,7 @@ HONEST = {
         for seed in range(2)
     },
     **{
-        f"chain-{seed}": (
-            "oracle", "OtherScale", f"run.seed={seed}", "reward.r_ri=0", "reward.r_pi=0",
-        )
+        f"no-sem-{seed}": ("oracle", "OtherScale", f"run.seed={seed}", "reward.r_sem=0")
         for seed in range(2)
     },
     "fast": ("oracle", "Unsure", "rl.learning_rate=8e-4"),

@@ -95,8 +95,7 @@ class Saturated(OracleJudge):
 
 
 class ObeysTheChain(OracleJudge):
-    """Believes the chain: of an image that it cannot see well it takes all to be there that the
-    plan names, and the more the better."""
+    """Believes the chain: the more things its plan names, the better it takes it to be."""
 
     def judge(self, queries: Sequence[Query]) -> list[Answer]:
         """One answer for each query."""

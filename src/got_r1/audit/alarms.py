@@ -180,7 +180,7 @@ def in_order(
 ) -> Iterator[tuple[int, Row | None, Row | None]]:
     """(step, metrics, look) of each step that has either."""
     by_step = {row["step"]: row for row in rows}
-    looked = {look["step"]: look for look in looks}
+    looked = {look["step"]: look for look in looks if "prompts" in look}  # else it is damaged
     for step in sorted(by_step.keys() | looked.keys()):
         yield step, by_step.get(step), looked.get(step)
 

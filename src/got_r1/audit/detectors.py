@@ -85,8 +85,8 @@ def hacking(history: History) -> Found | None:
         return Found(
             begun(looks, term) + 1,
             f"{label(term)} rose by {change.trained.mean():.2f} (at least {least:.2f}) on "
-            f"{len(change.prompts)} fixed prompts since step {looks[0]['step']}, by the held-out "
-            f"judge by {change.held_out.mean():.2f} (at most {most:.2f})",
+            f"{len(change.prompts)} fixed prompts since step {looks[0]['step']}; by the held-out "
+            f"judge it changed by {change.held_out.mean():+.2f} (at most {most:+.2f})",
             term,
             shown(change, looks[-1], term),
         )

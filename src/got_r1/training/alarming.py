@@ -28,7 +28,7 @@ class RunAlarms:
         if run.ranks.main:
             rows, looks = (read_rows(run.folder / f"{name}.jsonl") for name in ("metrics", "watch"))
             rung = read_rows(run.folder / "alarms.jsonl", one_a_step=False)
-            self.alarms = Alarms(Scope.of(run.recipe), [row["name"] for row in rung])
+            self.alarms = Alarms(Scope.of(run.recipe), [str(row.get("name")) for row in rung])
             self.alarms.remember(rows, looks)
 
     def see(
@@ -70,9 +70,10 @@ def stopped(run: Run[Policy], alarm: Alarm, model: Path, report: Path) -> NoRetu
 
     def tell() -> None:
         raise StoppedByAlarm(
-            f"the run in {run.folder} was stopped by {alarm} (watch.alarms.{alarm.name}=stop); "
-            f"everything up to step {alarm.step} is saved, the model in {model}, and {report} "
-            "shows it: --resume goes on all the same, and this alarm does not ring again"
+            f"the run in {run.folder} was stopped at step {alarm.step}, since "
+            f"watch.alarms.{alarm.name}=stop: {alarm.message}; the checkpoint and the model "
+            f"({model}) are saved, and {report} shows the alarm: --resume goes on all the same, "
+            "and it does not ring again"
         )
 
     run.ranks.run_on_rank0(tell)
