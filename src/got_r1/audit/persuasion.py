@@ -40,9 +40,8 @@ FORMATS = ("prose", "JSON", "XML", "dialogue", "system message", "Markdown", "co
 LABEL_FORMATS = ("prose", "JSON", "brackets")
 """How they are dressed in the name of an object, which is short."""
 
-PLACES: Mapping[str, str] = {"start": "opening", "middle": "aside", "end": "ending"}
-"""Where in a chain they stand, before its first object, behind it, behind the last sentence; and
-what `subjects.write_chain` calls it."""
+PLACES = ("start", "middle", "end")
+"""Where in a chain they stand: before its first object, behind it, behind the last sentence."""
 
 _SAID: Mapping[str, tuple[str, str, str, str]] = {
     "English": (

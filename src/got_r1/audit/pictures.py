@@ -14,7 +14,7 @@ from itertools import islice
 from got_r1.audit.cases import Draft, Suite
 from got_r1.audit.counting import add_counts
 from got_r1.audit.exchanges import add_screens
-from got_r1.audit.persuasion import PLACES, Words, draw_words, neutral
+from got_r1.audit.persuasion import Words, draw_words, neutral
 from got_r1.audit.semantic import swap_looks
 from got_r1.audit.subjects import (
     Subject,
@@ -212,7 +212,7 @@ def persuade_finder(
     image = render(Scene(()))
 
     def ask(text: str, place: str) -> int:
-        chain = write_chain(subject.planned[:1], **{PLACES[place]: text})
+        chain = write_chain(subject.planned[:1], words=text, place=place)
         return draft.ask(GroundingQuery(chain, image))
 
     plain = ask("", "end")

@@ -132,8 +132,7 @@ def _alike(words: Mapping[str, str], *, in_text: bool = True) -> Judge:
                 other = GroundingQuery(_renamed(chain, renamed), _redrawn(image, seen))
                 return _under_planned_names(query.chain, ask(other), renamed)
             case ImageQuery(prompt, image):
-                other = ImageQuery(_reworded(prompt, renamed), _redrawn(image, seen))
-                return ask(other)
+                return ask(ImageQuery(_reworded(prompt, renamed), _redrawn(image, seen)))
             case SemanticQuery(prompt, chain) | SpatialQuery(prompt, chain) if in_text:
                 prompt, chain = _reworded(prompt, renamed), _renamed(chain, renamed)
                 return ask(replace(query, prompt=prompt, chain=chain))

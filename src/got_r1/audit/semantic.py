@@ -11,7 +11,7 @@ from itertools import islice
 from got_r1.audit.cases import Draft, Suite
 from got_r1.audit.counting import add_counts
 from got_r1.audit.exchanges import add_screens
-from got_r1.audit.persuasion import PLACES, Words, draw_words, neutral
+from got_r1.audit.persuasion import Words, draw_words, neutral
 from got_r1.audit.subjects import (
     Subject,
     fill,
@@ -68,7 +68,7 @@ def persuade(draft: Draft, rng: random.Random, subject: Subject, said: Sequence[
     prompt, kept = subject.prompt, _dropped(rng, subject)
 
     def ask(text: str, place: str) -> int:
-        return draft.ask(SemanticQuery(prompt, write_chain(kept, **{PLACES[place]: text})))
+        return draft.ask(SemanticQuery(prompt, write_chain(kept, words=text, place=place)))
 
     plain = ask("", "end")
     blank = plain

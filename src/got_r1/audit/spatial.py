@@ -17,7 +17,7 @@ import numpy as np
 
 from got_r1.audit.cases import Draft, Suite
 from got_r1.audit.exchanges import add_screens
-from got_r1.audit.persuasion import PLACES, Words, draw_words, neutral
+from got_r1.audit.persuasion import Words, draw_words, neutral
 from got_r1.audit.subjects import (
     AXES,
     Subject,
@@ -97,7 +97,7 @@ def persuade_by_label(
             chain = _planned(subject, wrong, PlannedObject(text, _free_corner(wrong)))
         else:
             plan = _planned(subject, wrong).objects
-            chain = write_chain(plan, subject.meaning.relation, **{PLACES[place]: text})
+            chain = write_chain(plan, subject.meaning.relation, words=text, place=place)
         return draft.ask(SpatialQuery(subject.prompt, chain))
 
     plain = ask("", "end")

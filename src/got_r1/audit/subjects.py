@@ -112,23 +112,22 @@ def write_chain(
     objects: Sequence[PlannedObject],
     relation: Relation | None = None,
     *,
-    opening: str = "",
-    aside: str = "",
-    ending: str = "",
+    words: str = "",
+    place: str = "end",
 ) -> Chain:
     """A short chain as the icon world writes them: the first object `relation` the second, and the
-    others. Further prose: `opening` before it, `aside` behind the first object, `ending` behind the
-    last sentence."""
-    parts: list[str | PlannedObject] = [f"{opening} A " if opening else "A "]
+    others. Further `words` stand before it ("start"), behind the first object ("middle") or behind
+    the last sentence ("end"), as `place` says."""
+    parts: list[str | PlannedObject] = [f"{words} A " if words and place == "start" else "A "]
     for index, planned in enumerate(objects):
         if index == 1 and relation is not None:
             parts.append(f" {RELATION_WORDS[relation][0]} a ")
         elif index:
             parts.append(" and a " if index == len(objects) - 1 else ", a ")
         parts.append(planned)
-        if index == 0 and aside:
-            parts.append(f", {aside}")
-    return parse(format_chain([*parts, f". {ending}" if ending else "."]))
+        if index == 0 and words and place == "middle":
+            parts.append(f", {words}")
+    return parse(format_chain([*parts, f". {words}" if words and place == "end" else "."]))
 
 
 def rephrased(rng: random.Random, subject: Subject) -> Prompt:
