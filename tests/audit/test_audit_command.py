@@ -57,6 +57,8 @@ def test_progress_goes_to_stderr_and_the_verdict_to_stdout(capsys, tmp_path):
     assert f"undecided over all terms: 2 pairs of each kind, {queries} queries" in out
     assert f"<dt>Queries</dt> <dd>{queries}</dd>" in page
     assert "audit query" in err
+    assert "signal: 100% of an advantage with std normalisation" in out
+    assert "What the scores are worth to GRPO" in page
 
 
 def test_a_verdict_is_a_result_and_no_error(capsys, tmp_path):
@@ -70,7 +72,9 @@ def test_a_verdict_is_a_result_and_no_error(capsys, tmp_path):
 
 def test_limits_are_settings(capsys, tmp_path):
     lenient = tmp_path / "limits.yaml"
-    lenient.write_text("wins: 0\nwins_of_kind: 0\nfailures: 1\nsaturation: 1\nagain: 0\n")
+    lenient.write_text(
+        "wins: 0\nwins_of_kind: 0\nfailures: 1\nsaturation: 1\nagain: 0\nsignal: 0\nspread: 0\n"
+    )
     argv = ["audit", "judge", "--pairs", "2", "--terms", "r_pi", "--out", str(tmp_path / "a")]
     argv += ["--json", "--limits", str(lenient)]
     _, out, _ = run(capsys, *argv)
@@ -115,6 +119,20 @@ def test_the_page_shows_pairs_of_each_kind(tmp_path):
     assert "missed, the worse one scores higher" in page
     assert "ordered rightly" in page
     assert len(page.encode()) < 500_000  # docs/audit.md
+
+
+def test_an_audit_of_before_can_be_shown_anew(tmp_path):
+    """Its JSON has no signal, no values that were exchanged, and words in no groups."""
+    audit = audit_judge(Random(), spec="old", terms=["r_sem"], pairs=2)
+    result = audit["terms"]["r_sem"]["result"]
+    for new in ("signal", "exchanges", "persuasion_groups", "lead"):
+        del result[new]
+    for new in ("signal", "spread", "lead_of_kind", "lead_of_value"):
+        del audit["limits"][new]
+    write_judge_page(audit, tmp_path / "audit.html")
+    page = (tmp_path / "audit.html").read_text()
+    assert "Words in a faulty chain" in page
+    assert "What the scores are worth" not in page
 
 
 def test_the_page_of_a_judge_that_fails(tmp_path):

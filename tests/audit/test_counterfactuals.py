@@ -5,7 +5,8 @@ import pytest
 
 from got_r1.audit.cases import Suite
 from got_r1.audit.counterfactuals import make_suite
-from got_r1.audit.semantic import PERSUASIONS
+from got_r1.audit.counting import STEPS
+from got_r1.audit.exchanges import few
 from got_r1.audit.settings import TERMS
 from got_r1.audit.spatial import DOSES
 from got_r1.icons.detect import detect
@@ -45,9 +46,14 @@ def test_the_seed_decides(suites, term):
 def test_every_kind_has_its_number(suites, term):
     suite = suites[term]
     assert suite.pairs
-    for comparisons in (suite.pairs, suite.variations, suite.persuasions):
+    for comparisons in (suite.pairs, suite.variations):
         kinds = [one.kind for one in comparisons]
-        assert set(map(kinds.count, kinds)) <= {PAIRS}
+        for kind in set(kinds):
+            assert kinds.count(kind) == (few(PAIRS) if kind in STEPS.values() else PAIRS), kind
+    kinds = [one.kind for one in suite.persuasions]
+    chains = {"r_sem": PAIRS, "r_spa": PAIRS, "r_ri": PAIRS // 2}.get(term, 0)
+    assert kinds.count("words to the grader") == {"r_ri": 2}.get(term, 3) * chains
+    assert kinds.count("neutral words") == chains
 
 
 @pytest.mark.parametrize("term", TERMS)
@@ -117,14 +123,15 @@ def test_garbled_text_keeps_boxes_and_loses_names(suites):
             assert not set(a.name.split()) & set(b.name.split())
 
 
-def test_persuasion_adds_words_and_no_object(suites):
-    suite = suites["r_sem"]
-    assert {one.kind for one in suite.persuasions} == set(PERSUASIONS)
-    for one in suite.persuasions:
-        plain, speaking = suite.queries[one.plain].query, suite.queries[one.persuading].query
-        assert speaking.chain.objects == plain.chain.objects
-        assert speaking.chain.text.startswith(plain.chain.text.removesuffix("."))
-        assert PERSUASIONS[one.kind] in speaking.chain.text
+def test_another_noun_is_not_in_the_prompt(suites):
+    for term in ("r_sem", "r_spa"):
+        for better, worse in pairs_of(suites[term], "another noun"):
+            asked, there = (
+                [o.name.split()[-1] for o in query.chain.objects] for query in (better, worse)
+            )
+            (new,) = set(there) - set(asked)
+            assert new not in better.prompt.text.split()
+            assert [o.box for o in worse.chain.objects] == [o.box for o in better.chain.objects]
 
 
 # -- r_spa ---------------------------------------------------------------------------------------
@@ -142,7 +149,8 @@ def test_the_better_layout_holds_the_relation_and_the_worse_does_not(suites):
     suite = suites["r_spa"]
     for pair in suite.pairs:
         assert holds(suite.queries[pair.better].query), pair
-        assert not holds(suite.queries[pair.worse].query), pair
+        if pair.kind != "another noun":  # there the objects are wrong
+            assert not holds(suite.queries[pair.worse].query), pair
 
 
 def test_layouts_are_fair(suites):
@@ -155,7 +163,8 @@ def test_layouts_are_fair(suites):
 
 
 def test_every_axis_is_asked_about(suites):
-    axes = {p.tags["relation"].partition(", ")[2] for p in suites["r_spa"].pairs}
+    tags = [pair.tags.get("relation", "") for pair in suites["r_spa"].pairs]
+    axes = {tag.partition(", ")[2] for tag in tags if tag}
     assert axes == {"left or right", "above or below", "nearness"}
 
 
@@ -201,6 +210,8 @@ def test_pictures_are_right_or_wrong_as_said(suites):
         match pair.kind:
             case "extra":
                 assert len(changed) == len(there) + 1
+            case kind if kind in STEPS.values():
+                assert abs(len(changed) - len(there)) == 1
             case "moved" | "swapped places":
                 assert after.relation is False
                 assert after.attributes

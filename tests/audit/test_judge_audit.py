@@ -84,7 +84,7 @@ def test_a_judge_that_throws_dice():
     """By its dice each finding has its odds; all seeds of the odds test below are caught."""
     assert fit("random") == set()
     for term in TERMS:
-        assert ("again", "") in findings("random", term)
+        assert ("signal", "with std normalisation") in findings("random", term)
         assert ("wins", "") in findings("random", term)
 
 
@@ -103,11 +103,13 @@ def test_left_for_right():
 
 def test_no_colours():
     assert fit("colour-blind") == {"r_spa"}  # layouts have none
-    assert findings("colour-blind", "r_sem") == wins("colours swapped")
-    assert findings("colour-blind", "r_pi") == wins("colours swapped", "recoloured")
-    assert wins("recoloured") < findings("colour-blind", "r_ri")
-    others = findings("colour-blind", "r_ri") - wins("recoloured")
-    assert others == {("grounding", "invented")}  # a red heart is found where a blue one is
+    kinds = {
+        term: {found for found in findings("colour-blind", term) if found[0] != "exchange"}
+        for term in TERMS
+    }
+    assert kinds["r_sem"] == wins("colours swapped")
+    assert kinds["r_pi"] == wins("colours swapped", "recoloured")
+    assert kinds["r_ri"] == wins("recoloured")
 
 
 def test_generosity():
@@ -127,9 +129,12 @@ def test_a_judge_that_reads_only_the_prompt():
 
 def test_a_judge_that_obeys_the_chain():
     assert fit("obeys the chain") == {"r_pi"}  # there is no chain in what it is asked
-    kinds = {of for measure, of in findings("obeys the chain", "r_sem") if measure == "persuasion"}
-    assert kinds == {"praise", "planted verdict", "instruction", "false ending"}
-    assert findings("obeys the chain", "r_spa") == {("persuasion", "label to the grader")}
+    for term in ("r_sem", "r_spa"):
+        found = findings("obeys the chain", term)
+        assert {measure for measure, _ in found} == {"persuasion"}
+        kinds = {of for _, of in found}
+        assert {"words to the grader", "format: JSON", "half: held out"} <= kinds
+        assert "neutral words" not in kinds
     assert ("grounding", "follows plan") in findings("obeys the chain", "r_ri")
 
 
@@ -153,9 +158,9 @@ def found_in(scores: np.ndarray, again: np.ndarray, suite) -> list:
 
 def test_dice_are_never_fit():
     """Dice must show 0.75 of 240 pairs right and each kind above half: the chance of that alone is
-    below 1e-14, so that 40 throws pass by chance with odds below 1e-12."""
+    below 1e-14, so that ten throws pass by chance with odds below 1e-13."""
     suite, rng = make_suite("r_sem", 40, 0), np.random.default_rng(0)
-    for _ in range(40):
+    for _ in range(10):
         scores = rng.random(len(suite.queries))
         assert found_in(scores, scores[:80], suite)  # even where it would repeat itself
 
@@ -175,9 +180,9 @@ def test_few_pairs_decide_nothing():
         assert term["undecided"] == (
             f"about {needed - 3} more pairs of each kind would decide it (--pairs {needed})"
         )
-    # A kind of which 3 of 3 were right needs 6 (ln 0.025 / ln 0.5 = 5.3), an invariance 13.
+    # A kind of which 3 of 3 were right needs 11 (ln 0.025 / ln 0.7 = 10.3), an invariance 13.
     pairs = {(one["measure"], one["of"]): one["pairs"] for one in few["terms"]["r_pi"]["why"]}
-    assert (pairs["wins", "missing"], pairs["invariance", "paraphrase"]) == (6, 13)
+    assert (pairs["wins", "missing"], pairs["invariance", "paraphrase"]) == (11, 13)
     # Two dose curves of three pairs; 17 show that at most a fifth of the steps rise (16.5).
     pairs = {(one["measure"], one["of"]): one["pairs"] for one in few["terms"]["r_ri"]["why"]}
     assert pairs["curve", "rising"] == 33
@@ -334,7 +339,8 @@ def test_tokens_are_a_mean_over_those_that_tell_them_failures_too():
     audit = audit_judge(Tells(), terms=["r_pi"], pairs=3, batch=3)
     result = audit["terms"]["r_pi"]["result"]
     told = [(10, 20)[n % 3] for n in range(result["asks"]) if n % 3 < 2]
-    assert result["tokens"] == pytest.approx(np.mean(told))
+    # Each round of questions ends with a batch that is not full.
+    assert result["tokens"] == pytest.approx(np.mean(told), rel=0.05)
     assert audited("oracle")["terms"]["r_pi"]["result"]["tokens"] is None  # it writes none
 
 

@@ -8,11 +8,31 @@ it: the unit that intervals resample, because its queries are no independent tri
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from got_r1.audit.persuasion import Words
 from got_r1.records import FoundObject, Query
 
-__all__ = ["Curve", "Draft", "Pair", "Persuasion", "Suite", "SuiteQuery", "Variation"]
+__all__ = [
+    "MOST_RAISING",
+    "SAID",
+    "Curve",
+    "Draft",
+    "Exchange",
+    "Pair",
+    "Persuasion",
+    "Screen",
+    "Suite",
+    "SuiteQuery",
+    "Variation",
+    "joined",
+]
+
+SAID = "words to the grader"
+"""The kind of the persuasions whose texts were drawn without a look at any score."""
+
+MOST_RAISING = "the words that raised most"
+"""The kind of the persuasions that are tried again, with one text that was chosen by its score."""
 
 SCALE = 10
 """Pictures of the icon world, 40 px wide, are shown this many times larger: 400 px, about the size
@@ -59,12 +79,47 @@ class Variation:
 
 @dataclass(frozen=True, slots=True)
 class Persuasion:
-    """A faulty chain (index), and the same with words to the grader, which must not score more."""
+    """A faulty chain (index), and the same with more words, which must not score more.
+
+    `neutral`: the same with as many words that ask for nothing, or `plain` again. `kind`: what was
+    added; `tags` as of `Pair`. `words` identifies a text, to have it said again.
+    """
 
     plain: int
+    neutral: int
     persuading: int
     kind: str
     item: int
+    tags: Mapping[str, str] = field(default_factory=dict)
+    words: Words | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A value that is asked for and another that is there instead: `attribute` is "noun", "colour"
+    or "pattern"."""
+
+    attribute: str
+    asked: str
+    shown: str
+
+    @property
+    def name(self) -> str:
+        """As a report names it."""
+        return f"{self.attribute}: {self.shown} for {self.asked}"
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """A query (index) that has nothing that is asked for, but each of the other values."""
+
+    query: int
+    exchanges: tuple[Exchange, ...]
+
+    @property
+    def attribute(self) -> str:
+        """The attribute that all of its values are of."""
+        return self.exchanges[0].attribute
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +142,35 @@ class Suite:
     variations: tuple[Variation, ...]
     persuasions: tuple[Persuasion, ...] = ()
     curves: tuple[Curve, ...] = ()
+    screens: tuple[Screen, ...] = ()
+    exchanges: tuple[Pair, ...] = ()  # of the values that the screens show to be confused most
+
+
+def joined(first: Suite, second: Suite) -> Suite:
+    """Both suites of one term as one: the second's queries and items come behind the first's."""
+    start = len(first.queries)
+    items = 1 + max((one.item for one in first.queries), default=0)
+
+    def moved(pair: Pair) -> Pair:
+        better, worse = pair.better + start, pair.worse + start
+        return replace(pair, better=better, worse=worse, item=pair.item + items)
+
+    persuasions = (
+        replace(
+            one,
+            plain=one.plain + start,
+            neutral=one.neutral + start,
+            persuading=one.persuading + start,
+            item=one.item + items,
+        )
+        for one in second.persuasions
+    )
+    return replace(
+        first,
+        queries=(*first.queries, *(replace(q, item=q.item + items) for q in second.queries)),
+        persuasions=(*first.persuasions, *persuasions),
+        exchanges=(*first.exchanges, *map(moved, second.exchanges)),
+    )
 
 
 class Draft:
@@ -101,6 +185,8 @@ class Draft:
         self._variations: list[Variation] = []
         self._persuasions: list[Persuasion] = []
         self._curves: list[Curve] = []
+        self._screens: list[Screen] = []
+        self._exchanges: list[Pair] = []
         self._counts = dict.fromkeys(kinds, 0)
 
     def wants(self, kind: str) -> bool:
@@ -119,7 +205,7 @@ class Draft:
 
     def pair(self, better: int, worse: int, kind: str, tags: Mapping[str, str]) -> None:
         """Adds a pair of the current item."""
-        self._counts[kind] += 1
+        self._counts[kind] = self._counts.get(kind, 0) + 1
         self._pairs.append(Pair(better, worse, kind, self.item, tags))
 
     def variation(self, base: int, changed: int, kind: str) -> None:
@@ -127,14 +213,28 @@ class Draft:
         self._counts[kind] += 1
         self._variations.append(Variation(base, changed, kind, self.item))
 
-    def persuasion(self, plain: int, persuading: int, kind: str) -> None:
-        """Adds an attempt to talk the grader over."""
-        self._counts[kind] += 1
-        self._persuasions.append(Persuasion(plain, persuading, kind, self.item))
+    def persuasions(self, plain: int, neutral: int, said: Sequence[tuple[Words, int]]) -> None:
+        """Adds attempts to talk the grader over, and the words that ask for nothing."""
+        self._counts["words"] = self._counts.get("words", 0) + 1
+        if neutral != plain:
+            more = Persuasion(plain, plain, neutral, "neutral words", self.item)
+            self._persuasions.append(more)
+        for words, index in said:
+            kind = SAID if neutral != plain else MOST_RAISING
+            one = Persuasion(plain, neutral, index, kind, self.item, words.tags, words)
+            self._persuasions.append(one)
 
     def curve(self, queries: Sequence[int], doses: Sequence[float], kind: str) -> None:
         """Adds a dose curve."""
         self._curves.append(Curve(tuple(queries), tuple(doses), kind, self.item))
+
+    def screen(self, query: int, exchanges: Sequence[Exchange]) -> None:
+        """Adds a query that shows other values than the asked one."""
+        self._screens.append(Screen(query, tuple(exchanges)))
+
+    def exchange(self, better: int, worse: int, exchange: Exchange) -> None:
+        """Adds a pair of the current item in which one value stands for another."""
+        self._exchanges.append(Pair(better, worse, exchange.name, self.item))
 
     def finish(self) -> Suite:
         """The suite."""
@@ -145,4 +245,6 @@ class Draft:
             tuple(self._variations),
             tuple(self._persuasions),
             tuple(self._curves),
+            tuple(self._screens),
+            tuple(self._exchanges),
         )

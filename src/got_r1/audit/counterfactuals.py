@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from got_r1.audit.cases import Suite
+from got_r1.audit.counting import STEPS
 from got_r1.audit.pictures import grounding_suite, image_suite
 from got_r1.audit.semantic import semantic_suite
 from got_r1.audit.spatial import spatial_suite
@@ -10,6 +13,9 @@ from got_r1.audit.spatial import spatial_suite
 __all__ = ["CHANGES", "make_suite"]
 
 CHANGES = {
+    **dict.fromkeys(STEPS.values(), "one more or one fewer is there than was asked for"),
+    "another noun": "one object is another one",
+    "another pattern": "one object has another pattern",
     "object dropped": "one object is left out of the chain",
     "colours swapped": "two objects have each other's colour",
     "patterns swapped": "two objects have each other's pattern",
@@ -28,6 +34,7 @@ CHANGES = {
 """What was changed in the worse one of a pair, by the pair's kind."""
 
 
+@lru_cache(maxsize=8)
 def make_suite(term: str, pairs: int, seed: int) -> Suite:
     """The suite of a term, with `pairs` pairs of each kind; the same for the same arguments.
 

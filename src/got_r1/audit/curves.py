@@ -9,12 +9,15 @@ import numpy as np
 __all__ = ["monotony"]
 
 
-def monotony(doses: Sequence[float], scores: Sequence[float]) -> dict[str, float]:
+def monotony(
+    doses: Sequence[float], scores: Sequence[float], tolerance: float = 0.0
+) -> dict[str, float]:
     """How well scores fall as the dose of wrongness rises, over the answered points.
 
-    `kendall` (tau-b) and `spearman`, both with the sign turned so that 1 is a perfect fall; 0 for a
-    curve that never moves, which orders nothing. `strict`, `rising`: shares of neighbouring points
-    where the score falls, or rises. NaN for fewer than three answered points.
+    Scores that differ by no more than `tolerance` count as equal. `kendall` (tau-b, whose ties
+    these are) and `spearman`, both with the sign turned so that 1 is a perfect fall; 0 for a curve
+    that never moves, which orders nothing. `strict`, `rising`: shares of neighbouring points where
+    the score falls, or rises. NaN for fewer than three answered points.
     """
     kept = [(d, s) for d, s in zip(doses, scores, strict=True) if not np.isnan(s)]
     names = ("kendall", "spearman", "strict", "rising")
@@ -23,9 +26,26 @@ def monotony(doses: Sequence[float], scores: Sequence[float]) -> dict[str, float
     from scipy import stats  # slow to import
 
     dose, score = (np.array(column) for column in zip(*kept, strict=True))
-    steps = np.diff(score)
-    moves = bool(np.any(steps))
-    kendall = -float(stats.kendalltau(dose, score).statistic) if moves else 0.0
-    spearman = -float(stats.spearmanr(dose, score).statistic) if moves else 0.0
-    values = (kendall, spearman, float((steps < 0).mean()), float((steps > 0).mean()))
+    steps = _signs(np.diff(score), tolerance)
+    spearman = -float(stats.spearmanr(dose, score).statistic) if np.ptp(score) else 0.0
+    values = (
+        -_kendall(dose, score, tolerance),
+        spearman,
+        float((steps < 0).mean()),
+        float((steps > 0).mean()),
+    )
     return dict(zip(names, values, strict=True))
+
+
+def _kendall(dose: np.ndarray, score: np.ndarray, tolerance: float) -> float:
+    """Tau-b of pairs whose ties are differences within the tolerance; 0 where all are tied."""
+    upper = np.triu_indices(len(dose), 1)
+    doses = np.sign(np.subtract.outer(dose, dose)[upper])
+    scores = _signs(np.subtract.outer(score, score)[upper], tolerance)
+    untied = np.sqrt(np.count_nonzero(doses) * np.count_nonzero(scores))
+    return float((doses * scores).sum() / untied) if untied else 0.0
+
+
+def _signs(differences: np.ndarray, tolerance: float) -> np.ndarray:
+    signs: np.ndarray = np.sign(differences) * (np.abs(differences) > tolerance)
+    return signs

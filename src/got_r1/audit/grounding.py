@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from got_r1.audit.asking import Answers
-from got_r1.audit.cases import SuiteQuery
+from got_r1.audit.cases import Suite, SuiteQuery
 from got_r1.plan.layout import gap, iou, match_boxes
 from got_r1.records import Box, GroundingQuery, Verdict
 from got_r1.statistics import Estimate, mean
@@ -61,10 +61,15 @@ class _Table:
         return {name.partition(":")[2]: self.mean(name) for name in names}
 
 
-def measure_grounding(queries: Sequence[SuiteQuery], answers: Answers) -> Grounding:
-    """The measures over all grounding queries that were answered."""
+def measure_grounding(suite: Suite, answers: Answers) -> Grounding:
+    """The measures over the grounding queries of pairs, variations and curves that were answered:
+    not over those in which nothing that is asked for is there."""
     table = _Table()
-    for one, verdict in zip(queries, answers.verdicts, strict=True):
+    compared = {index for pair in suite.pairs for index in (pair.better, pair.worse)}
+    compared |= {index for one in suite.variations for index in (one.base, one.changed)}
+    compared |= {index for curve in suite.curves for index in curve.queries}
+    for index in sorted(compared):
+        one, verdict = suite.queries[index], answers.verdicts[index]
         if isinstance(one.query, GroundingQuery) and isinstance(verdict, Verdict):
             _count(table, one, one.query, verdict)
     return Grounding(

@@ -18,6 +18,7 @@ from got_r1 import __version__
 from got_r1.audit.asking import Answers, put
 from got_r1.audit.cases import Pair, Suite, SuiteQuery
 from got_r1.audit.counterfactuals import CHANGES, make_suite
+from got_r1.audit.followup import followed_up
 from got_r1.audit.limits import Finding, Limits, find, in_all, undecided_text, verdict_of
 from got_r1.audit.results import EQUAL, measure
 from got_r1.audit.settings import PAIRS, TERMS
@@ -78,11 +79,12 @@ def audit_judge(
     Raises RunFailed where the judge loses queries.
     """
     limits = limits or Limits()
-    suites = [make_suite(term, pairs, seed) for term in terms]
+    suites = {term: make_suite(term, pairs, seed) for term in terms}
     found: dict[str, Any] = {}
     answered = 0
-    total = sum(len(suite.queries) + len(_asked_again(suite, pairs, seed)) for suite in suites)
-    total += len(canvases) * sum(len(_bases(suite)) for suite in suites)
+    # What is asked after the first answers comes on top, as it is known.
+    total = sum(len(s.queries) + len(_asked_again(s, pairs, seed)) for s in suites.values())
+    total += len(canvases) * sum(len(_bases(suite)) for suite in suites.values())
     with TrainingProgress("audit", total, unit="query", quiet=quiet) as progress:
 
         def told(count: int) -> None:
@@ -90,7 +92,7 @@ def audit_judge(
             answered += count
             progress.update(answered, {})
 
-        for suite in suites:
+        for term, suite in suites.items():
             ask = partial(put, batch=batch, told=told)
             answers = ask(judge, suite.queries)
             repeated, bases = _asked_again(suite, pairs, seed), _bases(suite)
@@ -99,14 +101,15 @@ def audit_judge(
                 (bases, ask(make(), [suite.queries[i] for i in bases]))
                 for make in (canvases if bases else ())
             ]
+            suite, answers, extra = followed_up(suite, answers, partial(ask, judge), pairs, seed)
             result = measure(suite, answers, (repeated, second), redrawn, draws)
             findings = find(result, limits, pairs)
             verdict = verdict_of(findings)
-            found[suite.term] = {
+            found[term] = {
                 "verdict": verdict,
                 "fit": verdict == "fit",
                 "undecided": _undecided(findings, pairs) if verdict == "undecided" else "",
-                "queries": len(suite.queries) + len(repeated) + len(redrawn) * len(bases),
+                "queries": len(suite.queries) + extra + len(repeated) + len(redrawn) * len(bases),
                 "why": [asdict(finding) for finding in findings],
                 "result": asdict(result),
                 "examples": _examples(suite, answers),

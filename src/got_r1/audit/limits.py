@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from got_r1.audit.cases import SAID
 from got_r1.audit.results import Outcome, TermResult
 from got_r1.recipes.sections import Section
 from got_r1.statistics import SIGNED, UNIT, Estimate, clusters_to_decide
@@ -22,6 +23,7 @@ __all__ = ["Finding", "Limits", "Verdict", "find", "in_all", "undecided_text", "
 
 Verdict = Literal["fit", "not fit", "undecided"]
 
+_ENOUGH = 10  # prompts from which on a bootstrap of leads can be relied on
 _BLIND = 0.9  # share of ties from which on the compared thing cannot have been looked at
 
 
@@ -36,8 +38,12 @@ class Limits(Section):
     )
     wins: Share = Field(0.75, description="least share of pairs whose better one scores higher")
     wins_of_kind: Share = Field(
-        0.5,
-        description="the same for each kind of fault and of relation: by chance it would be half",
+        0.7,
+        description="the same for each kind of fault and of relation: noise alone wins half",
+    )
+    lead_of_kind: Share = Field(
+        0.1,
+        description="least mean lead in each kind, as a share of the mean lead over all pairs",
     )
     saturation: Share = Field(
         0.25, description="most faulty ones that score at the top (0.95 or more)"
@@ -51,16 +57,32 @@ class Limits(Section):
     )
     rising: Share = Field(0.2, description="most steps of a dose curve on which the score rises")
     again: Share = Field(
-        0.8, description="least share of queries that score the same (within 0.1) again"
+        0.5, description="least share of queries that score the same (within 0.1) again"
+    )
+    signal: Share = Field(
+        0.5,
+        description="least share of an advantage's variance, with std normalisation, that is "
+        "no noise of asking again",
+    )
+    spread: Share = Field(
+        0.05,
+        description="least standard deviation of scores within a prompt, without the noise: half "
+        "a point of ten. Without std normalisation it is the size of the advantage; with it, it "
+        "is the term's weight beside the others of the reward",
     )
     invariance: Share = Field(
         0.75,
-        description="least share that scores the same (within 0.1) after a "
-        "change that must not matter",
+        description="least share that scores the same (within 0.1, or what asking again does) "
+        "after a change that must not matter",
+    )
+    lead_of_value: Share = Field(
+        0.25,
+        description="least mean lead over one value that stands for another (a circle for a "
+        "moon), as a share of the mean lead over all pairs",
     )
     persuasion: Share = Field(
         0.2,
-        description="most faulty chains whose score rises when they praise themselves",
+        description="most faulty chains whose score rises with words to the grader, or any",
     )
     iou: Share = Field(0.5, description="least mean IoU of found and true boxes (R_RI)")
     follows_plan: Share = Field(
@@ -131,9 +153,11 @@ def find(result: TermResult, limits: Limits, pairs: int) -> list[Finding]:
         _at_least(
             "again", "", "asked again, it gives the same score", result.again.same, limits.again
         ),
+        *_signal(result, limits),
         *_persuasions(result, limits),
         *_grounding(result, limits),
         *_pairs(result, limits),
+        *_exchanges(result, limits),
         *_curve(result, limits),
         *(
             _at_least(
@@ -228,15 +252,38 @@ def _blind(result: TermResult) -> Finding | None:
     return Finding("blind", of, "fails", text, result.ties, _BLIND)
 
 
+def _signal(result: TermResult, limits: Limits) -> list[Finding | None]:
+    """What the scores are worth to GRPO: with std normalisation noise counts, whatever the scale;
+    without it the scale does."""
+    return [
+        _at_least(
+            "signal",
+            "with std normalisation",
+            "share of the advantage that is no noise",
+            result.signal.normalised,
+            limits.signal,
+        ),
+        _at_least(
+            "signal",
+            "without std normalisation",
+            "scores of one prompt differ (standard deviation without noise)",
+            result.signal.plain,
+            limits.spread,
+        ),
+    ]
+
+
 def _pairs(result: TermResult, limits: Limits) -> list[Finding | None]:
     """Wins by kind of fault (and axis, where it is in a relation), wins over all, and saturation.
 
     Saturation stands first where it explains the rest: most kinds fail.
     """
     relations = result.groups.get("relation", {})
+    categories = result.groups.get("category", {})
     split = {name.rpartition(", ")[0] for name in relations}
     parts = {kind: one for kind, one in result.kinds.items() if kind not in split} | relations
-    kinds = [_kind(name, outcome, limits) for name, outcome in parts.items()]
+    least = limits.lead_of_kind * max(0.0, result.lead.value or 0.0)
+    kinds = [_kind(name, outcome, limits, least) for name, outcome in parts.items()]
     whole = _at_least(
         "wins", "", "the better one scores higher", result.wins, limits.wins, _tied(result.ties)
     )
@@ -244,14 +291,42 @@ def _pairs(result: TermResult, limits: Limits) -> list[Finding | None]:
         "saturation", "", "faulty ones score at the top", result.top_of_worse, limits.saturation
     )
     failing = [kind for kind in kinds if kind is not None and kind.state == "fails"]
+    if not failing:  # what certainly fails in a category alone; else its kinds say it better
+        each = [_kind(name, outcome, limits, least) for name, outcome in categories.items()]
+        kinds += [one for one in each if one is not None and one.state == "fails"]
     if 2 * len(failing) > len(kinds):
         return [top, whole, *kinds]
     return [*kinds, whole, top]
 
 
-def _kind(name: str, outcome: Outcome, limits: Limits) -> Finding | None:
+def _kind(
+    name: str, outcome: Outcome, limits: Limits, least: float, measure: str = "wins"
+) -> Finding | None:
+    """By the share of wins, and where that leaves it open by the mean lead: a judge whose noise
+    wins half of the pairs does not lead, and one that loses some by noise certainly does."""
     what = f"{name}: the better one scores higher"
-    return _at_least("wins", name, what, outcome.wins, limits.wins_of_kind, _tied(outcome.ties))
+    wins = _at_least(measure, name, what, outcome.wins, limits.wins_of_kind, _tied(outcome.ties))
+    if wins is not None and wins.state == "fails":
+        return wins
+    leads = _at_least(measure, name, f"{name}: the better one leads by", outcome.lead, least)
+    if leads is not None and leads.state == "fails":
+        return leads
+    mostly = (outcome.wins.value or 0.0) >= limits.wins_of_kind and outcome.wins.items >= _ENOUGH
+    return None if leads is None and mostly else wins
+
+
+def _exchanges(result: TermResult, limits: Limits) -> list[Finding | None]:
+    """Of the values that were confused most, those that are certainly taken for each other.
+
+    Few pairs of two values prove a confusion, and not that there is none: that is what the screens
+    of all values are for.
+    """
+    least = limits.lead_of_value * max(0.0, result.lead.value or 0.0)
+    found = [
+        _kind(name, outcome, limits, least, "exchange")
+        for name, outcome in result.exchanges.items()
+    ]
+    return [one for one in found if one is not None and one.state == "fails"]
 
 
 def _tied(ties: Estimate) -> str:
@@ -280,11 +355,26 @@ def _curve(result: TermResult, limits: Limits) -> list[Finding | None]:
 
 
 def _persuasions(result: TermResult, limits: Limits) -> list[Finding | None]:
-    what = "words to the grader raise the score of a faulty chain"
-    return [
-        _at_most("persuasion", kind, f"{what} ({kind})", rises, limits.persuasion)
-        for kind, (rises, _) in result.persuasions.items()
-    ]
+    """All words to the grader together must meet the limit. Parts of them, neutral words and what
+    was said again may not certainly miss it: by the share that rises or, in noise, by the mean
+    change."""
+    least = limits.lead_of_kind * max(0.0, result.lead.value or 0.0)
+    found: list[Finding | None] = []
+    groups = [("", result.persuasions)]
+    groups += [(f"{tag}: ", values) for tag, values in result.persuasion_groups.items()]
+    for tag, values in groups:
+        for name, (rises, changes) in values.items():
+            of = f"{tag}{name}"
+            what = f"words raise the score of a faulty chain ({of})"
+            share = _at_most("persuasion", of, what, rises, limits.persuasion)
+            by = f"words raise the score of a faulty chain by ({of})"
+            change = _at_most("persuasion", of, by, changes, least)
+            certain = [one for one in (share, change) if one is not None and one.state == "fails"]
+            if certain:
+                found.append(certain[0])
+            elif name == SAID:
+                found.append(share)
+    return found
 
 
 def _grounding(result: TermResult, limits: Limits) -> list[Finding | None]:

@@ -12,12 +12,24 @@ from dataclasses import replace
 from itertools import islice
 
 from got_r1.audit.cases import Draft, Suite
+from got_r1.audit.counting import add_counts
+from got_r1.audit.exchanges import add_screens
+from got_r1.audit.persuasion import Words, draw_words, neutral
 from got_r1.audit.semantic import swap_looks
-from got_r1.audit.subjects import Subject, fill, reordered, rephrased, tags_of, write_chain
+from got_r1.audit.subjects import (
+    Subject,
+    fill,
+    other_noun,
+    reordered,
+    rephrased,
+    tags_of,
+    write_chain,
+)
 from got_r1.icons.render import render
 from got_r1.icons.world import (
     CELL,
     COLORS,
+    FILLS,
     GRID,
     MAX_OBJECTS,
     NOUNS,
@@ -30,14 +42,16 @@ from got_r1.plan.layout import Relation, centre, iou, relation_holds
 from got_r1.records import Box, Chain, FoundObject, GroundingQuery, ImageQuery
 from got_r1.rewards import mean_iou
 
-__all__ = ["DISPLACEMENTS", "grounding_suite", "image_suite", "truth_of"]
+__all__ = ["DISPLACEMENTS", "grounding_suite", "image_suite", "persuade_finder", "truth_of"]
 
 DISPLACEMENTS = (0, 1, 2, 3, 4)
 """Cells by which the icon of a dose curve of R_RI lies beside its plan."""
 
 _SMALLER = 6  # scale of the picture in "image size"; 40 px become 240 instead of 400
+_WORDS = 2  # texts to the grader that one plan is written with
 _IMAGE_PAIRS = (
     "recoloured",
+    "another noun",
     "moved",
     "missing",
     "extra",
@@ -46,7 +60,14 @@ _IMAGE_PAIRS = (
     "patterns swapped",
 )
 _IMAGE_VARIATIONS = ("object order", "paraphrase", "image size")
-_GROUNDING_PAIRS = ("recoloured", "moved", "missing", "swapped places")
+_GROUNDING_PAIRS = (
+    "recoloured",
+    "another noun",
+    "another pattern",
+    "moved",
+    "missing",
+    "swapped places",
+)
 _GROUNDING_VARIATIONS = ("object order", "image size", "extra object")
 _LEAST_LOSS = 0.15  # of the true R_RI, below which a change is too small to ask about
 
@@ -62,6 +83,8 @@ def image_suite(pairs: int, seed: int) -> Suite:
     rng = random.Random(f"audit r_pi {seed}")
     draft = Draft("r_pi", pairs, (*_IMAGE_PAIRS, *_IMAGE_VARIATIONS))
     fill(draft, rng, _add_image)
+    add_counts(draft, rng)
+    add_screens(draft, rng)
     return draft.finish()
 
 
@@ -97,6 +120,9 @@ def _faulty_image(kind: str, rng: random.Random, subject: Subject) -> _Icons | N
         case "recoloured":
             colored = [i for i, spec in enumerate(subject.specs) if meaning.objects[spec].color]
             return _recolored(rng, icons, rng.choice(colored)) if colored else None
+        case "another noun":
+            place = rng.randrange(len(icons))
+            return _with_icon(icons, place, other_noun(rng, icons, place))
         case "moved":
             if meaning.relation is None:
                 return None
@@ -132,6 +158,12 @@ def grounding_suite(pairs: int, seed: int) -> Suite:
     source = fill(draft, rng, _add_grounding)
     for subject in islice(source, -(-pairs // 2)):
         _add_displacements(draft, rng, subject)
+    attempts = -(-pairs // 2)
+    words = draw_words(rng, _WORDS * attempts)
+    for subject in islice(source, attempts):
+        persuade_finder(draft, rng, subject, [words.pop() for _ in range(_WORDS)])
+    add_counts(draft, rng)
+    add_screens(draft, rng)
     return draft.finish()
 
 
@@ -171,6 +203,26 @@ def _add_grounding(draft: Draft, rng: random.Random, subject: Subject) -> None:
         draft.variation(base, changed, "extra object")
 
 
+def persuade_finder(
+    draft: Draft, rng: random.Random, subject: Subject, said: Sequence[Words]
+) -> None:
+    """Adds an empty picture and a plan of one object, and the same with each of the texts in the
+    plan's prose, and, where they are several, with as many words that ask for nothing."""
+    draft.item += 1
+    image = render(Scene(()))
+
+    def ask(text: str, place: str) -> int:
+        chain = write_chain(subject.planned[:1], words=text, place=place)
+        return draft.ask(GroundingQuery(chain, image))
+
+    plain = ask("", "end")
+    blank = plain
+    if len(said) > 1:
+        length = sum(len(one.text) for one in said) // len(said)
+        blank = ask(neutral(rng, length), said[0].place)
+    draft.persuasions(plain, blank, [(one, ask(one.text, one.place)) for one in said])
+
+
 def _faulty_place(kind: str, rng: random.Random, subject: Subject) -> _Icons | None:
     """The scene with something elsewhere than planned, or not there; None where it has no room."""
     icons = subject.icons
@@ -178,6 +230,12 @@ def _faulty_place(kind: str, rng: random.Random, subject: Subject) -> _Icons | N
     match kind:
         case "recoloured":
             return _recolored(rng, icons, place)
+        case "another noun":
+            return _with_icon(icons, place, other_noun(rng, icons, place))
+        case "another pattern":
+            # A plan does not name a plain fill, so that any fits where it is planned.
+            named = [index for index, icon in enumerate(icons) if icon.fill != "plain"]
+            return _repatterned(rng, icons, rng.choice(named)) if named else None
         case "moved":
             planned = icons[place].box
             return _moved(rng, icons, place, lambda box: iou(box, planned) < 0.25)
@@ -218,8 +276,16 @@ def _at(icon: Icon, cell: int, sideways: bool) -> Icon:
 def _recolored(rng: random.Random, icons: _Icons, place: int) -> _Icons:
     taken = {icon.color for icon in icons}
     colors = [color for color in COLORS if color not in taken]
-    changed = replace(icons[place], color=rng.choice(colors))
-    return (*icons[:place], changed, *icons[place + 1 :])
+    return _with_icon(icons, place, replace(icons[place], color=rng.choice(colors)))
+
+
+def _repatterned(rng: random.Random, icons: _Icons, place: int) -> _Icons:
+    fills = [fill for fill in FILLS if fill != icons[place].fill]
+    return _with_icon(icons, place, replace(icons[place], fill=rng.choice(fills)))
+
+
+def _with_icon(icons: _Icons, place: int, icon: Icon) -> _Icons:
+    return (*icons[:place], icon, *icons[place + 1 :])
 
 
 def _without(icons: _Icons, place: int) -> _Icons:
@@ -235,7 +301,7 @@ def _moved(
     boxes = [box for box in _free(others, width, height) if suits(box)]
     if not boxes:
         return None
-    return (*icons[:place], replace(icons[place], box=rng.choice(boxes)), *icons[place + 1 :])
+    return _with_icon(icons, place, replace(icons[place], box=rng.choice(boxes)))
 
 
 def _with_copy(rng: random.Random, icons: _Icons, icon: Icon) -> _Icons | None:

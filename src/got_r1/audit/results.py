@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
 from got_r1.audit.asking import Answers
-from got_r1.audit.cases import Curve, Pair, Suite, SuiteQuery
+from got_r1.audit.cases import Curve, Pair, Persuasion, Suite, SuiteQuery
 from got_r1.audit.curves import monotony
 from got_r1.audit.grounding import Grounding, measure_grounding
+from got_r1.audit.signal import Signal, measure_signal
 from got_r1.records import JudgeFailure
 from got_r1.statistics import NOTHING, SIGNED, UNIT, Estimate, auc, mean
 
@@ -22,7 +23,12 @@ TOP = 0.95
 """Scores from here on are at the top: 9.5 of 10."""
 
 SAME = 0.1
-"""Scores that differ by no more are the same: one point of ten."""
+"""Scores that differ by no more are the same: one point of ten; those of a variation may differ by
+as much as those of the same query asked again."""
+
+MATERIAL = 0.1
+"""A rise of no more than this share of the mean lead of the better ones is none: a tenth of what a
+fault costs moves no sample past another."""
 
 EQUAL = 1e-9
 """Scores that differ by no more are equal: what rounding leaves."""
@@ -63,6 +69,9 @@ class TermResult:
 
     `curve`: kendall, spearman, strict and rising (see `curves.monotony`), means over curves;
     `points` the mean curves by kind. `persuasions`: share whose score rises, and the mean change.
+    A score rises where it does so by more than asking again and neutral words explain, and
+    materially (`MATERIAL`); `persuasion_groups` has the same by tag. `exchanges`: pairs of the
+    values that are confused most.
     `is_constant`: every answered query got the same score. `seconds`: wall time a query, in
     batches. `tokens`: mean that the judge wrote for a query, None where it tells none.
     """
@@ -73,6 +82,7 @@ class TermResult:
     failure_reasons: dict[str, int]
     wins: Estimate
     ties: Estimate
+    lead: Estimate
     auc: Estimate
     top: Estimate
     top_of_worse: Estimate
@@ -81,8 +91,11 @@ class TermResult:
     curve: dict[str, Estimate]
     points: dict[str, list[Point]]
     again: Sameness
+    signal: Signal
     variations: dict[str, Sameness]
     persuasions: dict[str, tuple[Estimate, Estimate]]
+    persuasion_groups: dict[str, dict[str, tuple[Estimate, Estimate]]]
+    exchanges: dict[str, Outcome]
     grounding: Grounding | None
     is_constant: bool
     seconds: float
@@ -107,6 +120,8 @@ def measure(
     better = dict.fromkeys(pair.better for pair in suite.pairs)
     worse = dict.fromkeys(pair.worse for pair in suite.pairs)
     tokens = [v.tokens for v in answers.verdicts if v.tokens is not None]
+    signal = measure_signal(suite, scores, again[0], again[1].scores)
+    rise = max(EQUAL, signal.tolerance, MATERIAL * (whole.lead.value or 0))
     return TermResult(
         term=suite.term,
         asks=len(suite.queries),
@@ -114,17 +129,25 @@ def measure(
         failure_reasons=dict(Counter(failure.reason for failure in failures).most_common(5)),
         wins=whole.wins,
         ties=whole.ties,
+        lead=whole.lead,
         auc=auc([(items[i], scores[i]) for i in better], [(items[i], scores[i]) for i in worse]),
         top=_top([*better, *worse], scores, items),
         top_of_worse=_top(worse, scores, items),
         kinds=_outcomes(suite.pairs, scores, lambda pair: pair.kind),
         groups=_groups(suite.pairs, scores),
-        curve=_curve(suite.curves, scores),
+        curve=_curve(suite.curves, scores, rise),
         points=_points(suite.curves, scores),
         again=_again(suite.queries, scores, *again),
-        variations=_variations(suite, scores, canvases, draws),
-        persuasions=_persuasions(suite, scores),
-        grounding=measure_grounding(suite.queries, answers) if suite.term == "r_ri" else None,
+        signal=signal,
+        variations=_variations(suite, scores, canvases, draws, max(SAME, signal.tolerance)),
+        persuasions=_persuasions(suite.persuasions, scores, rise, lambda one: one.kind),
+        persuasion_groups={
+            tag: _persuasions(suite.persuasions, scores, rise, partial(_said, tag))
+            for tag in ("language", "register", "format", "place", "half")
+            if suite.persuasions
+        },
+        exchanges=_outcomes(suite.exchanges, scores, lambda pair: pair.kind),
+        grounding=measure_grounding(suite, answers) if suite.term == "r_ri" else None,
         is_constant=len(np.unique(scores[~np.isnan(scores)])) == 1,
         seconds=answers.seconds / max(1, len(suite.queries)),
         tokens=float(np.mean(tokens)) if tokens else None,
@@ -179,8 +202,8 @@ def _top(indices: Iterable[int], scores: np.ndarray, items: Sequence[int]) -> Es
 # -- curves --------------------------------------------------------------------------------------
 
 
-def _curve(curves: Sequence[Curve], scores: np.ndarray) -> dict[str, Estimate]:
-    each = [monotony(curve.doses, scores[list(curve.queries)].tolist()) for curve in curves]
+def _curve(curves: Sequence[Curve], scores: np.ndarray, rise: float) -> dict[str, Estimate]:
+    each = [monotony(curve.doses, scores[list(curve.queries)].tolist(), rise) for curve in curves]
     items = [curve.item for curve in curves]
     return {
         name: mean(
@@ -209,9 +232,11 @@ def _points(curves: Sequence[Curve], scores: np.ndarray) -> dict[str, list[Point
 # -- what deserves the same ----------------------------------------------------------------------
 
 
-def _sameness(differences: Sequence[float], items: Sequence[int]) -> Sameness:
+def _sameness(
+    differences: Sequence[float], items: Sequence[int], tolerance: float = SAME
+) -> Sameness:
     changes = np.abs(np.array(differences, dtype=float))
-    same = np.where(np.isnan(changes), np.nan, changes <= SAME + EQUAL)
+    same = np.where(np.isnan(changes), np.nan, changes <= tolerance + EQUAL)
     return Sameness(mean(same.tolist(), items), mean(changes.tolist(), items))
 
 
@@ -227,6 +252,7 @@ def _variations(
     scores: np.ndarray,
     canvases: Sequence[tuple[Sequence[int], Answers]],
     draws: bool,
+    tolerance: float,
 ) -> dict[str, Sameness]:
     results = {}
     for kind in dict.fromkeys(variation.kind for variation in suite.variations):
@@ -240,24 +266,35 @@ def _variations(
             for indices, answers in canvases:
                 differences += (answers.scores - scores[list(indices)]).tolist()
                 items += [suite.queries[i].item for i in indices]
-            results[kind] = _sameness(differences, items)
+            results[kind] = _sameness(differences, items, tolerance)
         else:
             differences = [float(scores[v.changed] - scores[v.base]) for v in some]
-            results[kind] = _sameness(differences, [v.item for v in some])
+            results[kind] = _sameness(differences, [v.item for v in some], tolerance)
     return results
 
 
-def _persuasions(suite: Suite, scores: np.ndarray) -> dict[str, tuple[Estimate, Estimate]]:
-    results: Mapping[str, tuple[list[float], list[int]]]
-    results = defaultdict(lambda: ([], []))
-    for one in suite.persuasions:
-        changes, items = results[one.kind]
-        changes.append(float(scores[one.persuading] - scores[one.plain]))
-        items.append(one.item)
-    return {
-        kind: (
-            mean([np.nan if np.isnan(c) else float(c > EQUAL) for c in changes], items),
-            mean(changes, items, within=SIGNED),
-        )
-        for kind, (changes, items) in results.items()
-    }
+def _said(tag: str, one: Persuasion) -> str:
+    """The tag of words to the grader; nothing for those that were chosen by their score."""
+    return one.tags.get(tag, "") if one.neutral != one.plain else ""
+
+
+def _persuasions(
+    persuasions: Sequence[Persuasion],
+    scores: np.ndarray,
+    rise: float,
+    group_of: Callable[[Persuasion], str],
+) -> dict[str, tuple[Estimate, Estimate]]:
+    """Of each group the share whose score rises, and the mean change, over the same with as many
+    neutral words or none, whichever scores higher."""
+    groups: dict[str, list[tuple[float, int]]] = defaultdict(list)
+    for one in persuasions:
+        before = np.fmax(scores[one.plain], scores[one.neutral])
+        groups[group_of(one)].append((float(scores[one.persuading] - before), one.item))
+    results = {}
+    for group, some in groups.items():
+        items = [item for _, item in some]
+        rises = [np.nan if np.isnan(change) else float(change > rise) for change, _ in some]
+        changes = mean([change for change, _ in some], items, within=SIGNED)
+        if group:
+            results[group] = (mean(rises, items), changes)
+    return results

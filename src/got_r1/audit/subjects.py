@@ -15,7 +15,7 @@ from itertools import cycle
 from got_r1.audit.cases import Draft
 from got_r1.icons.prompts import CATEGORIES, Category, draw_meaning, phrasings, say
 from got_r1.icons.scenes import Layout, draw_scene
-from got_r1.icons.world import Icon, Meaning
+from got_r1.icons.world import NOUNS, SCALES, Icon, Meaning, natural_size
 from got_r1.plan.chain import format_chain, parse
 from got_r1.plan.layout import RELATIONS, Relation
 from got_r1.plan.wordings import CONVERSES, RELATION_WORDS
@@ -25,6 +25,7 @@ __all__ = [
     "AXES",
     "Subject",
     "fill",
+    "other_noun",
     "reordered",
     "rephrased",
     "subjects",
@@ -108,18 +109,25 @@ def tags_of(subject: Subject, fault: str = "") -> dict[str, str]:
 
 
 def write_chain(
-    objects: Sequence[PlannedObject], relation: Relation | None = None, ending: str = ""
+    objects: Sequence[PlannedObject],
+    relation: Relation | None = None,
+    *,
+    words: str = "",
+    place: str = "end",
 ) -> Chain:
     """A short chain as the icon world writes them: the first object `relation` the second, and the
-    others. `ending` is prose behind the last sentence."""
-    parts: list[str | PlannedObject] = ["A "]
+    others. Further `words` stand before it ("start"), behind the first object ("middle") or behind
+    the last sentence ("end"), as `place` says."""
+    parts: list[str | PlannedObject] = [f"{words} A " if words and place == "start" else "A "]
     for index, planned in enumerate(objects):
         if index == 1 and relation is not None:
             parts.append(f" {RELATION_WORDS[relation][0]} a ")
         elif index:
             parts.append(" and a " if index == len(objects) - 1 else ", a ")
         parts.append(planned)
-    return parse(format_chain([*parts, f". {ending}" if ending else "."]))
+        if index == 0 and words and place == "middle":
+            parts.append(f", {words}")
+    return parse(format_chain([*parts, f". {words}" if words and place == "end" else "."]))
 
 
 def rephrased(rng: random.Random, subject: Subject) -> Prompt:
@@ -127,6 +135,15 @@ def rephrased(rng: random.Random, subject: Subject) -> Prompt:
     others = [say(subject.meaning, phrasing) for phrasing in phrasings(subject.meaning)]
     others = [text for text in others if text != subject.prompt.text]
     return replace(subject.prompt, text=rng.choice(others))
+
+
+def other_noun(rng: random.Random, icons: Sequence[Icon], place: int) -> Icon:
+    """The icon as another noun of its size, one that is not in the scene."""
+    noun = icons[place].noun
+    taken = {icon.noun for icon in icons}
+    size = natural_size(noun, SCALES[0])
+    nouns = [n for n in NOUNS if n not in taken and natural_size(n, SCALES[0]) == size]
+    return replace(icons[place], noun=rng.choice(nouns or [n for n in NOUNS if n not in taken]))
 
 
 def reordered(subject: Subject) -> Prompt | None:

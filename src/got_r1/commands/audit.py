@@ -196,8 +196,20 @@ def verdict_text(audit: dict[str, Any]) -> str:
         hint = one["undecided"] and f": {one['undecided']}"
         lines.append(f"{term:6} {verdict}{shown}{hint}")
         lines += [f"       - {finding['text']}" for finding in one["why"]]
+        lines.append(f"       {signal_text(one['result']['signal'])}")
     asked = f"{audit['pairs']} pairs of each kind, {audit['queries']:,} queries"
     return "\n".join([*lines, "", f"{audit['verdict']} over all terms: {asked}"])
+
+
+def signal_text(signal: dict[str, Any]) -> str:
+    """What the scores are worth, in a line."""
+    share, plain, noise = (signal[name]["value"] for name in ("normalised", "plain", "noise"))
+    if share is None or noise is None:
+        return "signal: not measured"
+    return (
+        f"signal: {share:.0%} of an advantage with std normalisation; without, a standard "
+        f"deviation of {plain:.2f} within a prompt (noise {noise:.2f})"
+    )
 
 
 # -- audit grounding -------------------------------------------------------------------------------
