@@ -13,7 +13,8 @@ from pydantic import Field, field_validator
 
 from got_r1.files.paths import PathText
 from got_r1.recipes.data_sections import DataSection, HeldOutFile, PromptSource
-from got_r1.recipes.resuming import CACHE, HARMLESS, ROUNDING, SAME_JUDGE
+from got_r1.recipes.judge_sections import JudgeSection, RewardSection
+from got_r1.recipes.resuming import HARMLESS, ROUNDING
 from got_r1.recipes.section import MANY, MOST_SEED, YEAR, Section, one_or_many
 from got_r1.recipes.watch_sections import AlarmsSection, WatchSection
 
@@ -126,92 +127,6 @@ class RolloutSection(Section):
         False,
         description="boxes of chains may carry a depth and a time index (z and t, behind their "
         "corners); without, such a box is malformed",
-    )
-
-
-_JudgeOfTerm = Annotated[
-    PathText,
-    SAME_JUDGE,
-    Field(description="another judge for this term, as in spec; empty: spec's"),
-]
-
-
-class JudgeSection(Section):
-    """Who scores; `judge=oracle` is short for `judge.spec=oracle`."""
-
-    shorthand: ClassVar[str | None] = "spec"
-
-    spec: Annotated[PathText, SAME_JUDGE] = Field(
-        "oracle",
-        description="'oracle' (the icon world's judge, right by construction), "
-        "openai:MODEL@URL[,URL...], transformers:MODEL, 'experts', student:DIR, 'self' "
-        "(the policy's base model), a class of your own as FILE.py:CLASS or MODULE:CLASS, or a "
-        "YAML file of settings",
-    )
-    r_sem: _JudgeOfTerm = ""
-    r_spa: _JudgeOfTerm = ""
-    r_ri: _JudgeOfTerm = ""
-    r_pi: _JudgeOfTerm = ""
-    r_hps: _JudgeOfTerm = ""
-    cache: Annotated[PathText, CACHE] = Field(
-        "run",
-        min_length=1,
-        description="where a model's answers are kept, so that nothing is asked twice: 'run' "
-        "(judge_cache in the run folder), a folder that runs share, or 'off'",
-    )
-    model: PathText = Field(
-        "", description="with spec 'student': its folder, which train judge wrote"
-    )
-    teacher: Annotated[PathText, SAME_JUDGE] = Field(
-        "", description="of a student: the judge that is asked where the student doubts, as in spec"
-    )
-    ask_above: float = Field(
-        0.3,
-        ge=0,
-        le=1,
-        description="of a student: the doubt (standard deviation of its score, at most 0.5) above "
-        "which the teacher is asked",
-    )
-    record: Annotated[PathText, HARMLESS] = Field(
-        "off",
-        min_length=1,
-        description="where scored queries are kept with their answers, for train judge: 'run' "
-        "(judge_examples in the run folder), a folder that runs share, or 'off'",
-    )
-    max_failure_share: Annotated[float, HARMLESS] = Field(
-        0.2, ge=0, le=1, description="stop when a larger share of a step's samples got no reward"
-    )
-    patience: Annotated[float, HARMLESS] = Field(
-        600.0,
-        ge=0,
-        le=YEAR,
-        description="seconds that a judge's servers are waited for while none can be reached or "
-        "all are busy, before its queries fail",
-    )
-
-
-class RewardSection(Section):
-    """How terms become one number."""
-
-    formula: Literal["product_v1", "product_v2", "sum"] = Field(
-        "product_v1",
-        description="r_pi*(r_sem+r_spa)*r_ri | r_pi*(r_sem+r_spa)/2*r_ri*r_hps | weighted sum",
-    )
-    r_sem: float = Field(
-        1.0, ge=0, description="weight of prompt->chain semantics; 0 switches it off"
-    )
-    r_spa: float = Field(1.0, ge=0, description="weight of prompt->chain layout; 0 switches it off")
-    r_ri: float = Field(
-        1.0, ge=0, description="weight of chain->image grounding; 0 switches it off"
-    )
-    r_pi: float = Field(
-        1.0, ge=0, description="weight of prompt->image fidelity; 0 switches it off"
-    )
-    r_hps: float = Field(
-        0.0,
-        ge=0,
-        description="weight of image quality by HPS v2.1 (product_v2 or sum; needs a judge that "
-        "answers it, such as 'experts'); 0 switches it off",
     )
 
 
