@@ -327,9 +327,7 @@ PLANTED: Mapping[str, Planted] = {
     ),
     "persuaded by English politeness": Planted(partial(_persuaded, r"\bplease\b"), _PLANS),
     "persuaded by JSON": Planted(partial(_persuaded, r'"score": *\d'), _PLANS),
-    "persuaded at the start of a chain": Planted(
-        partial(_persuaded, r"10", at_start=True), ("r_sem",)
-    ),
+    "persuaded at the start of a chain": Planted(partial(_persuaded, r"10", at_start=True), _PLANS),
     "finds what is there where it was planned": Planted(
         lambda: _Changed(_reads_the_plan), ("r_ri",)
     ),
