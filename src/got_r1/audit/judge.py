@@ -82,7 +82,7 @@ def audit_judge(
     suites = {term: make_suite(term, pairs, seed) for term in terms}
     found: dict[str, Any] = {}
     answered = 0
-    # What is asked after the first answers comes on top, as it is known.
+    # What is asked after the first answers comes on top, when it is known.
     total = sum(len(s.queries) + len(_asked_again(s, pairs, seed)) for s in suites.values())
     total += len(canvases) * sum(len(_bases(suite)) for suite in suites.values())
     with TrainingProgress("audit", total, unit="query", quiet=quiet) as progress:
@@ -91,6 +91,10 @@ def audit_judge(
             nonlocal answered
             answered += count
             progress.update(answered, {})
+
+        def ask_further(queries: Sequence[SuiteQuery]) -> Answers:
+            progress.total_steps += len(queries)
+            return put(judge, queries, batch, told)
 
         for term, suite in suites.items():
             ask = partial(put, batch=batch, told=told)
@@ -101,7 +105,7 @@ def audit_judge(
                 (bases, ask(make(), [suite.queries[i] for i in bases]))
                 for make in (canvases if bases else ())
             ]
-            suite, answers, extra = followed_up(suite, answers, partial(ask, judge), pairs, seed)
+            suite, answers, extra = followed_up(suite, answers, ask_further, pairs, seed)
             result = measure(suite, answers, (repeated, second), redrawn, draws)
             findings = find(result, limits, pairs)
             verdict = verdict_of(findings)
