@@ -8,6 +8,7 @@ another number of processes: up to rounding).
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -82,6 +83,7 @@ class Run(Generic[Model]):
         self.skipped_updates = 0  # in all, and since the last one that was made
         self._skipped_in_a_row = 0
         self._steps_without_signal = 0
+        self._began = time.perf_counter()
 
     @classmethod
     def open(
@@ -177,6 +179,7 @@ class Run(Generic[Model]):
         """The steps still to do, 1-based; saves a checkpoint behind every `save_every`th."""
         self.progress.__enter__()  # here: what comes before the first step shows its own progress
         for step in range(self.start + 1, self.section.steps + 1):
+            self._began = time.perf_counter()
             yield step
             if step % self.section.save_every == 0 or step == self.section.steps:
                 self.save_checkpoint(step)
@@ -188,9 +191,11 @@ class Run(Generic[Model]):
         save_checkpoint(self.folder, step, self.policy, self.optimizer, self.ranks, kept=kept)
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Writes one step's metrics and shows them; nothing but on the first rank."""
+        """Writes one step's metrics and the seconds since it began, and shows them; nothing but on
+        the first rank."""
         if self.ranks.main:
-            self.records.log_metrics(step, metrics)
+            seconds = time.perf_counter() - self._began
+            self.records.log_metrics(step, {**metrics, "seconds/total": seconds})
             self.progress.update(step, metrics)
 
     def watch(self, step: int, metrics: Mapping[str, float]) -> None:
