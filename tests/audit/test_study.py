@@ -24,7 +24,7 @@ def test_methods_categories_and_scores_are_balanced(make_run, tmp_path):
     # The methods' runs are of different lengths, which must not show.
     runs = [("ours", make_run("ours", steps=12)), ("theirs", make_run("theirs", steps=4))]
     made = build_study(runs, tmp_path / "study", items=60)
-    assert made["balance"]["method"] == {"ours": 30, "theirs": 30}
+    assert all(29 <= count <= 31 for count in made["balance"]["method"].values())
     assert set(made["balance"]["category"].values()) == {12}
     assert all(19 <= count <= 21 for count in made["balance"]["score"].values())
     key = read_key(tmp_path / "study")
