@@ -8,7 +8,7 @@ from got_r1.audit.settings import TERMS
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", PLANTED)
+@pytest.mark.parametrize("name", list(PLANTED)[::3])  # all of them: experiments/planted_judges.py
 def test_every_planted_judge_is_told_on_every_term(name):
     planted = PLANTED[name]
     audit = audit_judge(planted.make(), spec=name)
@@ -22,7 +22,7 @@ def test_every_planted_judge_is_told_on_every_term(name):
     [  # what is found of a fault, at a third of the usual pairs and in its quickest term
         ("scores in a range of 0.000001", "r_spa", ("signal", "with std normalisation")),
         ("scores in a range of 0.05", "r_spa", ("signal", "without std normalisation")),
-        ("noise of sd 0.5", "r_spa", ("again", "")),
+        ("noise of sd 0.5", "r_spa", ("curve", "kendall")),
         ("moon is circle, noise of sd 0.05", "r_spa", ("exchange", "noun: ")),
         ("red is pink", "r_sem", ("exchange", "colour: ")),
         ("striped is dotted", "r_sem", ("exchange", "pattern: ")),

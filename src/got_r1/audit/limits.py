@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from got_r1.audit.cases import SAID
-from got_r1.audit.results import Outcome, TermResult
+from got_r1.audit.results import SAME, Outcome, Sameness, TermResult
 from got_r1.recipes.sections import Section
 from got_r1.statistics import SIGNED, UNIT, Estimate, clusters_to_decide
 
@@ -160,13 +160,7 @@ def find(result: TermResult, limits: Limits, pairs: int) -> list[Finding]:
         *_exchanges(result, limits),
         *_curve(result, limits),
         *(
-            _at_least(
-                "invariance",
-                kind,
-                f"it scores the same after a change of {kind}",
-                sameness.same,
-                limits.invariance,
-            )
+            _same(kind, sameness, limits)
             for kind, sameness in result.variations.items()
             if not sameness.why
         ),
@@ -203,6 +197,15 @@ def _at_least(
         return None
     fails = estimate.high is not None and estimate.high < limit
     return _finding(measure, of, what, estimate, limit, fails, f"at least {_shown(limit)}", more)
+
+
+def _same(kind: str, sameness: Sameness, limits: Limits) -> Finding | None:
+    """A change that must not matter. None also where scores change by less than a point of ten on
+    average, certainly: noise that asking again shows as well."""
+    if sameness.change.high is not None and sameness.change.high <= SAME:
+        return None
+    what = f"it scores the same after a change of {kind}"
+    return _at_least("invariance", kind, what, sameness.same, limits.invariance)
 
 
 def _at_most(
