@@ -8,7 +8,8 @@
 - method.png: one of them on its way through plan, image and rewards;
 - plans.png: a prompt drawn from the model's own plan and from an edited one (docs/plans.md);
 - report.png: the top of the run's report, where a Chromium is installed;
-- studio.png, studio-360.png: the studio with an edited plan, where Playwright is installed too.
+- studio.png, studio-360.png: the studio with an edited plan; compare.png, watch.png, rate.png: its
+  other pages, with the run. Where a Chromium and Playwright are installed.
 
 Nothing is chosen by hand: the prompts are the run's, in their order.
 """
@@ -21,7 +22,9 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +45,8 @@ from got_r1.report.read import SampleFile, read_run
 DOCS = Path(__file__).parent
 COLORS = ("#0b6e99", "#c2410c", "#6d28d9", "#15803d")  # of a plan's first to fourth box
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-PICTURES = ("before_after", "method", "plans", "report", "studio")
+OF_RUN = ("before_after", "method", "report", "compare", "watch", "rate")
+PICTURES = (*OF_RUN, "plans", "studio")
 PLAN_PROMPT = "a red heart on the left of a blue star"
 
 
@@ -189,41 +193,93 @@ def report_page(run: Path, out: Path) -> None:
 
 def studio_page(wide: Path, narrow: Path) -> None:
     """The studio after a plan was written, drawn, mended and drawn again, at two widths."""
-    try:
-        from playwright.sync_api import expect, sync_playwright
-    except ImportError:
-        print(f"{wide.name}: Playwright is not installed, left as it is")
-        return
+    with tempfile.TemporaryDirectory() as history, studio("--history", history) as (page, url):
+        page.goto(url)
+        page.click("#write")
+        wait(page, "#reset:disabled")
+        page.click("#draw-image")
+        wait(page, "#pictures-shown img")
+        page.click("#mend")
+        wait(page, "#notes:has-text('Mended')")
+        page.click("#draw-image")
+        wait(page, "#compare")
+        page.click("#judge")
+        wait(page, "#terms")
+        shoot(page, wide)
+        shoot(page, narrow, width=360)
+
+
+def compare_page(run: Path, out: Path) -> None:
+    """The shipped model and the run's, on the same prompts and the same noise."""
+    final = str(run / "checkpoints" / "final")
+    with (
+        tempfile.TemporaryDirectory() as history,
+        studio("--compare", final, "--history", history) as (page, url),
+    ):
+        page.goto(f"{url}compare")
+        page.check("#judge")
+        page.click("#start")
+        wait(page, "#cancel")
+        page.locator("#cancel").wait_for(state="hidden")
+        page.check("#plans")
+        shoot(page, out)
+
+
+def watch_page(run: Path, out: Path) -> None:
+    """The page of the run."""
+    with studio("--runs", str(run.parent)) as (page, url):
+        page.goto(f"{url}runs?run={run.name}")
+        page.wait_for_load_state("networkidle")
+        wait(page, "svg")
+        shoot(page, out, height=1500)
+
+
+def rate_page(run: Path, out: Path) -> None:
+    """An item of a study of the run's samples, as a rater sees it."""
+    with tempfile.TemporaryDirectory() as folder:
+        study = str(Path(folder) / "study")
+        got_r1(["audit", "human", "build", str(run), "--raters", "0", "--out", study])
+        with studio("--study", study, "--raters", "ann", links=1) as (page, url):
+            page.goto(url)
+            page.wait_for_load_state("networkidle")
+            shoot(page, out)
+
+
+@contextmanager
+def studio(*options: str, links: int = 0) -> Iterator[tuple[Any, str]]:
+    """A studio that runs with these options: a page of a browser, and the address that the terminal
+    shows, or the last of the `links` behind it."""
+    from playwright.sync_api import sync_playwright
+
+    command = [sys.executable, "-m", "got_r1", "studio", "--port", "8643", *options]
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    with tempfile.TemporaryDirectory() as history, sync_playwright() as started:
-        command = [sys.executable, "-m", "got_r1", "studio", "--port", "8643", "--history", history]
+    with sync_playwright() as started:
         server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         try:
             assert server.stdout is not None
-            server.stdout.readline()  # it says where it is
+            shown = [server.stdout.readline() for _ in range(1 + links)][-1]
+            url = next(word for word in shown.split() if word.startswith("http"))
             page = started.chromium.launch(executable_path=browser, args=["--no-sandbox"]).new_page(
                 viewport={"width": 1300, "height": 900}
             )
             page.set_default_timeout(120_000)
-            expect.set_options(timeout=120_000)
-            page.goto("http://127.0.0.1:8643/")
-            page.click("#write")
-            expect(page.locator("#reset")).to_be_disabled()
-            page.click("#draw-image")
-            expect(page.locator("#pictures-shown img")).to_be_visible()
-            page.click("#mend")
-            expect(page.locator("#notes")).to_contain_text("Mended")
-            page.click("#draw-image")
-            expect(page.locator("#compare")).to_be_visible()
-            page.click("#judge")
-            expect(page.locator("#terms")).to_be_visible()
-            for width, out in ((1300, wide), (360, narrow)):
-                page.set_viewport_size({"width": width, "height": 900})
-                page.screenshot(path=out, full_page=True)
-                Image.open(out).convert("RGB").quantize(128).save(out, optimize=True)
+            yield page, url
         finally:
             server.terminate()
             server.wait()
+
+
+def wait(page: Any, selector: str) -> None:
+    """Until it is there and visible."""
+    page.locator(selector).first.wait_for()
+
+
+def shoot(page: Any, out: Path, width: int = 1300, height: int | None = None) -> None:
+    """The page as a picture: all of it, or its first `height` pixels."""
+    page.set_viewport_size({"width": width, "height": height or 900})
+    page.wait_for_timeout(500)  # milliseconds, for what is drawn anew at another width
+    page.screenshot(path=out, full_page=height is None)
+    Image.open(out).convert("RGB").quantize(128).save(out, optimize=True)
 
 
 def save(figure: Any, out: Path) -> None:
@@ -241,13 +297,11 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=PICTURES, default=PICTURES)
     parser.add_argument("--out", type=Path, default=DOCS)
     args = parser.parse_args()
-    if of_run := set(args.only) - {"plans", "studio"}:
+    if of_run := set(args.only) & set(OF_RUN):
         if args.run is None:
             parser.error(f"{', '.join(sorted(of_run))}: give the folder of a run")
-        probes = read_run(args.run).probes
-        if len(probes) < 2:
-            parser.error(f"{args.run} has no fixed prompts at two steps: train with eval.probes")
-        first, last = probes[min(probes)], probes[max(probes)]
+        if not of_run.isdisjoint({"before_after", "method"}):
+            first, last = fixed_prompts(parser, args.run)
     if "before_after" in args.only:
         before_after(first, last, args.out / "before_after.png")
     if "method" in args.only:
@@ -256,8 +310,25 @@ def main() -> None:
         edited_plan(args.out / "plans.png")
     if "report" in args.only:
         report_page(args.run, args.out / "report.png")
+    pages = {"compare": compare_page, "watch": watch_page, "rate": rate_page}
+    if find_spec("playwright") is None:
+        print("Playwright is not installed: pictures of the studio stay as they are")
+        return
     if "studio" in args.only:
         studio_page(args.out / "studio.png", args.out / "studio-360.png")
+    for name, shown in pages.items():
+        if name in args.only:
+            shown(args.run.resolve(), args.out / f"{name}.png")
+
+
+def fixed_prompts(
+    parser: argparse.ArgumentParser, run: Path
+) -> tuple[Sequence[SampleFile], Sequence[SampleFile]]:
+    """The run's fixed prompts before the first update, and after the last."""
+    probes = read_run(run).probes
+    if len(probes) < 2:
+        parser.error(f"{run} has no fixed prompts at two steps: train with eval.probes")
+    return probes[min(probes)], probes[max(probes)]
 
 
 if __name__ == "__main__":
