@@ -135,7 +135,7 @@ def method(sample: SampleFile, out: Path) -> None:
     label(5.75, middle + 0.2, "draws", fontsize=9)
     label(2.55, middle + 0.2, "writes", fontsize=9)
     for start, end, bend, at, text in (
-        ((1.15, 1.75), (3.6, 1.2), 0.25, (2.25, 1.0), "R_sem, R_spa"),
+        ((1.15, 1.75), (3.6, 1.2), 0.25, (3.4, 0.88), "R_sem, R_spa"),
         ((4.6, 1.2), (6.9, 1.2), 0.25, (5.75, 0.72), "R_RI"),
         ((1.0, 1.75), (7.6, 1.2), 0.33, (4.3, 0.12), "R_PI"),
     ):

@@ -188,7 +188,7 @@ def test_flat_runs_do_not_ring_for_hacking() -> None:
 def test_without_a_held_out_judge_a_run_saturates_only_where_every_term_does() -> None:
     scope = Scope(5, 4, 24, TERMS, held_out=False, replays_sampling=True)
     one = put(reward__r_ri=0.99)
-    every = put(reward__r_sem=0.99, reward__r_spa=1, reward__r_ri=0.98, reward__r_pi=1)
+    every = put(reward__r_sem=0.99, reward__r_spa=1, reward__r_ri=0.99, reward__r_pi=1)
     assert rung(0, one, scope=scope) == []
     assert [alarm.name for alarm in rung(0, every, scope=scope)] == ["saturation"]
 
