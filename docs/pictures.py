@@ -318,7 +318,7 @@ def main() -> None:
         studio_page(args.out / "studio.png", args.out / "studio-360.png")
     for name, shown in pages.items():
         if name in args.only:
-            shown(args.run.resolve(), args.out / f"{name}.png")
+            shown(args.run, args.out / f"{name}.png")
 
 
 def fixed_prompts(
