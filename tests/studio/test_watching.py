@@ -37,7 +37,7 @@ def watched(model: Model, folder: Path) -> Iterator[Served]:
         log.log_metrics(3, {f"other/{EVIL}": 1, "reward/total": 1})
         log.log_metrics(4, {f"other/{EVIL}": 2, "reward/total": 2})
     write_run(folder / "plain", 3).close()
-    yield from serve(model, Guard("127.0.0.1"), folder)
+    yield from serve(model, Guard("127.0.0.1"), runs=folder)
 
 
 @pytest.fixture(autouse=True)

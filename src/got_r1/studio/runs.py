@@ -71,17 +71,19 @@ class Runs:
         self._configs: dict[Path, tuple[Stamp, str, dict[str, Any], tuple[str, ...]]] = {}
         self._lock = threading.Lock()
 
-    def find(self) -> dict[str, Path]:
-        """The run folders by their names, which are their paths below the folder."""
+    def find(self, wanted: str = "") -> dict[str, Path]:
+        """The run folders by their names, which are their paths below the folder. One that is
+        `wanted` and not known yet is looked for at once: it may just have begun."""
         with self._lock:
-            if time.monotonic() - self._found_at >= _FRESH:
+            unknown = bool(wanted) and wanted not in self._found
+            if unknown or time.monotonic() - self._found_at >= _FRESH:
                 self._found = dict(_search(self.folder))
                 self._found_at = time.monotonic()
             return self._found
 
     def place(self, name: str) -> Path:
         """The folder of a run. Raises BadInput where `find` does not find it."""
-        found = self.find().get(name)
+        found = self.find(name).get(name)
         if found is None:
             raise BadInput("there is no such run: it may have been deleted or moved.")
         return found
