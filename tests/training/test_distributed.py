@@ -44,6 +44,7 @@ from got_r1.training.micro_batches import micro_batches
 from got_r1.training.optimizer import make_optimizer
 from got_r1.training.policy_update import improve
 from got_r1.training.rollout import Samples, roll_out
+from small_runs import metrics as all_metrics
 
 MakeRecipe = Callable[..., Recipe]
 PROMPTS = [
@@ -335,10 +336,7 @@ def test_a_killed_process_leaves_a_message_and_a_run_that_resumes(
 
     sft.train(broken, resume=True, quiet=True)  # on one process
     sft.train(whole_run, quiet=True)
-    lines = [
-        [json.loads(line) for line in Path(one.run.dir, "metrics.jsonl").read_text().splitlines()]
-        for one in (broken, whole_run)
-    ]
+    lines = [all_metrics(Path(one.run.dir)) for one in (broken, whole_run)]
     assert [line["step"] for line in lines[0]] == list(range(1, 25))
     for resumed, uninterrupted in zip(*lines, strict=True):
         assert resumed == pytest.approx(uninterrupted, rel=1e-2)
