@@ -1,7 +1,7 @@
 """The table of planted judges in docs/audit.md: does the audit tell each rightly, on every term?
 
     .venv/bin/python experiments/planted_judges.py
-    .venv/bin/python experiments/planted_judges.py --only noise persuaded --seed 1   # by their names
+    .venv/bin/python experiments/planted_judges.py --only noise persuaded --seed 1  # by names
 
 Exit code 1 where one is not told rightly.
 """
