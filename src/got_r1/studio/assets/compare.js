@@ -1,6 +1,6 @@
 // The page that compares two models: pairs are drawn one after the other, and answered as they come.
 
-import { $, drawing, element, pairView } from "./dom.js";
+import { $, drawing, element, fail, pairView, say } from "./dom.js";
 import { get, post, run } from "./requests.js";
 
 const small = $("compare").dataset.small === "true";
@@ -13,18 +13,6 @@ let abort = null; // of the series that is drawn
 const finished = () => pairs.every((pair) => !pair.blind || pair.better || pair.state === "failed");
 
 // -- drawing -------------------------------------------------------------------------------------
-
-function say(text, share = null) {
-  const [bar, words] = $("progress").children;
-  bar.hidden = share === null;
-  bar.value = share ?? 0;
-  words.textContent = text;
-}
-
-function fail(error) {
-  $("error").hidden = false;
-  $("error").textContent = error.message;
-}
 
 async function start() {
   abort?.abort();

@@ -1,4 +1,5 @@
-// What the comparing pages share: elements, and pictures with boxes over them.
+// What the pages share: elements, what is said of work and of failures, and pictures with boxes
+// over them.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -9,6 +10,19 @@ export const element = (name, properties = {}, ...children) => {
   made.append(...children);
   return made;
 };
+
+// What happens, with the share of it that is done.
+export function say(text, share = null) {
+  const [bar, words] = $("progress").children;
+  bar.hidden = share === null;
+  bar.value = share ?? 0;
+  words.textContent = text;
+}
+
+export function fail(error) {
+  $("error").hidden = false;
+  $("error").textContent = error.message;
+}
 
 export const list = (lines, properties = {}) =>
   element("ul", properties, ...lines.map((text) => element("li", { textContent: text })));

@@ -1,10 +1,10 @@
 // The page that draws: a prompt, its plan, and pictures of it.
 
 import { Canvas } from "./canvas.js";
+import { $, element, fail, say } from "./dom.js";
 import { Plan } from "./plan.js";
 import { get, post, remove, run } from "./requests.js";
 
-const $ = (id) => document.getElementById(id);
 const main = $("draw");
 const plan = new Plan();
 const canvas = new Canvas($("canvas"), plan, Number(main.dataset.grid));
@@ -13,27 +13,10 @@ let shown = 0; // which of its pictures
 let abort = null; // of the job that runs
 let typing = 0; // the timer of text that is being typed, and must not be replaced
 
-const element = (name, properties = {}, ...children) => {
-  const made = Object.assign(document.createElement(name), properties);
-  made.append(...children);
-  return made;
-};
 const picture = (name, index) => `/history/${name}/${index}.png`;
 const number = (id) => Number($(id).value);
 
 // -- jobs ------------------------------------------------------------------------------------------
-
-function say(text, share = null) {
-  const [bar, words] = $("progress").children;
-  bar.hidden = share === null;
-  bar.value = share ?? 0;
-  words.textContent = text;
-}
-
-function fail(error) {
-  $("error").hidden = false;
-  $("error").textContent = error.message;
-}
 
 // Runs one job at a time; the buttons that start one are off meanwhile.
 async function work(text, url, body, seen) {

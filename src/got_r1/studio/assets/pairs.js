@@ -1,6 +1,6 @@
 // The page that compares two finished folders: a list in the order of any term's change, and pairs.
 
-import { $, element, pairView, signed } from "./dom.js";
+import { $, element, fail, pairView, signed } from "./dom.js";
 import { get, run } from "./requests.js";
 
 const AT_ONCE = 60; // pairs that are listed before somebody asks for more
@@ -11,11 +11,6 @@ let order = []; // the pairs that are listed, in their order
 let shown = AT_ONCE;
 let at = 0; // which of them is open
 let abort = null; // of the judging
-
-function fail(error) {
-  $("error").hidden = false;
-  $("error").textContent = error.message;
-}
 
 // -- the list --------------------------------------------------------------------------------------
 
