@@ -14,8 +14,8 @@ from got_r1.judges.cache import content_key
 from got_r1.judges.examples import FILE, RecordedJudge, read_examples
 from got_r1.judges.oracle import OracleJudge
 from got_r1.plan.chain import parse
+from got_r1.recipes.sections import JudgeSection
 from got_r1.records import (
-    TERMS,
     GroundingQuery,
     ImageQuery,
     JudgeFailure,
@@ -42,7 +42,7 @@ def asked(count: int) -> list[Query]:
 
 def test_what_was_asked_is_what_is_read(tmp_path: Path) -> None:
     queries = asked(5)
-    judge = RecordedJudge(OracleJudge(), tmp_path, dict.fromkeys(TERMS, "oracle"))
+    judge = RecordedJudge(OracleJudge(), tmp_path, JudgeSection(spec="oracle"))
     answers = judge.judge(queries)
     assert answers == OracleJudge().judge(queries)
     judge.judge(queries[:7])  # again: nothing is kept twice
@@ -62,13 +62,31 @@ class Refuses:
 
 
 def test_failures_are_not_kept(tmp_path: Path) -> None:
-    RecordedJudge(Refuses(), tmp_path, dict.fromkeys(TERMS, "mine")).judge(asked(1))
+    RecordedJudge(Refuses(), tmp_path, JudgeSection(spec="mine")).judge(asked(1))
     assert list(read_examples([tmp_path])) == []
+
+
+class Torn:
+    """A student: it answers about plans itself, and has its teacher answer about images."""
+
+    def judge(self, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:
+        return [
+            Verdict(0.5, by="teacher" if isinstance(query, ImageQuery) else "student")
+            for query in queries
+        ]
+
+
+def test_of_a_student_its_teachers_answers_are_kept(tmp_path: Path) -> None:
+    section = JudgeSection(spec="student", teacher="experts", r_ri="oracle")
+    RecordedJudge(Torn(), tmp_path, section).judge(asked(3))
+    found = list(read_examples([tmp_path]))
+    assert [type(one.query) for one in found] == [ImageQuery] * 3
+    assert {one.judge for one in found} == {"experts"}
 
 
 def test_any_text_of_a_policy_can_be_kept(tmp_path: Path) -> None:
     chain = parse("half a character \udcff, and \x00")
-    judge = RecordedJudge(OracleJudge(), tmp_path, dict.fromkeys(TERMS, "oracle"))
+    judge = RecordedJudge(OracleJudge(), tmp_path, JudgeSection(spec="oracle"))
     judge.judge([SemanticQuery(Prompt("a red heart"), chain)])
     (found,) = read_examples([tmp_path])
     assert isinstance(found.query, SemanticQuery)
@@ -77,7 +95,7 @@ def test_any_text_of_a_policy_can_be_kept(tmp_path: Path) -> None:
 
 def test_keys_are_not_kept(tmp_path: Path) -> None:
     spec = "openai:m@http://ann:secretword@host/v1"
-    judge = RecordedJudge(OracleJudge(), tmp_path, dict.fromkeys(TERMS, spec))
+    judge = RecordedJudge(OracleJudge(), tmp_path, JudgeSection(spec=spec))
     judge.judge([ImageQuery(Prompt("a red heart"), np.zeros((40, 40, 3), np.uint8))])
     (found,) = read_examples([tmp_path])
     assert "secretword" not in found.judge

@@ -72,6 +72,15 @@ def test_only_the_judges_that_are_asked_count(closed: str, tmp_path: Path) -> No
     probe_servers(JudgeSection(spec="oracle", patience=0), ["r_pi"])
 
 
+def test_the_teacher_behind_a_student_is_asked_for(closed: str, tmp_path: Path) -> None:
+    (tmp_path / "student.json").write_text("{}")
+    section = JudgeSection(
+        spec=f"student:{tmp_path}", teacher=f"openai:m@{closed}", r_ri="oracle", patience=0
+    )
+    with pytest.raises(RunFailed, match="cannot be reached"):
+        probe_servers(section, ("r_sem", "r_ri"))
+
+
 def test_secrets_in_a_url_are_not_shown(closed: str) -> None:
     url = closed.replace("://", "://user:hunter22@")
     with pytest.raises(RunFailed) as refused:

@@ -16,8 +16,8 @@ from got_r1.judges import load_judge
 from got_r1.judges.examples import RecordedJudge
 from got_r1.judges.oracle import OracleJudge
 from got_r1.plan.chain import parse
-from got_r1.recipes.sections import Recipe
-from got_r1.records import TERMS, ImageQuery, Query, SemanticQuery, SpatialQuery, Verdict
+from got_r1.recipes.sections import JudgeSection, Recipe
+from got_r1.records import ImageQuery, Query, SemanticQuery, SpatialQuery, Verdict
 from got_r1.student.network import Student
 from got_r1.training import judge as judge_training
 from got_r1.training import rl
@@ -38,7 +38,7 @@ def keep(folder: Path, count: int, name: str = "oracle") -> Path:
                 SpatialQuery(one.prompt, chain),
                 ImageQuery(one.prompt, drawn.image),
             ]
-    RecordedJudge(OracleJudge(), folder, dict.fromkeys(TERMS, name)).judge(queries)
+    RecordedJudge(OracleJudge(), folder, JudgeSection(spec=name)).judge(queries)
     return folder
 
 

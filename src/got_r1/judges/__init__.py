@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from got_r1.errors import BadInput
 from got_r1.files.redaction import MASK
 from got_r1.judges.base import Judge
-from got_r1.recipes.sections import JudgeSection
+from got_r1.recipes.judge_sections import JudgeSection, is_student
 from got_r1.records import TERMS
 
 if TYPE_CHECKING:
@@ -45,20 +45,21 @@ def load_judge(
         BadInput: the spec or the file cannot be used, an extra is not installed, a key is missing,
             or the judge is to find boxes and its coordinates are not known.
     """
-    from got_r1.judges.specs import section_student
-
     section = JudgeSection(spec=judge, patience=0) if isinstance(judge, str) else judge
-    finder, student = section.r_ri or section.spec, section_student(section)
-    if finder.partition(":")[0] == "student":
-        finder = student.teacher
+    finder = section.spec_of("r_ri")
+    if is_student(finder):
+        finder = section.teacher
 
     @remembered  # terms that name the same judge share it
     def load(spec: str) -> Judge:
-        if spec.partition(":")[0] == "student":
-            return _student(spec, student, load)
+        finds = "r_ri" in terms and spec == finder
+        if is_student(spec):
+            from got_r1.judges.specs import section_student
+
+            return _student(spec, section_student(section), load)
         if spec == "self":
-            return _understanding(understanding, cache, "r_ri" in terms and spec == finder)
-        return _load(spec, None, cache, "r_ri" in terms and spec == finder, section.patience)
+            return _understanding(understanding, cache, finds)
+        return _load(spec, None, cache, finds, section.patience)
 
     return _mix(section.spec, {term: getattr(section, term) for term in TERMS}, load)
 
@@ -229,12 +230,12 @@ def _from_file(path: str, cache: Path | str | None, grounds: bool, patience: flo
 
     file, spec = read_judge_file(path)
     finder = file.r_ri or spec
-    if finder.partition(":")[0] == "student":
+    if is_student(finder):
         finder = file.student.teacher
 
     @remembered
     def load(spec: str) -> Judge:
-        if spec.partition(":")[0] == "student":
+        if is_student(spec):
             return _student(spec, file.student, load)
         return _load(spec, file, cache, grounds and spec == finder, patience)
 

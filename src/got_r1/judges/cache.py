@@ -16,21 +16,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
 import threading
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
-from got_r1.errors import BadInput, RunFailed
-from got_r1.files.atomic import translate_os_errors
 from got_r1.files.parsing import parse_json
 from got_r1.judges.base import Judge, answers_of, checked
 from got_r1.judges.mixture import Mixture
+from got_r1.judges.shared_database import connect, explained
 from got_r1.plan.chain import strip_boxes
 from got_r1.records import (
     Box,
@@ -48,7 +46,10 @@ from got_r1.records import (
 __all__ = ["CachedJudge", "content_key", "uncached"]
 
 FILE = "answers.sqlite"
-PATIENCE = 60.0  # seconds to wait for another process's write
+_WHAT = "cache"
+_TABLE = (
+    "CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, answer BLOB NOT NULL) WITHOUT ROWID"
+)
 LOOKED_UP = 500  # keys a query; SQLite takes at least 999 parameters
 
 
@@ -140,7 +141,11 @@ class _Store:
     def find(self, keys: Sequence[bytes]) -> dict[bytes, Verdict]:
         """The answers that are there."""
         found: dict[bytes, Verdict] = {}
-        with self._lock, _explained(self._path), closing(self._open()) as database:
+        with (
+            self._lock,
+            explained(self._path, _WHAT),
+            closing(connect(self._path, _TABLE)) as database,
+        ):
             for start in range(0, len(keys), LOOKED_UP):
                 some = keys[start : start + LOOKED_UP]
                 rows = database.execute(
@@ -153,7 +158,12 @@ class _Store:
     def keep(self, answers: Mapping[bytes, Verdict], instead_of: Iterable[bytes] = ()) -> None:
         """Writes answers, all or none; one that another process wrote meanwhile stays, unless its
         key is in `instead_of`: what stands there is no answer."""
-        with self._lock, _explained(self._path), closing(self._open()) as database, database:
+        with (
+            self._lock,
+            explained(self._path, _WHAT),
+            closing(connect(self._path, _TABLE)) as database,
+            database,
+        ):
             database.executemany(
                 "DELETE FROM answers WHERE key = ?", [(key,) for key in instead_of]
             )
@@ -161,41 +171,6 @@ class _Store:
                 "INSERT OR IGNORE INTO answers VALUES (?, ?)",
                 [(key, _pack(answer)) for key, answer in answers.items()],
             )
-
-    def _open(self) -> sqlite3.Connection:
-        """A connection for one batch: nothing stays open across forks, threads or an exit."""
-        with translate_os_errors(self._path):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-        database = sqlite3.connect(self._path, timeout=PATIENCE)
-        try:
-            database.execute("PRAGMA journal_mode = WAL")
-            # A power cut may lose the last answers, never the database.
-            database.execute("PRAGMA synchronous = NORMAL")
-            database.execute(
-                "CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, answer BLOB NOT NULL) "
-                "WITHOUT ROWID"
-            )
-        except BaseException:
-            database.close()
-            raise
-        return database
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turns SQLite's errors inside the block into sentences."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        raise RunFailed(
-            f"the judge's cache {path} cannot be used ({error}): free the disk, or name another "
-            "folder"
-        ) from error
-    except (sqlite3.DatabaseError, zlib.error, ValueError, KeyError, TypeError) as error:
-        raise BadInput(
-            f"the judge's cache {path} is damaged or no such cache ({error}): remove it, or name "
-            "another folder"
-        ) from error
 
 
 def _pack(answer: Verdict) -> bytes:

@@ -8,25 +8,24 @@ runs on one machine may share.
 from __future__ import annotations
 
 import io
-import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from got_r1.errors import BadInput, RunFailed
-from got_r1.files.atomic import translate_os_errors
+from got_r1.errors import BadInput
+from got_r1.files.images import open_image
 from got_r1.files.redaction import redact
 from got_r1.judges.base import Judge, answers_of
 from got_r1.judges.cache import content_key
+from got_r1.judges.shared_database import connect, explained
 from got_r1.plan.chain import parse
 from got_r1.recipes.sections import JudgeSection
 from got_r1.records import (
-    TERMS,
     ImageQuery,
     JudgeFailure,
     Prompt,
@@ -36,10 +35,10 @@ from got_r1.records import (
     Verdict,
 )
 
-__all__ = ["Example", "RecordedJudge", "read_examples", "specs_by_term"]
+__all__ = ["Example", "RecordedJudge", "read_examples"]
 
 FILE = "examples.sqlite"
-PATIENCE = 60.0  # seconds to wait for another process's write
+_WHAT = "record"
 _TABLE = (
     "CREATE TABLE IF NOT EXISTS examples (judge TEXT, key BLOB, term TEXT, prompt TEXT, "
     "category TEXT, chain TEXT, image BLOB, score REAL, PRIMARY KEY (judge, key)) WITHOUT ROWID"
@@ -58,18 +57,19 @@ class Example:
 
 
 class RecordedJudge:
-    """A judge whose answers to R_sem, R_spa and R_PI are kept with their queries, each once.
+    """A judge whose answers to R_sem, R_spa and R_PI are kept with their queries, each once. Of a
+    student only what its teacher answered is kept: it would learn nothing from its own.
 
     Args:
         judge: who answers.
         folder: where examples are kept, made at the first answer.
-        names: the spec of who answers, by term.
+        section: what names who answers.
     """
 
-    def __init__(self, judge: Judge, folder: Path | str, names: dict[str, str]) -> None:
+    def __init__(self, judge: Judge, folder: Path | str, section: JudgeSection) -> None:
         self.inner = judge
         self._path = Path(folder) / FILE
-        self._names = {term: redact(spec) for term, spec in names.items()}
+        self._section = section
         self._lock = threading.Lock()
 
     def judge(self, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:
@@ -80,21 +80,27 @@ class RecordedJudge:
 
     def _keep(self, answered: Iterable[tuple[Query, Verdict | JudgeFailure]]) -> None:
         rows = [
-            (self._names[query.term], content_key(query), query.term, *_texts(query), score)
+            (self._name(query, answer), content_key(query), query.term, *_texts(query), score)
             for query, answer in answered
             if isinstance(query, Scored)
             and isinstance(answer, Verdict)
+            and answer.by != "student"
             and (score := answer.score) is not None
         ]
-        with self._lock, _explained(self._path), closing(_open(self._path)) as database, database:
+        with (
+            self._lock,
+            explained(self._path, _WHAT),
+            closing(connect(self._path, _TABLE)) as database,
+            database,
+        ):
             database.executemany(
                 "INSERT OR REPLACE INTO examples VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows
             )
 
-
-def specs_by_term(section: JudgeSection) -> dict[str, str]:
-    """The spec of a recipe's judge of each term."""
-    return {term: getattr(section, term) or section.spec for term in TERMS}
+    def _name(self, query: Query, answer: Verdict) -> str:
+        """The spec of who answered."""
+        section = self._section
+        return redact(section.teacher if answer.by == "teacher" else section.spec_of(query.term))
 
 
 def read_examples(folders: Sequence[Path | str]) -> Iterator[Example]:
@@ -111,7 +117,7 @@ def read_examples(folders: Sequence[Path | str]) -> Iterator[Example]:
                 f"{folder} holds no examples ({FILE} is missing): train rl keeps them with "
                 "judge.record=run, in the folder judge_examples of the run"
             )
-        with _explained(path), closing(_open(path)) as database:
+        with explained(path, _WHAT), closing(connect(path, _TABLE)) as database:
             rows = database.execute(
                 "SELECT key, judge, term, prompt, category, chain, image, score FROM examples "
                 "ORDER BY key, judge"
@@ -139,35 +145,6 @@ def _plain(text: str) -> str:
 def _query(term: str, prompt: str, category: str, chain: str, image: bytes) -> Scored:
     asked = Prompt(prompt, category)
     if term == "r_pi":
-        with Image.open(io.BytesIO(image)) as picture:
-            return ImageQuery(asked, np.array(picture.convert("RGB")))
+        return ImageQuery(asked, np.array(open_image(image)))
     kind = SemanticQuery if term == "r_sem" else SpatialQuery
     return kind(asked, parse(chain, marks=True))
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    with translate_os_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    database = sqlite3.connect(path, timeout=PATIENCE)
-    try:
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = NORMAL")
-        database.execute(_TABLE)
-    except BaseException:
-        database.close()
-        raise
-    return database
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        raise RunFailed(
-            f"the examples {path} cannot be used ({error}): free the disk, or name another folder"
-        ) from error
-    except (sqlite3.DatabaseError, ValueError, OSError) as error:
-        raise BadInput(
-            f"the examples {path} are damaged ({error}): remove the file, or name another folder"
-        ) from error

@@ -36,7 +36,8 @@ def probe_servers(section: JudgeSection, terms: Collection[str]) -> None:
     that can be reached.
     """
     judges = resolve(section)
-    served = [one.openai.urls for one in map(judges.of, terms) if one.openai is not None]
+    asked = [*map(judges.of, terms), *filter(None, [judges.teacher])]
+    served = [one.openai.urls for one in asked if one.openai is not None]
     groups = list(dict.fromkeys(map(tuple, served)))
     urls = list(dict.fromkeys(url for group in groups for url in group))
     with ThreadPoolExecutor(max(1, len(urls))) as pool:

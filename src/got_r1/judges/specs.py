@@ -20,6 +20,7 @@ from got_r1.judges.settings import (
     StudentSettings,
     TransformersSettings,
 )
+from got_r1.recipes.judge_sections import is_student
 from got_r1.recipes.recipe_file import load_section
 from got_r1.recipes.resuming import Change, compare, plain
 from got_r1.recipes.sections import JudgeSection, Section
@@ -83,12 +84,10 @@ def resolve(section: JudgeSection) -> ResolvedJudge:
     Raises BadInput where a judge file or a spec cannot be read.
     """
     student = section_student(section)
-    terms = {
-        term: _resolve(getattr(section, term) or section.spec, term, student) for term in TERMS
-    }
+    terms = {term: _resolve(section.spec_of(term), term, student) for term in TERMS}
     spec = _resolve(section.spec, "", student)
     others = {term: judge for term, judge in terms.items() if judge != spec}
-    named = [section.spec, *filter(None, (getattr(section, term) for term in TERMS))]
+    named = dict.fromkeys([section.spec, *map(section.spec_of, TERMS)])
     teachers = (_teacher(name, student) for name in named)
     teacher = next(filter(None, teachers), None)
     return ResolvedJudge.model_validate({"spec": spec, **others, "teacher": teacher})
@@ -132,9 +131,8 @@ def _resolve(
     if spec.endswith((".yaml", ".yml")) and file is None:
         file, own = read_judge_file(spec)
         return _resolve(getattr(file, term, "") or own, term, file.student, file)
-    if kind == "student":
-        settings = student_settings(spec, student)
-        return JudgeSettings(kind=kind, student=settings)
+    if is_student(spec):
+        return JudgeSettings(kind=kind, student=student_settings(spec, student))
     if spec == "oracle":
         return JudgeSettings(kind=spec)
     if spec == "self":
@@ -153,7 +151,7 @@ def _teacher(
         named = [own, *filter(None, (getattr(file, term) for term in TERMS))]
         found = (_teacher(name, file.student, file) for name in named)
         return next(filter(None, found), None)
-    if spec.partition(":")[0] != "student" or not student.teacher:
+    if not is_student(spec) or not student.teacher:
         return None
     return _resolve(student.teacher, "", student, file)
 
@@ -215,7 +213,7 @@ def student_settings(spec: str, settings: StudentSettings) -> StudentSettings:
             f"judge {spec!r}: there is no student at {folder!r}; got-r1 train judge makes one, in "
             "the folder checkpoints/final of its run"
         )
-    if settings.teacher.partition(":")[0] == "student":
+    if is_student(settings.teacher):
         raise BadInput("a student's teacher is another kind of judge; name the one it learnt from")
     return settings.model_copy(update={"model": folder})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from got_r1.errors import BadInput
+from got_r1.recipes.judge_sections import is_student
 from got_r1.recipes.sections import Recipe
 from got_r1.recipes.stages import Stage
 from got_r1.records import TERMS
@@ -47,10 +48,7 @@ def check_settings(recipe: Recipe, stage: Stage) -> None:
             "one of them a weight above 0"
         )
     check_paraphrases(recipe)
-    if not any(
-        spec.partition(":")[0] == "student"
-        for spec in (judge.spec, *(getattr(judge, term) for term in TERMS))
-    ):
+    if not any(map(is_student, (judge.spec, *map(judge.spec_of, TERMS)))):
         for key in ("model", "teacher"):
             if value := getattr(judge, key):
                 raise BadInput(
@@ -59,8 +57,7 @@ def check_settings(recipe: Recipe, stage: Stage) -> None:
                 )
     elif not judge.teacher:
         for term in ("r_ri", "r_hps"):
-            spec = getattr(judge, term) or judge.spec
-            if getattr(reward, term) and spec.partition(":")[0] == "student":
+            if getattr(reward, term) and is_student(judge.spec_of(term)):
                 raise BadInput(
                     f"a student does not answer {term}, and it has no teacher: give judge.{term} a "
                     f"judge of its own, or the student one as judge.teacher, or set reward.{term}=0"

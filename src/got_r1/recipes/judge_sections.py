@@ -10,7 +10,7 @@ from got_r1.files.paths import PathText
 from got_r1.recipes.resuming import CACHE, HARMLESS, SAME_JUDGE
 from got_r1.recipes.section import YEAR, Section
 
-__all__ = ["JudgeSection", "RewardSection"]
+__all__ = ["JudgeSection", "RewardSection", "is_student"]
 
 _JudgeOfTerm = Annotated[
     PathText,
@@ -71,6 +71,16 @@ class JudgeSection(Section):
         description="seconds that a judge's servers are waited for while none can be reached or "
         "all are busy, before its queries fail",
     )
+
+    def spec_of(self, term: str) -> str:
+        """The spec of the judge that is asked for a term."""
+        spec: str = getattr(self, term) or self.spec
+        return spec
+
+
+def is_student(spec: str) -> bool:
+    """Whether a spec names a student judge: 'student' or student:DIR."""
+    return spec.partition(":")[0] == "student"
 
 
 class RewardSection(Section):

@@ -99,8 +99,7 @@ def new_student(section: StudentSection, examples: Examples, seed: int) -> Stude
     """The student that training begins with. Raises BadInput as `Encoder.load`, `Student.load`."""
     if section.start:
         student = Student.load(section.start)
-        for name, parameter in student.named_parameters():
-            parameter.requires_grad_(not (student.source and name.startswith("encoder.")))
+        student.requires_grad_(True).encoder.requires_grad_(not student.source)
         return student
     torch.manual_seed(seed)
     if section.encoder:

@@ -17,11 +17,11 @@ from got_r1.benchmarks.base import Sample
 from got_r1.benchmarks.evaluation import evaluate
 from got_r1.errors import RunFailed
 from got_r1.judges import Judge, load_judge
-from got_r1.judges.examples import RecordedJudge, specs_by_term
+from got_r1.judges.examples import RecordedJudge
 from got_r1.policy.janus import Policy
 from got_r1.recipes.checks import check_settings
 from got_r1.recipes.sections import Recipe
-from got_r1.records import JudgeFailure
+from got_r1.records import TERMS, JudgeFailure
 from got_r1.report.build import build_report
 from got_r1.training.alarming import RunAlarms, stopped
 from got_r1.training.checkpoint import save_checkpoint
@@ -142,8 +142,7 @@ def cache_folder(recipe: Recipe) -> Path | None:
 
 def own_understanding(recipe: Recipe) -> UnderstandingJudge | None:
     """The policy as its own judge, where the recipe names it; to be bound to the policy."""
-    specs = {*specs_by_term(recipe.judge).values(), recipe.judge.teacher}
-    if "self" not in specs:
+    if "self" not in {recipe.judge.teacher, *map(recipe.judge.spec_of, TERMS)}:
         return None
     from got_r1.training.understanding import UnderstandingJudge  # slow to import
 
@@ -160,7 +159,7 @@ def recorded(judge: Judge, recipe: Recipe) -> Judge:
             folder = Path(recipe.run.dir) / "judge_examples"
         case named:
             folder = Path(named)
-    return RecordedJudge(judge, folder, specs_by_term(recipe.judge))
+    return RecordedJudge(judge, folder, recipe.judge)
 
 
 def stop_on_failures(run: Run[Policy], step: int, samples: Samples) -> None:
