@@ -53,6 +53,7 @@ PROMPTS = [
     Prompt("a red circle", "attribute"),
 ]
 SEED = 1
+TESTS = Path(__file__).parent.parent
 
 
 def ready(recipe: Recipe, ranks: Ranks) -> Policy:
@@ -164,7 +165,8 @@ def torchrun(*arguments: str | Path, log: Path) -> subprocess.Popen[bytes]:
             [*command, *map(str, arguments)],
             stdout=stdout,
             stderr=stderr,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            # `small_runs` lies in the folder of all tests, which pytest alone has on its path.
+            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS)},
         )
 
 

@@ -47,7 +47,10 @@ def small(make_recipe: MakeRecipe, name: str) -> Recipe:
 
 
 def train(recipe: Recipe, judge: Any, patch: pytest.MonkeyPatch, resume: bool = False) -> None:
-    def load(section: JudgeSection, cache: Path | None, terms: Sequence[str]) -> Any:
+    def load(
+        section: JudgeSection, cache: Path | None, terms: Sequence[str], understanding: Any
+    ) -> Any:
+        assert understanding is None
         assert (section, cache) == (recipe.judge, Path(recipe.run.dir) / "judge_cache")
         assert terms == ("r_sem", "r_spa", "r_ri", "r_pi")
         return judge
