@@ -15,11 +15,11 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from runs import trained
+from runs import trained, write_tables
 
 from got_r1.audit.alarms import Alarm, alarms_of
 from got_r1.benchmarks import load_benchmark
@@ -165,16 +165,6 @@ def honest(names: Iterable[str]) -> list[list[str]]:
     return rows
 
 
-def write(tables: Mapping[str, list[str]]) -> None:
-    """Puts the tables between their marks in the documentation."""
-    text = PAGE.read_text(encoding="utf-8")
-    for name, lines in tables.items():
-        begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-        head, tail = text.split(begin)[0], text.split(end)[1]
-        text = "\n".join([f"{head}{begin}", "", *lines, "", f"{end}{tail}"])
-    PAGE.write_text(text, encoding="utf-8")
-
-
 def main() -> None:
     """Both tables."""
     parser = argparse.ArgumentParser(description="The tables of docs/alarms.md.")
@@ -203,7 +193,7 @@ def main() -> None:
     }
     print("\n\n".join("\n".join(lines) for lines in tables.values()))
     if args.write:
-        write(tables)
+        write_tables(PAGE, tables)
 
 
 if __name__ == "__main__":

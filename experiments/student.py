@@ -19,25 +19,19 @@ from pathlib import Path
 
 import tables
 import yaml
+from runs import taught
 from tables import METRICS, overall, run, run_all, spread
 
 from got_r1.benchmarks.evaluation import markdown_table
-from got_r1.cli import main as got_r1
 
 RUNS = Path("runs/student")
 SHARES = ("0.3", "0.1")  # of the asks, as `agreement` names them
 
 
-def train_student(overrides: list[str]) -> Path:
+def teach(overrides: list[str]) -> Path:
     """The folder of the student's run."""
     run("teacher-0", [*overrides, "run.seed=0", "eval.seed=0", "judge.record=run"], 1)
-    folder = RUNS / "student"
-    if not (folder / "evals" / "student.json").exists():
-        examples = f"student.examples=[{RUNS / 'teacher-0' / 'judge_examples'}]"
-        words = ["train", "judge", "icons", f"run.dir={folder}", examples]
-        if got_r1([*words, *(["--resume"] if folder.exists() else [])]):
-            raise SystemExit(1)
-    return folder
+    return taught(RUNS / "student", RUNS / "teacher-0" / "judge_examples")
 
 
 def levels(folder: Path) -> dict[str, float]:
@@ -53,7 +47,7 @@ def levels(folder: Path) -> dict[str, float]:
 def main(overrides: list[str], seeds: list[int], jobs: int) -> None:
     """Runs everything that is missing, and prints the table."""
     tables.RUNS = RUNS
-    folder = train_student(overrides)
+    folder = teach(overrides)
     student = [
         "judge.spec=student",
         f"judge.model={folder / 'checkpoints' / 'final'}",
