@@ -155,6 +155,19 @@ def least_share(hits: int, of: int, alpha: float) -> float:
     return float(betaincinv(hits, of - hits + 1, alpha)) if hits else 0.0
 
 
+def chance_of_last(values: Array) -> float:
+    """An upper bound of the probability that the last column of `values`, [rows, columns], has so
+    large a sum, if the columns of every row might as well stand in any other order (Chernoff)."""
+    top = float(np.ptp(values))
+    if top == 0:
+        return 1.0
+    scaled = (values - values.min()) / top
+    tilts = np.geomspace(0.01, 1000.0, 500)[:, None, None]  # any tilt gives a bound
+    terms = (tilts * (scaled - scaled[:, -1:])).max(axis=2, keepdims=True)
+    means = np.exp(tilts * (scaled - scaled[:, -1:]) - terms).mean(axis=2)
+    return float(min(1.0, np.exp((np.log(means) + terms[..., 0]).sum(axis=1).min())))
+
+
 # -- looks ---------------------------------------------------------------------------------------
 
 
