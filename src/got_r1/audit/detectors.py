@@ -175,7 +175,9 @@ def unseen_faults(history: History, term: str) -> list[str] | None:
 
 def drift(history: History) -> Found | None:
     """The trained judge answers about the images of the first look otherwise than then, by more
-    than when it was asked twice in a row."""
+    than when it was asked twice in a row. One that learns is meant to."""
+    if history.scope.judge_learns:
+        return None
     look = history.looks[-1] if history.looks else {}
     rows: Sequence[Row] = look.get("reasked", ())
     alpha = history.level(ALPHA, len(history.scope.terms))
@@ -371,6 +373,8 @@ def unchecked(history: History) -> Iterator[tuple[str, str]]:
         why = "the run has no two looks of a held-out judge (watch.judge)"
         yield "hacking", why
         yield "judge_drift", why
+    elif history.scope.judge_learns:
+        yield "judge_drift", "its judge learns (judge.learn), and so changes its answers"
     elif not any("reasked" in look for look in history.looks):
         yield "judge_drift", "the run kept no images to ask about again"
     for name, key in (

@@ -38,8 +38,8 @@ FEWEST = 8  # values that a bound needs; below, a standard deviation says too li
 @dataclass(frozen=True, slots=True)
 class Scope:
     """What the alarms have to know of a recipe: the steps of a window, the groups and samples of a
-    step, the terms that are trained on, whether a held-out judge looks on, and whether the trained
-    log-probs are those that sampled."""
+    step, the terms that are trained on, whether a held-out judge looks on, whether the trained
+    log-probs are those that sampled, and whether the judge learns while it scores."""
 
     window: int
     groups: int
@@ -47,6 +47,7 @@ class Scope:
     terms: tuple[str, ...]
     held_out: bool
     replays_sampling: bool
+    judge_learns: bool = False
 
     @classmethod
     def of(cls, recipe: Recipe) -> Scope:
@@ -59,6 +60,7 @@ class Scope:
             terms=tuple(name for name in TERMS if getattr(recipe.reward, name) > 0),
             held_out=bool(recipe.watch.judge),
             replays_sampling=rl.logprob_mode == "guided" or rollout.guidance == 1,
+            judge_learns=recipe.judge.learn,
         )
 
 
