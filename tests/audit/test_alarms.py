@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,13 @@ def test_without_a_held_out_judge_a_run_saturates_only_where_every_term_does() -
     every = put(reward__r_sem=0.99, reward__r_spa=1, reward__r_ri=0.99, reward__r_pi=1)
     assert rung(0, one, scope=scope) == []
     assert [alarm.name for alarm in rung(0, every, scope=scope)] == ["saturation"]
+
+
+def test_a_judge_that_learns_is_meant_to_drift() -> None:
+    learning = replace(SCOPE, judge_learns=True)
+    assert [alarm.name for alarm in rung(0, change_look=answer_otherwise)] == ["judge_drift"]
+    assert rung(0, change_look=answer_otherwise, scope=learning) == []
+    assert Scope.of(Recipe.model_validate({"judge": {"learn": True}})).judge_learns
 
 
 def test_bounds_by_hand() -> None:
