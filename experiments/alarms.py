@@ -13,14 +13,13 @@ again. Names of runs train those alone. What rang is read from the run folders
 from __future__ import annotations
 
 import argparse
-import os
 import re
-import subprocess
 import sys
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from runs import trained
 
 from got_r1.audit.alarms import Alarm, alarms_of
 from got_r1.benchmarks import load_benchmark
@@ -109,19 +108,7 @@ def spec(judge: str) -> str:
 
 def train(name: str, settings: Iterable[str]) -> list[Alarm]:
     """Trains a run unless it is finished; returns its alarms."""
-    folder = RUNS / name
-    if not (folder / "report.html").exists():
-        start = time.monotonic()
-        command = [sys.executable, "-m", "got_r1", "train", "rl", "icons", f"run.dir={folder}"]
-        resume = ["--resume"] if (folder / "config.yaml").exists() else []
-        print(f"# {name}", file=sys.stderr, flush=True)
-        subprocess.run(
-            [*command, *COMMON, *settings, *resume],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )
-        print(f"# {name}: {(time.monotonic() - start) / 60:.1f} min", file=sys.stderr, flush=True)
+    folder = trained(RUNS / name, [*COMMON, *settings])
     return alarms_of(folder, load_recipe(folder / "config.yaml"))[0]
 
 

@@ -11,21 +11,23 @@ cores. Further arguments are overrides for every run.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import statistics
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
 
+from runs import RECIPE, evaluated, trained
+
 from got_r1.benchmarks.evaluation import markdown_table
 from got_r1.measures import label
+from got_r1.recipes.recipe_file import load_recipe
+from got_r1.recipes.sections import Recipe
 
-RECIPE = "icons"
 RUNS = Path("runs/tables")
 METRICS = {
     key: label(key) for key in ("plan_relation", "image_relation", "attributes", "iou", "count")
@@ -85,23 +87,29 @@ Result = dict[str, dict[str, float]]
 
 def run(name: str, overrides: Sequence[str], threads: int) -> Result:
     """Trains one run unless it is finished; returns metric means before (sft) and after (rl)."""
-    folder = RUNS / name
-    if not (folder / "report.html").exists():
-        command = [sys.executable, "-m", "got_r1", "train", "rl", RECIPE, f"run.dir={folder}"]
-        resume = ["--resume"] if folder.exists() else []
-        print(f"# {name}", file=sys.stderr, flush=True)
-        subprocess.run(
-            [*command, *overrides, *resume],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            env=os.environ | {"OMP_NUM_THREADS": str(threads)},
-        )
-    return {stage: overall(folder / "evals" / f"{stage}.json") for stage in ("sft", "rl")}
+    recipe = load_recipe(RECIPE, overrides)
+    folder = trained(RUNS / name, [*overrides, "eval.prompts=0"], threads)
+    after = folder / "evals" / "rl.json"
+    evaluated(folder / "checkpoints" / "final", after, recipe)
+    return {"sft": overall(before(recipe)), "rl": overall(after)}
+
+
+def before(recipe: Recipe) -> Path:
+    """The evaluation before RL, which all runs with its settings share."""
+    settings = json.dumps(
+        [recipe.model.path, recipe.eval.model_dump(), recipe.rollout.model_dump()]
+    )
+    digest = hashlib.sha256(settings.encode()).hexdigest()[:12]
+    file = RUNS / "before" / f"{digest}.json"
+    evaluated(recipe.model.path, file, recipe)
+    return file
 
 
 def run_all(settings: Mapping[str, Sequence[str]], jobs: int) -> list[Result]:
     """The results of the runs, in order."""
     threads = max(1, (os.cpu_count() or 1) // jobs)
+    for overrides in settings.values():
+        before(load_recipe(RECIPE, overrides))  # once, not by two runs side by side
     with ThreadPoolExecutor(jobs) as pool:
         return list(pool.map(run, settings, settings.values(), repeat(threads)))
 

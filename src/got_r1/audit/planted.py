@@ -40,7 +40,7 @@ from got_r1.records import (
     Verdict,
 )
 
-__all__ = ["PLANTED", "Planted"]
+__all__ = ["PLANTED", "Planted", "alike", "noisy", "reversible"]
 
 _T = TypeVar("_T")
 _Answer = Verdict | JudgeFailure
@@ -77,7 +77,7 @@ def _rescored(change: Callable[[float], float]) -> Judge:
     return _Changed(answer)
 
 
-def _noisy(deviation: float, digits: int | None = None, inner: Judge | None = None) -> Judge:
+def noisy(deviation: float, digits: int | None = None, inner: Judge | None = None) -> Judge:
     """Normal noise on every score, anew each time, and rounded to `digits`; and on the edges of
     every box, in shares of its sides."""
     rng = random.Random(0)
@@ -114,7 +114,7 @@ def _long_winded(query: Query, ask: _Ask) -> _Answer:
 # -- one thing taken for another -----------------------------------------------------------------
 
 
-def _alike(words: Mapping[str, str], *, in_text: bool = True) -> Judge:
+def alike(words: Mapping[str, str], *, in_text: bool = True) -> Judge:
     """Takes each noun, colour or fill for the one that `words` maps it to; `in_text` also where it
     is written, else only in pictures."""
     pattern = re.compile(rf"\b({'|'.join(words)})(s?)\b")
@@ -209,7 +209,7 @@ def _meaning_of(prompt: Prompt, change: Callable[[Meaning], Meaning]) -> Prompt:
 # -- relations -----------------------------------------------------------------------------------
 
 
-def _reversible(*relations: str) -> Judge:
+def reversible(*relations: str) -> Judge:
     """Takes each of the relations for its converse too: the larger of both scores."""
 
     def turned(meaning: Meaning) -> Meaning:
@@ -291,12 +291,12 @@ _LOOKS = ("r_sem", "r_pi", "r_ri")
 _PLANS = ("r_sem", "r_spa")
 
 PLANTED: Mapping[str, Planted] = {
-    "noise of sd 0.000001": Planted(lambda: _noisy(1e-6)),
-    "noise of sd 0.05": Planted(lambda: _noisy(0.05)),
+    "noise of sd 0.000001": Planted(lambda: noisy(1e-6)),
+    "noise of sd 0.05": Planted(lambda: noisy(0.05)),
     "whole points of ten": Planted(lambda: _rescored(lambda score: round(score, 1))),
-    "noise of sd 0.05 in whole points of ten": Planted(lambda: _noisy(0.05, 1)),
+    "noise of sd 0.05 in whole points of ten": Planted(lambda: noisy(0.05, 1)),
     "scores from 0.25 to 0.75": Planted(lambda: _rescored(lambda score: 0.25 + score / 2)),
-    "noise of sd 0.5": Planted(lambda: _noisy(0.5), _ALL),
+    "noise of sd 0.5": Planted(lambda: noisy(0.5), _ALL),
     "scores in a range of 0.000001": Planted(
         lambda: _rescored(lambda score: 0.5 + 1e-6 * score), _SCORED
     ),
@@ -305,20 +305,20 @@ PLANTED: Mapping[str, Planted] = {
     ),
     "full score from 0.1 on": Planted(lambda: _rescored(lambda score: 10 * score), _SCORED),
     "likes long chains": Planted(lambda: _Changed(_long_winded), ("r_sem",)),
-    "moon is circle": Planted(lambda: _alike({"moon": "circle"}), _ALL),
+    "moon is circle": Planted(lambda: alike({"moon": "circle"}), _ALL),
     "moon is circle, noise of sd 0.05": Planted(
-        lambda: _noisy(0.05, inner=_alike({"moon": "circle"})), _ALL
+        lambda: noisy(0.05, inner=alike({"moon": "circle"})), _ALL
     ),
     "star is triangle in pictures": Planted(
-        lambda: _alike({"star": "triangle"}, in_text=False), ("r_pi", "r_ri")
+        lambda: alike({"star": "triangle"}, in_text=False), ("r_pi", "r_ri")
     ),
-    "red is pink": Planted(lambda: _alike({"red": "pink"}), _LOOKS),
-    "striped is dotted": Planted(lambda: _alike({"striped": "dotted"}), _LOOKS),
+    "red is pink": Planted(lambda: alike({"red": "pink"}), _LOOKS),
+    "striped is dotted": Planted(lambda: alike({"striped": "dotted"}), _LOOKS),
     "counts to two": Planted(lambda: _counts_to(2), _LOOKS),
     "counts to three": Planted(lambda: _counts_to(3), _LOOKS),
-    "above is below": Planted(lambda: _reversible("top", "bottom"), _SCORED),
+    "above is below": Planted(lambda: reversible("top", "bottom"), _SCORED),
     "left is right, noise of sd 0.05": Planted(
-        lambda: _noisy(0.05, inner=_reversible("left", "right")), _SCORED
+        lambda: noisy(0.05, inner=reversible("left", "right")), _SCORED
     ),
     "blind to distance": Planted(lambda: _Changed(_blind_to_distance), ("r_spa", "r_pi")),
     "persuaded in French": Planted(

@@ -1,0 +1,74 @@
+"""Runs and evaluations that experiments keep: what is finished is not repeated."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from got_r1.benchmarks import load_benchmark
+from got_r1.benchmarks.base import Sample
+from got_r1.benchmarks.evaluation import evaluate
+from got_r1.files.atomic import write_text
+from got_r1.policy import load_policy
+from got_r1.recipes.sections import Recipe
+from got_r1.sampling import generate
+
+RECIPE = "icons"
+
+
+def trained(folder: Path, settings: Iterable[str], threads: int = 1) -> Path:
+    """Trains the recipe by RL into `folder`, unless that is finished; resumes what was interrupted.
+
+    Modules of this folder can be named as judges. Returns the folder.
+    """
+    if not (folder / "report.html").exists():
+        start = time.monotonic()
+        command = [sys.executable, "-m", "got_r1", "train", "rl", RECIPE, f"run.dir={folder}"]
+        resume = ["--resume"] if (folder / "config.yaml").exists() else []
+        print(f"# {folder}", file=sys.stderr, flush=True)
+        modules = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+        subprocess.run(
+            [*command, *settings, *resume],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            env=os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": modules},
+        )
+        minutes = (time.monotonic() - start) / 60
+        print(f"# {folder}: {minutes:.1f} min", file=sys.stderr, flush=True)
+    return folder
+
+
+def evaluated(model: Path | str, file: Path, recipe: Recipe) -> dict[str, Any]:
+    """An evaluation as a run of the recipe makes it, by its section `eval`, kept in `file`.
+
+    Runs share the one before RL in this way: they are trained with `eval.prompts=0`.
+    """
+    if not file.exists():
+        section, benchmark = recipe.eval, load_benchmark("icons")
+        drawn = generate(
+            load_policy(str(model)),
+            benchmark.prompts(section.split, section.prompts, 0),
+            seed=section.seed,
+            rollout=recipe.rollout,
+            batch=section.batch,
+        )
+        found = evaluate(
+            benchmark,
+            [Sample(one.prompt, one.chain, one.image) for one in drawn],
+            name=file.stem,
+            split=section.split,
+            seed=section.seed,
+            guidance=recipe.rollout.guidance,
+            model=str(model),
+        )
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_text(file, json.dumps(found))
+    found = json.loads(file.read_text(encoding="utf-8"))
+    assert isinstance(found, dict)
+    return found
