@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -233,8 +234,8 @@ def test_a_judge_that_is_never_sure_does_not_drift() -> None:
 
 
 @given(
-    st.lists(st.lists(st.floats(0, 1), min_size=3, max_size=3), min_size=1, max_size=5).map(
-        np.array
+    st.lists(st.lists(st.integers(0, 10), min_size=3, max_size=3), min_size=1, max_size=5).map(
+        lambda tenths: np.array(tenths) / 10
     )
 )
 def test_the_chance_of_the_last_column_is_bounded(values: np.ndarray) -> None:
@@ -256,6 +257,13 @@ def test_without_a_held_out_judge_a_run_saturates_only_where_every_term_does() -
     every = put(reward__r_sem=0.99, reward__r_spa=1, reward__r_ri=0.99, reward__r_pi=1)
     assert rung(0, one, scope=scope) == []
     assert [alarm.name for alarm in rung(0, every, scope=scope)] == ["saturation"]
+
+
+def test_a_judge_that_learns_is_meant_to_drift() -> None:
+    learning = replace(SCOPE, judge_learns=True)
+    assert [alarm.name for alarm in rung(0, change_look=answer_otherwise)] == ["judge_drift"]
+    assert rung(0, change_look=answer_otherwise, scope=learning) == []
+    assert Scope.of(Recipe.model_validate({"judge": {"learn": True}})).judge_learns
 
 
 def test_bounds_by_hand() -> None:

@@ -18,6 +18,7 @@ from got_r1.audit.history import (
     Changes,
     History,
     Row,
+    asked_again,
     chance_of_last,
     changes,
     finite,
@@ -177,37 +178,28 @@ def unseen_faults(history: History, term: str) -> list[str] | None:
 
 def drift(history: History) -> Found | None:
     """The trained judge answers about the kept images otherwise than it did first, by more than
-    whenever it was asked before; by chance, if its answers to a query come in any order."""
-    look = history.looks[-1] if history.looks else {}
-    rows: Sequence[Row] = look.get("reasked", ())
-    earlier = [one["reasked"] for one in history.looks[:-1] if len(one["reasked"]) == len(rows)]
+    whenever it was asked before; by chance, if its answers to a query come in any order. One that
+    learns is meant to change."""
+    if history.scope.judge_learns:
+        return None
     alpha = history.level(ALPHA, len(history.scope.terms))
     for term in history.scope.terms:
-        answers = [
-            [row["first"], row["again"], *(one[place]["now"] for one in earlier), row["now"]]
-            for place, row in enumerate(rows)
-        ]
-        known = [
-            (row, [answer[term] for answer in some])
-            for row, some in zip(rows, answers, strict=True)
-            if all(finite(answer.get(term)) for answer in some)
-        ]
-        if len(known) < FEWEST:
+        rows, said = asked_again(history.looks, term)
+        if len(rows) < FEWEST:
             continue
-        said = np.array([some for _, some in known])
         apart = np.abs(said[:, 1:] - said[:, :1])
         growth = apart[:, -1] - apart[:, :-1].mean(axis=1)
         if growth.mean() > DRIFT and chance_of_last(apart) < alpha:
-            worst = [known[place][0] for place in np.argsort(-growth)][:SHOWN]
+            worst = [rows[place] for place in np.argsort(-growth)][:SHOWN]
             return Found(
                 history.looks[-2]["step"] + 1,
-                f"the judge was asked again about {len(known)} kept images, and its {label(term)} "
+                f"the judge was asked again about {len(rows)} kept images, and its {label(term)} "
                 f"of them is {apart[:, -1].mean():.2f} from its first answers (before, "
                 f"{apart[:, :-1].mean():.2f}); mean {said[:, 0].mean():.2f} first, "
                 f"{said[:, -1].mean():.2f} now",
                 term,
                 tuple(
-                    {"step": look["step"], "prompt": row["prompt"], "term": term,
+                    {"step": history.looks[-1]["step"], "prompt": row["prompt"], "term": term,
                      "first": row["first"][term], "now": row["now"][term]}
                     for row in worst
                 ),
@@ -381,6 +373,8 @@ def unchecked(history: History) -> Iterator[tuple[str, str]]:
         why = "the run has no two looks of a held-out judge (watch.judge)"
         yield "hacking", why
         yield "judge_drift", why
+    elif history.scope.judge_learns:
+        yield "judge_drift", "its judge learns (judge.learn), and so changes its answers"
     elif not any("reasked" in look for look in history.looks):
         yield "judge_drift", "the run kept no images to ask about again"
     for name, key in (

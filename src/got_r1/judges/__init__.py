@@ -67,9 +67,9 @@ def load_judge(
 def check_judge(section: JudgeSection) -> None:
     """Raises BadInput where a section's specs or judge files cannot be used, as far as that can be
     told at once: nothing is loaded and no server is asked."""
-    from got_r1.judges.specs import openai_settings, read_judge_file, resolve
+    from got_r1.judges.specs import check_learning, openai_settings, read_judge_file
 
-    resolve(section)
+    check_learning(section)
     named = [section.spec, section.teacher, *(getattr(section, term) for term in TERMS)]
     for spec in dict.fromkeys(filter(None, named)):
         file = None

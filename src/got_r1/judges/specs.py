@@ -29,6 +29,7 @@ from got_r1.records import TERMS
 __all__ = [
     "JudgeSettings",
     "ResolvedJudge",
+    "check_learning",
     "compare_judges",
     "openai_settings",
     "own_settings",
@@ -91,6 +92,25 @@ def resolve(section: JudgeSection) -> ResolvedJudge:
     teachers = (_teacher(name, student) for name in named)
     teacher = next(filter(None, teachers), None)
     return ResolvedJudge.model_validate({"spec": spec, **others, "teacher": teacher})
+
+
+def check_learning(section: JudgeSection) -> None:
+    """Raises BadInput where `judge.learn` finds no student, no teacher or several students; and as
+    `resolve`."""
+    judges = resolve(section)
+    if not section.learn:
+        return
+    students = {one.student.model for one in map(judges.of, TERMS) if one.student}
+    if judges.teacher is None or not students:
+        raise BadInput(
+            "judge.learn is on, but no judge is a student with a teacher to learn from: set "
+            "judge.spec=student and judge.teacher, or leave judge.learn out"
+        )
+    if len(students) > 1:
+        raise BadInput(
+            f"judge.learn is on, and there are {len(students)} students "
+            f"({', '.join(sorted(students))}): only one can learn in a run; name one"
+        )
 
 
 def compare_judges(before: ResolvedJudge, now: ResolvedJudge) -> Iterator[Change]:
