@@ -65,7 +65,8 @@ PLANTED = {
     "long": Planted("likes long chains", "LikesLongChains", ("hacking",), OF["r_sem"]),
     "colour": Planted(
         "blind to colour: takes each for red", "ColourBlind", ("hacking",),
-        (*OF["r_sem"], "rollout.chain_temperature=1.4"),
+        (*OF["r_sem"], "rollout.chain_temperature=1.4", "rl.learning_rate=3e-4"),
+        words=r"\b(blue|green|yellow|purple|pink)\b",
     ),
     "left": Planted(
         "blind to left and right: takes both for left", "LeftRightBlind", ("hacking",), OF["r_spa"],
