@@ -89,7 +89,7 @@ def test_two_raters_go_on_after_kill_9(browser: Browser, make_run, tmp_path: Pat
         }
         last = time.monotonic() + WAIT / 1000
         while ratings(study) != expected and time.monotonic() < last:
-            time.sleep(0.1)
+            pages["ann"].wait_for_timeout(100)  # which lets Playwright serve the pages meanwhile
     assert ratings(study) == expected
     table = [[float(scores[name][item]) for item in ids] for name in RATERS]
     found = agreement_report(study)["questions"]

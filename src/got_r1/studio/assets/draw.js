@@ -335,6 +335,7 @@ $("prompt").addEventListener("keydown", (event) => {
     write();
   }
 });
+$("prompt").addEventListener("input", () => { plan.prompt = $("prompt").value.trim(); }); // what is asked next is asked for it
 $("prompt").addEventListener("change", () => plan.setPrompt($("prompt").value.trim()));
 for (const button of document.querySelectorAll(".example")) {
   button.addEventListener("click", () => {
