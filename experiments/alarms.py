@@ -15,11 +15,11 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from runs import trained
+from runs import trained, write_tables
 
 from got_r1.audit.alarms import Alarm, alarms_of
 from got_r1.benchmarks import load_benchmark
@@ -65,7 +65,8 @@ PLANTED = {
     "long": Planted("likes long chains", "LikesLongChains", ("hacking",), OF["r_sem"]),
     "colour": Planted(
         "blind to colour: takes each for red", "ColourBlind", ("hacking",),
-        (*OF["r_sem"], "rollout.chain_temperature=1.4"),
+        (*OF["r_sem"], "rollout.chain_temperature=1.4", "rl.learning_rate=3e-4"),
+        words=r"\b(blue|green|yellow|purple|pink)\b",
     ),
     "left": Planted(
         "blind to left and right: takes both for left", "LeftRightBlind", ("hacking",), OF["r_spa"],
@@ -165,16 +166,6 @@ def honest(names: Iterable[str]) -> list[list[str]]:
     return rows
 
 
-def write(tables: Mapping[str, list[str]]) -> None:
-    """Puts the tables between their marks in the documentation."""
-    text = PAGE.read_text(encoding="utf-8")
-    for name, lines in tables.items():
-        begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-        head, tail = text.split(begin)[0], text.split(end)[1]
-        text = "\n".join([f"{head}{begin}", "", *lines, "", f"{end}{tail}"])
-    PAGE.write_text(text, encoding="utf-8")
-
-
 def main() -> None:
     """Both tables."""
     parser = argparse.ArgumentParser(description="The tables of docs/alarms.md.")
@@ -203,7 +194,7 @@ def main() -> None:
     }
     print("\n\n".join("\n".join(lines) for lines in tables.values()))
     if args.write:
-        write(tables)
+        write_tables(PAGE, tables)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Runs and evaluations that experiments keep: what is finished is not repeated."""
+"""Runs and evaluations that experiments keep, and the pages that they write tables into."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from got_r1.benchmarks import load_benchmark
 from got_r1.benchmarks.base import Sample
 from got_r1.benchmarks.evaluation import evaluate
+from got_r1.cli import main as got_r1
 from got_r1.files.atomic import write_text
 from got_r1.policy import load_policy
 from got_r1.recipes.sections import Recipe
@@ -41,6 +42,15 @@ def trained(folder: Path, settings: Iterable[str], threads: int = 1) -> Path:
         )
         minutes = (time.monotonic() - start) / 60
         print(f"# {folder}: {minutes:.1f} min", file=sys.stderr, flush=True)
+    return folder
+
+
+def taught(folder: Path, examples: Path, settings: Iterable[str] = ()) -> Path:
+    """Trains a student judge on a run's examples into `folder`, as `trained`."""
+    if not (folder / "evals" / "student.json").exists():
+        words = ["train", "judge", RECIPE, f"run.dir={folder}", f"student.examples=[{examples}]"]
+        if got_r1([*words, *settings, *(["--resume"] if folder.exists() else [])]):
+            raise SystemExit(1)
     return folder
 
 
@@ -72,3 +82,13 @@ def evaluated(model: Path | str, file: Path, recipe: Recipe) -> dict[str, Any]:
     found = json.loads(file.read_text(encoding="utf-8"))
     assert isinstance(found, dict)
     return found
+
+
+def write_tables(page: Path, tables: Mapping[str, Sequence[str]]) -> None:
+    """Puts the lines of tables between their marks in a page of the documentation."""
+    text = page.read_text(encoding="utf-8")
+    for name, lines in tables.items():
+        begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+        head, tail = text.split(begin)[0], text.split(end)[1]
+        text = "\n".join([f"{head}{begin}", "", *lines, "", f"{end}{tail}"])
+    write_text(page, text)

@@ -2,6 +2,7 @@
 
     .venv/bin/python experiments/student.py                 # seeds 1 and 2, the student from seed 0
     .venv/bin/python experiments/student.py --jobs 2
+    .venv/bin/python experiments/student.py --learn         # and one that learns from its 10%
 
 One run with the oracle (seed 0) keeps what it asks; a student learns that; then every other seed is
 trained with the oracle alone, and with the student that asks the oracle above three levels of
@@ -19,25 +20,20 @@ from pathlib import Path
 
 import tables
 import yaml
+from runs import taught
 from tables import METRICS, overall, run, run_all, spread
 
 from got_r1.benchmarks.evaluation import markdown_table
-from got_r1.cli import main as got_r1
 
 RUNS = Path("runs/student")
 SHARES = ("0.3", "0.1")  # of the asks, as `agreement` names them
+LEARNING = "0.1-learning"
 
 
-def train_student(overrides: list[str]) -> Path:
+def teach(overrides: list[str]) -> Path:
     """The folder of the student's run."""
     run("teacher-0", [*overrides, "run.seed=0", "eval.seed=0", "judge.record=run"], 1)
-    folder = RUNS / "student"
-    if not (folder / "evals" / "student.json").exists():
-        examples = f"student.examples=[{RUNS / 'teacher-0' / 'judge_examples'}]"
-        words = ["train", "judge", "icons", f"run.dir={folder}", examples]
-        if got_r1([*words, *(["--resume"] if folder.exists() else [])]):
-            raise SystemExit(1)
-    return folder
+    return taught(RUNS / "student", RUNS / "teacher-0" / "judge_examples")
 
 
 def levels(folder: Path) -> dict[str, float]:
@@ -50,10 +46,10 @@ def levels(folder: Path) -> dict[str, float]:
     return doubts | {"0": 0.5}
 
 
-def main(overrides: list[str], seeds: list[int], jobs: int) -> None:
+def main(overrides: list[str], seeds: list[int], jobs: int, learn: bool = False) -> None:
     """Runs everything that is missing, and prints the table."""
     tables.RUNS = RUNS
-    folder = train_student(overrides)
+    folder = teach(overrides)
     student = [
         "judge.spec=student",
         f"judge.model={folder / 'checkpoints' / 'final'}",
@@ -63,6 +59,8 @@ def main(overrides: list[str], seeds: list[int], jobs: int) -> None:
     arms = {"1": ["judge=oracle"]} | {
         share: [*student, f"judge.ask_above={doubt:.4f}"] for share, doubt in levels(folder).items()
     }
+    if learn:
+        arms[LEARNING] = [*arms["0.1"], "judge.learn=true"]
     settings = {
         f"asked-{share}-seed-{seed}": [*overrides, *arm, f"run.seed={seed}", f"eval.seed={seed}"]
         for share, arm in arms.items()
@@ -80,7 +78,7 @@ def main(overrides: list[str], seeds: list[int], jobs: int) -> None:
         after = [results[name]["rl"] for name in names]
         rows.append(
             [
-                f"{float(share):.0%}",
+                "10%, learning" if share == LEARNING else f"{float(share):.0%}",
                 spread([part for part, _ in asked], ".3f"),
                 spread([count for _, count in asked], ",.0f"),
                 *(spread([one[name] for one in after], ".3f") for name in METRICS),
@@ -107,5 +105,6 @@ if __name__ == "__main__":
     parser.add_argument("overrides", nargs="*", metavar="section.key=value")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side (1)")
+    parser.add_argument("--learn", action="store_true", help="one arm more: judge.learn at 10%%")
     given = parser.parse_intermixed_args()
-    main(given.overrides, given.seeds, given.jobs)
+    main(given.overrides, given.seeds, given.jobs, given.learn)

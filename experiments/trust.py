@@ -28,7 +28,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import yaml
 from graded_judges import GRADED
-from runs import RECIPE, evaluated, trained
+from runs import RECIPE, evaluated, taught, trained, write_tables
 from scipy.stats import rankdata
 
 from got_r1.audit.cases import SAID
@@ -78,19 +78,11 @@ def judge_file(name: str) -> Path:
     return file
 
 
-def train_student(name: str) -> None:
+def teach(name: str) -> None:
     """A student of what the oracle's run was told."""
     _, width, layers, steps = STUDENTS[name]
-    folder = RUNS / name
-    if (folder / "evals" / "student.json").exists():
-        return
-    words = [
-        *("train", "judge", "icons", f"run.dir={folder}", f"student.steps={steps}"),
-        f"student.examples=[{run_of('oracle', SEEDS[0]) / 'judge_examples'}]",
-        *(f"student.width={width}", f"student.layers={layers}"),
-    ]
-    if got_r1([*words, *(["--resume"] if folder.exists() else [])]):
-        raise SystemExit(1)
+    size = [f"student.width={width}", f"student.layers={layers}", f"student.steps={steps}"]
+    taught(RUNS / name, run_of("oracle", SEEDS[0]) / "judge_examples", size)
 
 
 def run_of(name: str, seed: int) -> Path:
@@ -321,16 +313,6 @@ def draw(found: Sequence[Judged]) -> None:
     figure.savefig(FIGURE, dpi=160)
 
 
-def write(tables: Mapping[str, list[str]]) -> None:
-    """Puts the tables between their marks in the documentation."""
-    text = PAGE.read_text(encoding="utf-8")
-    for name, lines in tables.items():
-        begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-        head, tail = text.split(begin)[0], text.split(end)[1]
-        text = "\n".join([f"{head}{begin}", "", *lines, "", f"{end}{tail}"])
-    PAGE.write_text(text, encoding="utf-8")
-
-
 def main() -> None:
     """Everything that is missing, then the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -347,7 +329,7 @@ def main() -> None:
     train("oracle", SEEDS[0])  # what the students learn from
     for name in names:
         if name in STUDENTS:
-            train_student(name)
+            teach(name)
     with ThreadPoolExecutor(args.jobs) as pool:
         for seed in SEEDS:
             list(pool.map(lambda name, seed=seed: train(name, seed), names))
@@ -359,7 +341,7 @@ def main() -> None:
     }
     print("\n\n".join("\n".join(lines) for lines in tables.values()))
     if args.write:
-        write(tables)
+        write_tables(PAGE, tables)
         draw(found)
 
 

@@ -59,6 +59,14 @@ def test_what_the_world_does_not_know_is_told(draw):
     assert {"name", "box"} == set(records[3]["found"][0])
 
 
+def test_a_negation_is_told_and_no_plan_is_held_against_it(draw):
+    long = "no red heart and no blue star and no green moon and no pink phone and no yellow tower"
+    _, _, told, records = draw(["no red heart", long])
+    assert '"no" is no word of the icon world: what a prompt names is drawn' in told
+    assert f"the prompt {long[:60].rstrip() + '...'!r}: " in told
+    assert not any('"no ' in fault for one in records for fault in one["faults"])
+
+
 def test_strict_refuses_what_is_not_understood_and_leaves_no_folder(draw, other, tmp_path):
     code, _, told, _ = draw(["a heart", "a zebra", "ten stars"], "--strict")
     assert code == 2

@@ -44,6 +44,8 @@ def test_mistakes_are_refused_before_torch_is_imported(tmp_path: Path) -> None:
         [*train, new, "judge=orakel"],
         [*train, new, f"judge={tmp_path / 'judge.yaml'}"],
         [*train, new, "judge=openai:model@http://localhost:8000"],
+        [*train, new, "judge=openai:model@http://localhost:9/v1"],  # in which coordinates?
+        [*train, new, "judge=self"],
         [*train, new, "reward.r_hps=1"],
         [*train, new, "rl.lr=1e-4"],
         [*train, new, "rl.group=0"],

@@ -20,6 +20,7 @@ __all__ = [
     "first_line",
     "interrupt",
     "listed",
+    "quoted",
 ]
 
 
@@ -51,6 +52,11 @@ class ChecksFailed(GotR1Error):
     """A command that checks something has done so, and it does not hold."""
 
     exit_code = 3
+
+
+def quoted(text: str, longest: int = 60) -> str:
+    """A prompt in quotation marks for a message; dots where it is cut at `longest` characters."""
+    return repr(text if len(text) <= longest else f"{text[:longest].rstrip()}...")
 
 
 def first_line(error: BaseException) -> str:

@@ -161,6 +161,7 @@ class Verdict:
     answer if there is one. `tokens`: how many the judge generated for this query, unparseable
     replies included; None if it generates none or does not report them. A cached answer reports
     the original number. `by`: which of several judges answered, "student" or "teacher"; else empty.
+    `guess`: the score that the student doubted, where its teacher was asked instead.
     """
 
     score: float | None
@@ -169,6 +170,7 @@ class Verdict:
     reply: str = ""
     tokens: int | None = None
     by: str = ""
+    guess: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from got_r1.audit.alarms import ALARMS, Alarm, Alarms, alarms_of, illustrated
-from got_r1.audit.history import Scope, least_share, lower, upper
+from got_r1.audit.history import Scope, chance_of_last, least_share, lower, upper
 from got_r1.cli import main
 from got_r1.errors import BadInput
 from got_r1.recipes.recipe_file import load_recipe, recipe_text
@@ -185,12 +189,81 @@ def test_flat_runs_do_not_ring_for_hacking() -> None:
     assert false <= 2
 
 
+def reasked(answers: np.ndarray) -> dict[str, Any]:
+    """A look with answers about the same images: first, again, now, [images, 3]."""
+    rows = [
+        {"prompt": f"prompt {place}"}
+        | {when: {"r_pi": float(one)} for when, one in zip(WHEN, some, strict=True)}
+        for place, some in enumerate(answers)
+    ]
+    return {"prompts": [], "samples": [], "reasked": rows}
+
+
+WHEN = ("first", "again", "now")
+ONE_TERM = Scope(5, 4, 24, ("r_pi",), held_out=True, replays_sampling=True)
+
+
+@pytest.mark.parametrize("at", [1, 2, 5, 12])
+def test_a_judge_that_becomes_generous_is_caught_at_that_look(at: int) -> None:
+    """It repeats itself, and half of the images had full marks before."""
+    alarms, first, rung = Alarms(ONE_TERM), np.repeat([0.6, 1.0], 8), []
+    alarms.see(0, None, reasked(np.empty((0, 3))))
+    for look in range(1, 15):
+        now = np.minimum(1, first + 0.4) if look >= at else first
+        found = alarms.see(look, None, reasked(np.stack([first, first, now], axis=1)))
+        assert [one.name for one in found] == ["judge_drift"] * (look == at)
+        rung += found
+    (alarm,) = rung
+    assert "mean 0.80 first, 1.00 now" in alarm.message
+
+
+def test_a_judge_that_is_never_sure_does_not_drift() -> None:
+    """Answers with an error of .3, six looks, 200 runs: of a test at its level of 5%, more than 20
+    false alarms have a probability of .001."""
+    false = 0
+    for seed in range(200):
+        rng, alarms = np.random.default_rng(seed), Alarms(ONE_TERM)
+        value = rng.random(16)
+        first, again = (value + rng.normal(0, 0.3, 16) for _ in range(2))
+        alarms.see(0, None, reasked(np.empty((0, 3))))
+        for look in range(1, 7):
+            now = value + rng.normal(0, 0.3, 16)
+            alarms.see(look, None, reasked(np.stack([first, again, now], axis=1)))
+        false += bool(alarms.rung)
+    assert false <= 20
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 10), min_size=3, max_size=3), min_size=1, max_size=5).map(
+        lambda tenths: np.array(tenths) / 10
+    )
+)
+def test_the_chance_of_the_last_column_is_bounded(values: np.ndarray) -> None:
+    """By all orders of every row."""
+    sums = [sum(chosen) for chosen in itertools.product(*values.tolist())]
+    exact = np.mean([one >= values[:, -1].sum() - 1e-12 for one in sums])
+    assert chance_of_last(values) >= exact * (1 - 1e-9)
+
+
+def test_the_chance_of_a_largest_last_column_is_exact() -> None:
+    values = np.concatenate([np.tile([0, 0, 0.4], (8, 1)), np.ones((8, 3))])
+    assert chance_of_last(values) == pytest.approx(3.0**-8)
+    assert chance_of_last(np.full((16, 4), 0.3)) == 1
+
+
 def test_without_a_held_out_judge_a_run_saturates_only_where_every_term_does() -> None:
     scope = Scope(5, 4, 24, TERMS, held_out=False, replays_sampling=True)
     one = put(reward__r_ri=0.99)
     every = put(reward__r_sem=0.99, reward__r_spa=1, reward__r_ri=0.99, reward__r_pi=1)
     assert rung(0, one, scope=scope) == []
     assert [alarm.name for alarm in rung(0, every, scope=scope)] == ["saturation"]
+
+
+def test_a_judge_that_learns_is_meant_to_drift() -> None:
+    learning = replace(SCOPE, judge_learns=True)
+    assert [alarm.name for alarm in rung(0, change_look=answer_otherwise)] == ["judge_drift"]
+    assert rung(0, change_look=answer_otherwise, scope=learning) == []
+    assert Scope.of(Recipe.model_validate({"judge": {"learn": True}})).judge_learns
 
 
 def test_bounds_by_hand() -> None:

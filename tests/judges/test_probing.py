@@ -98,7 +98,7 @@ def test_it_is_probed_before_the_model_is_loaded(closed: str, tmp_path: Path, pl
         "judge": {"patience": 0},
         "watch": {},
     }
-    sections[section][name] = f"openai:m@{closed}"
+    sections[section][name] = f"openai:Qwen/Qwen2.5-VL-7B-Instruct@{closed}"
     recipe = Recipe.model_validate(sections)
     with pytest.raises(RunFailed, match="cannot be reached"):
         beforehand.check_start(recipe, "rl")

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from got_r1.judges.student import StudentJudge
+from got_r1.judges.mixture import Mixture, OneAtATime
+from got_r1.judges.student import StudentJudge, student_behind
 from got_r1.plan.chain import parse
 from got_r1.records import (
     GroundingQuery,
@@ -75,7 +76,17 @@ def test_the_teacher_is_asked_where_the_student_doubts(ask_above: float, asked: 
         assert [answers[row].score for row in (0, 1)] == pytest.approx([0.8, 0.5])  # type: ignore[union-attr]
     else:
         assert by == ["student", "teacher", "teacher", "failed", "student"]
-        assert answers[1] == Verdict(0.25, reasoning="I see", by="teacher")
+        guess = answers[1].guess  # type: ignore[union-attr]
+        assert answers[1] == Verdict(0.25, reasoning="I see", by="teacher", guess=guess)
+        assert guess == pytest.approx(0.5)
+        assert answers[2].guess is None  # type: ignore[union-attr]
+
+
+def test_a_student_is_found_behind_other_judges() -> None:
+    student = judge(0.1, None)
+    assert student_behind(Mixture({"r_ri": Teacher()}, OneAtATime(student))) is student
+    assert student_behind(Mixture({"r_pi": OneAtATime(student)}, Teacher())) is student
+    assert student_behind(OneAtATime(Teacher())) is None
 
 
 def test_without_a_teacher_it_answers_what_it_can() -> None:

@@ -95,6 +95,12 @@ def test_all_readers_know_every_wording_with_the_same_meaning(relation, words):
     assert relation_asked(f"Two dogs {words} a sofa; a lamp") == ("two dogs", relation, "a sofa")
 
 
+def test_a_negated_relation_is_not_asked_for():
+    for text in ("a cat that is not left of a dog", "there isn't a cat left of a dog"):
+        assert relation_asked(text) is None
+    assert relation_asked("No smoking here; a big cat asleep left of a dog") is not None
+
+
 def test_a_book_beneath_a_cup():
     assert relation_asked("a book beneath a cup") == ("book", "bottom", "cup")
 
@@ -217,6 +223,10 @@ def test_numbers_make_singles():
         "The jagged, towering cliffs loomed over the rocky shoreline.",
         "The vibrant flower bloomed next to the mossy stone.",
         "a cat, , a dog",
+        "no red heart",  # a negation names nothing to draw
+        "a red heart and no blue star",
+        "a beach without people",
+        "a dog never left of a cat",
         "a " * 10_000,
     ],
 )

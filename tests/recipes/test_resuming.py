@@ -42,7 +42,7 @@ CHANGES_RESULTS = {
     "prompt_column chain_column image_column image_root bad_chains max_text_tokens encode_batch "
     "shard_records shards wordings",
     "rollout": "chain_limit chain_temperature image_temperature guidance marks",
-    "judge": "model ask_above",
+    "judge": "model ask_above learn learning_rate",
     "student": OPTIMIZER + "examples encoder start width layers batch held_out",
     "reward": "formula r_sem r_spa r_ri r_pi r_hps",
     "vq": OPTIMIZER + "batch",

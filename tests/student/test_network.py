@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +12,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 from transformers import SiglipConfig, SiglipImageProcessorPil, SiglipModel
 
 from got_r1.errors import BadInput
 from got_r1.plan.chain import parse
+from got_r1.policy import load_policy
+from got_r1.policy.tiny import build_policy
 from got_r1.records import ImageQuery, Prompt, SemanticQuery, SpatialQuery
 from got_r1.student.encoder import Encoder, tiny_encoder
 from got_r1.student.network import MARKS, Scored, Student, mark_loss
@@ -154,13 +158,22 @@ def siglip(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("kind", ["clip", "siglip"])
-def test_an_encoder_of_others_stays_as_it_is(tmp_path: Path, kind: str) -> None:
-    source = tmp_path / "encoder"
-    if kind == "siglip":
-        siglip(source)
-    else:
-        make_encoder().save(source)
+def janus(folder: Path) -> Path:
+    """A small policy with random weights."""
+    texts = [PROMPT.text, OTHER.text]
+    sizes = {"codebook_size": 64, "hidden_size": 64, "layers": 1, "heads": 4, "mlp_size": 64}
+    build_policy(texts, seed=0, image_size=16, **sizes).save(folder)
+    return folder
+
+
+def clip(folder: Path) -> Path:
+    make_encoder().save(folder)
+    return folder
+
+
+@pytest.mark.parametrize("make", [clip, siglip, janus])
+def test_an_encoder_of_others_stays_as_it_is(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+    source = make(tmp_path / "encoder")
     student = Student(Encoder.load(str(source)), source=str(source), width=32, layers=1)
     assert not any(name.startswith("encoder.") for name in student.trainable())
     folder = save(student, tmp_path / "student")
@@ -177,8 +190,36 @@ def test_an_encoder_of_others_stays_as_it_is(tmp_path: Path, kind: str) -> None:
 
 def test_an_encoder_of_another_kind_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
-    with pytest.raises(BadInput, match="'bert'; give a folder of CLIP or SigLIP"):
+    with pytest.raises(BadInput, match="'bert'; give a folder of CLIP, SigLIP or Janus"):
         Encoder.load(str(tmp_path))
+
+
+def test_a_policy_lends_its_eyes_and_its_words(tmp_path: Path) -> None:
+    policy = load_policy(janus(tmp_path / "policy"))
+    encoder = Encoder.load(str(tmp_path / "policy"))
+    pixels = policy.processor.image_processor([IMAGE], return_tensors="pt")["pixel_values"]
+    seen = policy.model.model.vision_model(pixels).last_hidden_state
+    torch.testing.assert_close(encoder.images([IMAGE]), seen)
+    assert encoder.images([IMAGE]).shape[-1] == encoder.image_width
+
+    words = "a red heart a red heart"
+    states, there = encoder.texts([words, "a red heart"])
+    assert states.shape[-1] == encoder.text_width
+    assert encoder.tokenizer.decode(encoder.tokenizer(words).input_ids) == words
+    # Of one text behind another: the same words in other places.
+    assert there[0].sum() > there[1].sum()
+    length = int(there[1].sum()) - 1
+    torch.testing.assert_close(states[0, :length], states[1, :length])
+    assert not torch.isclose(states[0, 1:length], states[0, length : 2 * length - 1]).all()
+    assert Encoder.load("icons").image_width == 32
+
+
+def test_a_policy_without_its_eyes_is_refused(tmp_path: Path) -> None:
+    weights = janus(tmp_path / "policy") / "model.safetensors"
+    kept = {name: one for name, one in load_file(weights).items() if "vision" not in name}
+    save_file(kept, weights, {"format": "pt"})
+    with pytest.raises(BadInput, match=r"lack model\.vision_model"):
+        Encoder.load(str(tmp_path / "policy"))
 
 
 def test_images_of_any_size_are_read(student: Student) -> None:

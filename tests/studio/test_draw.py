@@ -16,7 +16,7 @@ from torch import Tensor
 
 from got_r1.cli import main
 from got_r1.plan.chain import parse
-from got_r1.studio.model import METADATA
+from got_r1.studio.model import METADATA, command_line
 from got_r1.studio.worker import Event, Job, Worker
 from studio.serving import PROMPT, Served, events
 
@@ -57,6 +57,20 @@ def test_the_best_of_several_plans_is_chosen_and_said_why(studio: Served) -> Non
 def test_what_is_not_understood_is_said(studio: Served) -> None:
     done = events(studio, "/api/plan", {"prompt": "a red bicycle"})[-1]
     assert any("bicycle" in reason for reason in done["not_understood"])
+
+
+def test_what_is_not_understood_is_said_of_a_picture_as_well(studio: Served) -> None:
+    asked = {"prompt": "a red bicycle", "chain": CHAIN}
+    done = events(studio, "/api/draw", asked)[-1]
+    assert any("bicycle" in reason for reason in done["not_understood"])
+    kept = studio.page.get(f"/api/history/{done['entry']}").json()
+    assert kept["looks"][0]["not_understood"] == done["not_understood"]
+
+
+def test_the_command_has_the_options_that_a_picture_depends_on() -> None:
+    entry = {"prompt": PROMPT, "seed": 1, "guidance": 1.0, "image_temperature": 0.5}
+    words = shlex.split(command_line("icons", entry, 1, ("--dtype", "bfloat16")))
+    assert words[-4:] == ["--dtype", "bfloat16", "--out", "again"]
 
 
 def test_a_picture_grows_is_kept_and_is_what_its_command_gives(
@@ -149,7 +163,33 @@ def test_the_judge_says_why(studio: Served) -> None:
     verdict = events(studio, f"/api/judge/{done['entry']}/0", {})[-1]
     assert set(verdict["terms"]) == {"R_sem", "R_spa", "R_RI", "R_PI"}
     assert set(verdict["evidence"]) == set(verdict["terms"])
-    assert verdict["found"]
+    assert [one["iou"] for one in verdict["found"]] == [one["iou"] for one in done_found(done)]
+    assert all(0 < one["iou"] <= 1 for one in verdict["found"])
+    kept = studio.page.get(f"/api/history/{done['entry']}").json()  # reopens whole
+    assert kept["verdicts"]["0"] == {k: v for k, v in verdict.items() if k != "kind"}
+
+
+def done_found(done: dict[str, Any]) -> list[dict[str, Any]]:
+    """What was found in the first picture without a judge; the icon world's judge sees the same."""
+    found: list[dict[str, Any]] = done["looks"][0]["found"]
+    return found
+
+
+def test_a_term_that_the_judge_cannot_answer_has_words(studio: Served) -> None:
+    done = events(studio, "/api/draw", {"prompt": "a red bicycle", "chain": CHAIN})[-1]
+    verdict = events(studio, f"/api/judge/{done['entry']}/0", {})[-1]
+    assert verdict["total"] is None
+    assert set(verdict["terms"]) < set(verdict["evidence"])
+
+
+def test_a_plan_without_a_prompt_contradicts_none(studio: Served) -> None:
+    view = studio.page.post("/api/text", json={"prompt": "", "chain": CHAIN}).json()
+    assert (view["read"], view["faults"]) == (False, [])
+    body = {"prompt": "", "objects": view["objects"]}
+    assert studio.page.post("/api/boxes", json=body).json()["faults"] == []
+    mended = studio.page.post("/api/mend", json={"prompt": "", "chain": CHAIN}).json()
+    assert not mended["repaired"]
+    assert studio.page.post("/api/draw", json={"prompt": "", "chain": CHAIN}).status_code == 422
 
 
 def test_entries_are_listed_newest_first_and_deleted(studio: Served) -> None:

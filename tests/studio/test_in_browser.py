@@ -1,6 +1,7 @@
 """The pages in a real browser: what a person does with mouse and keys, and what they see."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -193,9 +194,156 @@ def test_an_exported_picture_is_opened(page: Page, tmp_path: Path) -> None:
     expect(page.locator("#chain")).to_have_value(CHAIN)
 
 
+def drop(page: Page, name: str, text: str) -> None:
+    """Drops a file on the page."""
+    files = page.evaluate_handle(
+        "([name, text]) => { const all = new DataTransfer();"
+        " all.items.add(new File([text], name)); return all; }",
+        [name, text],
+    )
+    page.dispatch_event("body", "drop", {"dataTransfer": files})
+
+
+def test_a_dropped_plan_opens_without_the_locks_of_the_one_before(page: Page) -> None:
+    page.locator("#objects button", has_text="lock").first.click()
+    is_box(page, 0, "red heart, 0, 300, 400, 700, locked")
+    plan = {"prompt": "a moon", "objects": [{"name": "moon", "box": [0, 0, 300, 300]}]}
+    drop(page, f"{EVIL}.json", json.dumps(plan))
+    is_box(page, 0, "moon, 0, 0, 300, 300")
+    expect(page.locator("#prompt")).to_have_value("a moon")
+    assert page.locator("img[src=x]").count() == 0
+
+
+def test_what_is_locked_stays(page: Page) -> None:
+    wrong = CHAIN.replace("(0,300),(400,700)", "(600,0),(900,300)")
+    page.fill("#chain", wrong)
+    expect(page.locator("#words .fault").first).to_be_visible()
+    for number in range(2):
+        page.locator("#objects li").nth(number).locator("button", has_text="lock").click()
+    expect(page.locator("#objects button", has_text="×").first).to_be_disabled()
+    page.click("#mend")
+    expect(page.locator("#notes")).to_contain_text("it would move what is locked")
+    expect(page.locator("#chain")).to_have_value(wrong)
+
+
+def test_the_words_say_that_a_plan_is_as_asked_or_cannot_be_read(page: Page) -> None:
+    expect(page.locator("#words .verdict")).to_contain_text("as the prompt asks")
+    page.fill("#chain", CHAIN.replace("(0,300),(400,700)", "(600,0),(900,300)"))
+    expect(page.locator("#words .fault").first).to_be_visible()
+    expect(page.locator("#words .verdict")).to_have_count(0)
+    page.click("#undo")
+    expect(page.locator("#words .verdict")).to_contain_text("as the prompt asks")
+    page.fill("#prompt", "a beautiful dusk scenery with friends")
+    page.locator("#prompt").blur()
+    expect(page.locator("#words .verdict")).to_contain_text("cannot be read")
+
+
+def test_drawing_says_what_the_model_does_not_know(page: Page) -> None:
+    page.fill("#prompt", "a red bicycle")
+    page.click("#draw-image")
+    expect(page.locator("#pictures-shown img")).to_have_count(1)
+    expect(page.locator("#notes")).to_contain_text('"bicycle" is no word of the icon world')
+    page.click("#judge")  # who cannot answer every term
+    expect(page.locator("#terms dd").last).to_have_text("–")
+
+
+def test_settings_beyond_their_limits_are_not_sent(page: Page) -> None:
+    folded = page.locator("details summary", has_text="Sampling")
+    folded.click()
+    page.fill("#image-temperature", "9")
+    folded.click()
+    page.click("#draw-image")
+    expect(page.locator("details", has=page.locator("#image-temperature"))).to_have_attribute(
+        "open", ""
+    )
+    page.fill("#image-temperature", "1")
+    page.fill("#prompt", "  ")
+    page.click("#write")
+    assert page.evaluate("() => document.querySelector('#prompt').validationMessage")
+    expect(page.locator("#error")).to_be_hidden()
+
+
+def test_a_judges_reply_never_becomes_html(page: Page) -> None:
+    page.click("#draw-image")
+    expect(page.locator("#judge")).to_be_visible()
+    reply = {
+        "kind": "done",
+        "total": 0.5,
+        "terms": {EVIL: 0.5},
+        "evidence": {EVIL: f"because {EVIL}"},
+        "found": [{"name": EVIL, "box": [0, 0, 400, 400], "iou": 0.5}],
+    }
+    body = f"data: {json.dumps(reply)}\n\n"
+    page.route("**/api/judge/**", lambda route: route.fulfill(status=200, body=body))
+    page.click("#judge")
+    expect(page.locator("#terms dt").first).to_have_text(EVIL)
+    expect(page.locator("#terms dd").first).to_contain_text(f"because {EVIL}")
+    expect(page.locator(".found text")).to_have_text(f"found: {EVIL}, IoU 0.50")
+    assert page.title() == "Draw · got-r1 studio"
+    assert page.locator("img[src=x]").count() == 0
+
+
+def tab_to(page: Page, selector: str) -> None:
+    """Presses Tab until an element has the focus."""
+    for _ in range(300):
+        if page.evaluate("(one) => document.activeElement.matches(one)", selector):
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError(f"Tab does not come to {selector}")
+
+
+def test_all_of_it_without_a_mouse(page: Page) -> None:
+    page.reload()
+    tab_to(page, "#prompt")
+    page.keyboard.press("Control+a")
+    page.keyboard.type("a red heart on the left of a blue star")
+    page.keyboard.press("Enter")
+    expect(page.locator(".box")).to_have_count(2)
+    expect(page.locator("#cancel")).to_be_hidden()
+    tab_to(page, "#add")
+    page.keyboard.press("Enter")
+    page.keyboard.type("orange moon")
+    page.keyboard.press("Enter")
+    is_box(page, 2, "orange moon, 300, 300, 700, 700")
+    expect(page.locator("#chain")).to_have_value(re.compile(r"an <\|obj_start\|>orange moon"))
+    expect(page.locator(".box").nth(2)).to_be_focused()  # the keys go on where they were
+    page.keyboard.press("ArrowUp")
+    is_box(page, 2, "orange moon, 300, 200, 700, 600")
+    page.keyboard.press("Enter")
+    page.keyboard.type("green moon")
+    page.keyboard.press("Enter")
+    is_box(page, 2, "green moon, 300, 200, 700, 600")
+    expect(page.locator("#chain")).to_have_value(re.compile(r"a <\|obj_start\|>green moon"))
+    tab_to(page, "#objects li:nth-child(3) button")
+    page.keyboard.press("Enter")
+    is_box(page, 2, "green moon, 300, 200, 700, 600, locked")
+    expect(page.locator("#objects li:nth-child(3) button").first).to_be_focused()
+    tab_to(page, "#draw-image")
+    page.keyboard.press("Enter")
+    expect(page.locator("#pictures-shown img")).to_have_count(1)
+    tab_to(page, "#judge")
+    page.keyboard.press("Enter")
+    expect(page.locator("#terms dt").last).to_have_text("reward")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1400])
-def test_nothing_is_wider_than_the_page(page: Page, width: int, scheme: str) -> None:
-    page.set_viewport_size({"width": width, "height": 900})
+def test_the_page_fits_and_passes_axe(page: Page, scheme: str) -> None:
+    carrier = pytest.importorskip("axe_playwright_python", reason="axe-core is not installed")
+    axe = Path(carrier.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
     page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-    assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+    page.fill("#plans", "2")
+    page.click("#write")
+    expect(page.locator("#candidates button")).to_have_count(2)
+    page.fill("#chain", CHAIN.replace("(0,300),(400,700)", "(600,0),(900,300)"))
+    page.click("#draw-image")
+    expect(page.locator("#judge")).to_be_visible()
+    page.click("#judge")
+    expect(page.locator(".found").first).to_be_visible()
+    for width in (360, 1400):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+        page.evaluate(axe + "; null")  # the page's own policy keeps it out of a script element
+        found = page.evaluate(
+            "async () => (await axe.run()).violations.map((one) => [one.id, one.nodes[0].html])"
+        )
+        assert found == []

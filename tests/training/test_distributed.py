@@ -160,13 +160,14 @@ def main(folder: Path) -> None:
 def torchrun(*arguments: str | Path, log: Path) -> subprocess.Popen[bytes]:
     """Starts two processes on the CPU; what they say goes to `stdout.txt` and `stderr.txt`."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    # `small_runs` lies in the folder of all tests, which pytest alone has on its path.
+    path = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
     with (log / "stdout.txt").open("wb") as stdout, (log / "stderr.txt").open("wb") as stderr:
         return subprocess.Popen(
             [*command, *map(str, arguments)],
             stdout=stdout,
             stderr=stderr,
-            # `small_runs` lies in the folder of all tests, which pytest alone has on its path.
-            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS)},
+            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path},
         )
 
 

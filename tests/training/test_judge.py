@@ -104,6 +104,19 @@ def test_a_student_goes_on_from_another(make_recipe: MakeRecipe, examples: Path)
     )
 
 
+def test_a_student_learns_with_the_policys_own_eyes(
+    make_recipe: MakeRecipe, examples: Path, model_folder: Path
+) -> None:
+    made = recipe(make_recipe, "run", examples, encoder=str(model_folder), steps=30, batch=16)
+    judge_training.train(made, quiet=True)
+    rows = metrics(Path(made.run.dir))
+    first, last = (sum(row["loss"] for row in part) / 5 for part in (rows[:5], rows[-5:]))
+    assert last < first
+    folder = Path(made.run.dir) / "checkpoints" / "final"
+    assert not (folder / "encoder").exists()
+    assert Student.load(folder).source == str(model_folder)
+
+
 def test_answers_of_two_judges_are_refused(make_recipe: MakeRecipe, tmp_path: Path) -> None:
     keep(tmp_path / "both", 8)
     keep(tmp_path / "both", 9, name="experts")

@@ -13,10 +13,13 @@ from typing import Any
 import numpy as np
 
 from got_r1.audit.history import (
+    FEWEST,
     Array,
     Changes,
     History,
     Row,
+    asked_again,
+    chance_of_last,
     changes,
     finite,
     least_share,
@@ -174,35 +177,34 @@ def unseen_faults(history: History, term: str) -> list[str] | None:
 
 
 def drift(history: History) -> Found | None:
-    """The trained judge answers about the images of the first look otherwise than then, by more
-    than when it was asked twice in a row."""
-    look = history.looks[-1] if history.looks else {}
-    rows: Sequence[Row] = look.get("reasked", ())
+    """The trained judge answers about the kept images otherwise than it did first, by more than
+    whenever it was asked before; by chance, if its answers to a query come in any order. One that
+    learns is meant to change."""
+    if history.scope.judge_learns:
+        return None
     alpha = history.level(ALPHA, len(history.scope.terms))
     for term in history.scope.terms:
-        known = [row for row in rows if all(finite(row[w].get(term)) for w in ASKED)]
-        first, again, now = (np.array([row[w][term] for row in known], dtype=float) for w in ASKED)
-        growth = np.abs(now - first) - np.abs(again - first)
-        if len(known) and (least := lower(growth, alpha)) > DRIFT:
-            worst = [known[place] for place in np.argsort(-growth)][:SHOWN]
-            steps = [one["step"] for one in history.looks[-2:]]
+        rows, said = asked_again(history.looks, term)
+        if len(rows) < FEWEST:
+            continue
+        apart = np.abs(said[:, 1:] - said[:, :1])
+        growth = apart[:, -1] - apart[:, :-1].mean(axis=1)
+        if growth.mean() > DRIFT and chance_of_last(apart) < alpha:
+            worst = [rows[place] for place in np.argsort(-growth)][:SHOWN]
             return Found(
-                steps[0] + 1,
-                f"the judge was asked again about {len(known)} kept images, and its {label(term)} "
-                f"of them is {np.abs(now - first).mean():.2f} from its first answers (beyond its "
-                f"own uncertainty at least {least:.2f}); mean {first.mean():.2f} then, "
-                f"{now.mean():.2f} now",
+                history.looks[-2]["step"] + 1,
+                f"the judge was asked again about {len(rows)} kept images, and its {label(term)} "
+                f"of them is {apart[:, -1].mean():.2f} from its first answers (before, "
+                f"{apart[:, :-1].mean():.2f}); mean {said[:, 0].mean():.2f} first, "
+                f"{said[:, -1].mean():.2f} now",
                 term,
                 tuple(
-                    {"step": look["step"], "prompt": row["prompt"], "term": term,
+                    {"step": history.looks[-1]["step"], "prompt": row["prompt"], "term": term,
                      "first": row["first"][term], "now": row["now"][term]}
                     for row in worst
                 ),
             )  # fmt: skip
     return None
-
-
-ASKED = ("first", "again", "now")
 
 
 # -- by the metrics of steps -----------------------------------------------------------------------
@@ -371,6 +373,8 @@ def unchecked(history: History) -> Iterator[tuple[str, str]]:
         why = "the run has no two looks of a held-out judge (watch.judge)"
         yield "hacking", why
         yield "judge_drift", why
+    elif history.scope.judge_learns:
+        yield "judge_drift", "its judge learns (judge.learn), and so changes its answers"
     elif not any("reasked" in look for look in history.looks):
         yield "judge_drift", "the run kept no images to ask about again"
     for name, key in (

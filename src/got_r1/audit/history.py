@@ -38,8 +38,8 @@ FEWEST = 8  # values that a bound needs; below, a standard deviation says too li
 @dataclass(frozen=True, slots=True)
 class Scope:
     """What the alarms have to know of a recipe: the steps of a window, the groups and samples of a
-    step, the terms that are trained on, whether a held-out judge looks on, and whether the trained
-    log-probs are those that sampled."""
+    step, the terms that are trained on, whether a held-out judge looks on, whether the trained
+    log-probs are those that sampled, and whether the judge learns while it scores."""
 
     window: int
     groups: int
@@ -47,6 +47,7 @@ class Scope:
     terms: tuple[str, ...]
     held_out: bool
     replays_sampling: bool
+    judge_learns: bool = False
 
     @classmethod
     def of(cls, recipe: Recipe) -> Scope:
@@ -59,6 +60,7 @@ class Scope:
             terms=tuple(name for name in TERMS if getattr(recipe.reward, name) > 0),
             held_out=bool(recipe.watch.judge),
             replays_sampling=rl.logprob_mode == "guided" or rollout.guidance == 1,
+            judge_learns=recipe.judge.learn,
         )
 
 
@@ -155,6 +157,19 @@ def least_share(hits: int, of: int, alpha: float) -> float:
     return float(betaincinv(hits, of - hits + 1, alpha)) if hits else 0.0
 
 
+def chance_of_last(values: Array) -> float:
+    """An upper bound of the probability that the last column of `values`, [rows, columns], has so
+    large a sum, if the columns of every row might as well stand in any other order (Chernoff)."""
+    top = float(np.ptp(values))
+    if top == 0:
+        return 1.0
+    scaled = (values - values.min()) / top
+    tilts = np.geomspace(0.01, 1000.0, 500)[:, None, None]  # any tilt gives a bound
+    terms = (tilts * (scaled - scaled[:, -1:])).max(axis=2, keepdims=True)
+    means = np.exp(tilts * (scaled - scaled[:, -1:]) - terms).mean(axis=2)
+    return float(min(1.0, np.exp((np.log(means) + terms[..., 0]).sum(axis=1).min())))
+
+
 # -- looks ---------------------------------------------------------------------------------------
 
 
@@ -177,6 +192,21 @@ def changes(before: Row, after: Row, term: str) -> Changes:
             found.append((key[0], sides[1] - sides[0], sides[3] - sides[2]))
     trained, held_out = np.array([one[1:] for one in found], dtype=np.float64).reshape(-1, 2).T
     return Changes(tuple(one[0] for one in found), trained, held_out)
+
+
+def asked_again(looks: Sequence[Row], term: str) -> tuple[list[Row], Array]:
+    """What the trained judge said of a term of the kept images, every time that it was asked: the
+    rows of the newest look for which all answers are there, and [rows, times], the newest last."""
+    rows: Sequence[Row] = looks[-1].get("reasked", ()) if looks else ()
+    asked = [look.get("reasked", ()) for look in looks[:-1]]
+    earlier = [one for one in asked if len(one) == len(rows)]
+    known = []
+    for place, row in enumerate(rows):
+        told = (row["first"], row["again"], *(one[place]["now"] for one in earlier), row["now"])
+        said = [answer.get(term) for answer in told]
+        if all(finite(one) for one in said):
+            known.append((row, said))
+    return [row for row, _ in known], np.array([said for _, said in known], dtype=np.float64)
 
 
 EMPTY: Row = {"trained": {}, "held_out": {}}

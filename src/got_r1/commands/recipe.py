@@ -6,7 +6,7 @@ import argparse
 from textwrap import indent
 from typing import Any
 
-from got_r1.commands.arguments import add, file_path, show
+from got_r1.commands.arguments import add, did_you_mean, file_path, show
 from got_r1.errors import BadInput
 
 __all__ = ["register"]
@@ -31,7 +31,10 @@ def recipe(args: argparse.Namespace) -> None:
         show(args, {"recipes": names}, "\n".join(names))
         return
     if args.name not in names:
-        raise BadInput(f"there is no packaged recipe {args.name!r}: use {', '.join(names)}.")
+        raise BadInput(
+            f"there is no packaged recipe {args.name!r} (there are {', '.join(names)})"
+            f"{did_you_mean(args.name, names)}"
+        )
     text = recipe_path(args.name).read_text(encoding="utf-8")
     if args.name == ICONS:
         text += world_words()

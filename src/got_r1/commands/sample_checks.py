@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from got_r1.errors import BadInput, RunFailed
+from got_r1.errors import BadInput, RunFailed, quoted
 from got_r1.files.inputs import read_json
 from got_r1.plan.planning import explain_choice
 from got_r1.records import Prompt
@@ -30,7 +30,7 @@ def tell_doubts(
     plans cannot be compared with them.
     """
     found = checks.doubts(prompts)
-    lines = [f"the prompt {text[:60]!r}: {'; '.join(why)}" for text, why in found.items()]
+    lines = [f"the prompt {quoted(text)}: {'; '.join(why)}" for text, why in found.items()]
     if strict and lines:
         raise BadInput(
             f"{lines[0]}{more(lines)}; reword it (got-r1 sample --help lists the words), or "
@@ -41,7 +41,7 @@ def tell_doubts(
     unread = unread_prompts(prompts)
     if strict and unread:
         raise BadInput(
-            f"the prompt {unread[0].text[:60]!r}{more(unread)} could not be read as objects "
+            f"the prompt {quoted(unread[0].text)}{more(unread)} could not be read as objects "
             "and a relation, so that no plan can be compared with it; reword it, or leave out "
             "--strict."
         )

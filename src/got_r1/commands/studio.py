@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -103,6 +105,7 @@ def studio(args: argparse.Namespace) -> None:
     if args.study is not None:
         rating = Rating(Path(args.study), args.raters.split(",") if args.raters else [])
     guard = Guard(args.host, raters=rating)
+    listening = _listen(args.host, args.port)  # before a model is loaded in vain
     if rating is not None and args.model is None and not args.compare:
         app = create_rating_app(rating, guard)
     else:
@@ -117,7 +120,28 @@ def studio(args: argparse.Namespace) -> None:
             for name, token in rating.tokens.items()
         ] or ["Nobody rates yet: give --raters NAME,NAME."]
     print("\n".join(lines), flush=True)  # noqa: T201
-    uvicorn.run(app, host=args.host, port=args.port, log_level="warning", access_log=False)
+    config = uvicorn.Config(app, log_level="warning", access_log=False)
+    # Who opens the link before the server is up waits in the socket's queue.
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket that listens there. Raises BadInput where that is not possible."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    place = socket.socket(family)
+    place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        place.bind((host, port))
+        place.listen(2048)  # as uvicorn's own
+    except OSError as error:
+        place.close()
+        if error.errno == errno.EADDRINUSE:
+            raise BadInput(
+                f"port {port} of {host} is in use, perhaps by another studio: give --port N."
+            ) from None
+        reason = error.strerror or str(error)
+        raise BadInput(f"nothing can listen on {host}, port {port} ({reason}).") from None
+    return place
 
 
 def _with_model(args: argparse.Namespace, guard: Guard, rating: Rating | None) -> FastAPI:
@@ -194,4 +218,13 @@ def _load(name: str, args: argparse.Namespace) -> Model:
     note(f"loading the model {name}")
     policy = api.load_policy(name, dtype=args.dtype, device=args.device)
     rollout = rollout_settings(policy, [Prompt("a")])
-    return Model(name, policy, rollout, checks_of(policy), History(Path(args.history)))
+    options = [] if args.dtype == "float32" else ["--dtype", args.dtype]
+    options += ["--device", args.device] if args.device else []
+    return Model(
+        name,
+        policy,
+        rollout,
+        checks_of(policy),
+        History(Path(args.history)),
+        options=tuple(options),
+    )

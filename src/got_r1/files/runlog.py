@@ -18,6 +18,7 @@
       wandb/                 the sessions of W&B (run.track)
       tracking.json          how W&B and Trackio know the run: `id`, `shown` ({tracker: step})
       checkpoints/           written by training: the newest, and those that an alarm keeps
+      student/               the judge's student as it was in the end (judge.learn)
       tokens/                the training set as tokens (SFT without data.shards)
       report.html            written by the report
 
@@ -35,6 +36,11 @@ Metrics, one line a step (a stage writes those it has; a number that is not fini
     entropy/chain, /image       of the sampling distribution, nats per token
     ratio_gap                   mean |exp(replayed - sampled log-prob) - 1|: sampler against replay
     clip_fraction               share of tokens whose ratio was clipped
+    teacher_share               share of answers that a student's teacher gave (judge.teacher)
+    student_error/<term>        mean difference of the two's scores where the teacher was asked
+    student_answers, _loss      how many of its answers the student learnt from in the step, and its
+                                loss on them before (judge.learn); student_skipped: 1 where its
+                                update was skipped
     dropped_samples             samples that left their group because a judge failed
     skipped_groups              groups without variance
     malformed_chains            chains with problems
@@ -45,7 +51,7 @@ Metrics, one line a step (a stage writes those it has; a number that is not fini
     prose_characters            mean characters of a chain outside its plan (plan.chain.prose)
     chain_tokens                mean length of a chain
     tokens_per_second           sampled tokens, chain and image, over the rollout's time
-    seconds/rollout, /update, /total
+    seconds/rollout, /update, /total, /student
     seconds/judge_hidden        judging while images were drawn
     seconds/judge_waited        judging that the step waited for
     seconds/judge               both

@@ -32,7 +32,7 @@ from got_r1.icons.world import (
 )
 from got_r1.plan.layout import RELATIONS, iou
 from got_r1.plan.reading import OPENING, find_relation_words, likeness, read
-from got_r1.plan.wordings import COUNT_WORDS, RELATION_WORDS
+from got_r1.plan.wordings import COUNT_WORDS, NEGATIONS, RELATION_WORDS
 from got_r1.records import Box, PlannedObject
 
 __all__ = [
@@ -53,7 +53,6 @@ EXAMPLE = "a red heart on the left of a blue star"
 """A prompt of this world, for help and messages."""
 
 _LONGEST = 400  # characters: longer texts are no sentences of any grammar here
-_NEGATIONS = ("no", "not", "without", "never", "none", "nor", "neither")
 
 
 def is_world(image_size: int, grid: int) -> bool:
@@ -168,7 +167,7 @@ def _unknown(word: str) -> str:
     plain = word.lower()
     if plain in COUNT_WORDS or plain.isdigit():
         return f"{said}, which counts up to {COUNT_WORDS[MAX_OBJECTS - 1]}"
-    if plain in _NEGATIONS:
+    if plain in NEGATIONS:
         return f"{said}: what a prompt names is drawn"
     nearest = difflib.get_close_matches(plain, sorted(_KNOWN), 1, 0.75)
     return f'{said} (the nearest is "{nearest[0]}")' if nearest else said

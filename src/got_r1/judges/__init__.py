@@ -64,12 +64,21 @@ def load_judge(
     return _mix(section.spec, {term: getattr(section, term) for term in TERMS}, load)
 
 
-def check_judge(section: JudgeSection) -> None:
-    """Raises BadInput where a section's specs or judge files cannot be used, as far as that can be
-    told at once: nothing is loaded and no server is asked."""
-    from got_r1.judges.specs import openai_settings, read_judge_file, resolve
+def check_judge(section: JudgeSection, terms: Collection[str] = TERMS) -> None:
+    """Raises BadInput where a section's specs or judge files cannot be used for `terms`, as far as
+    that can be told at once: nothing is loaded and no server is asked."""
+    from got_r1.judges.specs import (
+        check_finder,
+        check_learning,
+        openai_settings,
+        read_judge_file,
+        resolve,
+    )
 
-    resolve(section)
+    check_learning(section)
+    resolved = resolve(section)
+    if "r_ri" in terms:
+        check_finder(resolved)
     named = [section.spec, section.teacher, *(getattr(section, term) for term in TERMS)]
     for spec in dict.fromkeys(filter(None, named)):
         file = None

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from got_r1.checkpoints.hub import is_hub_name
 from got_r1.errors import BadInput
+from got_r1.files.inputs import read_json
 from got_r1.judges.judge_file import KINDS, JudgeFile
 from got_r1.judges.own import OwnJudge, own_judge
 from got_r1.judges.settings import (
@@ -29,6 +30,8 @@ from got_r1.records import TERMS
 __all__ = [
     "JudgeSettings",
     "ResolvedJudge",
+    "check_finder",
+    "check_learning",
     "compare_judges",
     "openai_settings",
     "own_settings",
@@ -91,6 +94,44 @@ def resolve(section: JudgeSection) -> ResolvedJudge:
     teachers = (_teacher(name, student) for name in named)
     teacher = next(filter(None, teachers), None)
     return ResolvedJudge.model_validate({"spec": spec, **others, "teacher": teacher})
+
+
+def check_learning(section: JudgeSection) -> None:
+    """Raises BadInput where `judge.learn` finds no student, no teacher or several students; and as
+    `resolve`."""
+    judges = resolve(section)
+    if not section.learn:
+        return
+    students = {one.student.model for one in map(judges.of, TERMS) if one.student}
+    if judges.teacher is None or not students:
+        raise BadInput(
+            "judge.learn is on, but no judge is a student with a teacher to learn from: set "
+            "judge.spec=student and judge.teacher, or leave judge.learn out"
+        )
+    if len(students) > 1:
+        raise BadInput(
+            f"judge.learn is on, and there are {len(students)} students "
+            f"({', '.join(sorted(students))}): only one can learn in a run; name one"
+        )
+
+
+def check_finder(judges: ResolvedJudge) -> None:
+    """Raises BadInput where it is not known in which coordinates the judge of R_RI gives boxes (a
+    student's teacher does for it). Of a model on the hub that is told once its files are here."""
+    finder: JudgeSettings | None = judges.of("r_ri")
+    if finder is not None and finder.kind == "student":
+        finder = judges.teacher
+    if finder is None or finder.wording is None:
+        return
+    if finder.openai is not None:
+        finder.wording.check_coordinates(finder.openai.model)
+    elif finder.kind == "self":
+        finder.wording.check_coordinates(finder.kind)
+    elif finder.transformers is not None:
+        config = Path(finder.transformers.model, "config.json")
+        if config.is_file():
+            kind = str(read_json(config, "config of the judge's model").get("model_type"))
+            finder.wording.suited_to(kind).check_coordinates(finder.transformers.model)
 
 
 def compare_judges(before: ResolvedJudge, now: ResolvedJudge) -> Iterator[Change]:

@@ -8,10 +8,11 @@ from dataclasses import replace
 import torch
 
 from got_r1.judges.base import Judge, answers_of
+from got_r1.judges.mixture import Mixture, OneAtATime
 from got_r1.records import JudgeFailure, Query, Verdict
 from got_r1.student.network import MARKS, STUDENT_TERMS, Student
 
-__all__ = ["StudentJudge"]
+__all__ = ["StudentJudge", "student_behind"]
 
 
 class StudentJudge:
@@ -56,10 +57,26 @@ class StudentJudge:
             asked.sort()
             said = answers_of(self.teacher, [queries[row] for row in asked])
             for row, answer in zip(asked, said, strict=True):
-                answers[row] = (
-                    replace(answer, by="teacher") if isinstance(answer, Verdict) else answer
-                )
+                if isinstance(answer, Verdict):
+                    own = answers[row]  # of the student, where it scores this term
+                    guess = own.score if isinstance(own, Verdict) else None
+                    answer = replace(answer, by="teacher", guess=guess)
+                answers[row] = answer
         return answers
+
+
+def student_behind(judge: Judge) -> StudentJudge | None:
+    """The first student among the judges that a judge is made of; None where there is none."""
+    match judge:
+        case StudentJudge():
+            return judge
+        case OneAtATime(inner=inner):
+            return student_behind(inner)
+        case Mixture(judges=judges, otherwise=otherwise):
+            found = map(student_behind, [otherwise, *judges.values()])
+            return next(filter(None, found), None)
+        case _:
+            return None
 
 
 def _unknown(query: Query) -> JudgeFailure:

@@ -13,7 +13,8 @@ same wordings; `benchmarks.compbench` reproduces the official scripts' reading w
     with     := phrase "with" phrase ("to its left" | "below it" | ...) [tail]
     phrase   := [a | an | the | one .. ten | 1 .. 10] up to five words, no verb or preposition
 
-What it cannot read is None, never a guess: "a man is walking his dog" has no plan to compare with.
+What it cannot read is None, never a guess: "a man is walking his dog" has no plan to compare with,
+and "no red heart" asks for nothing that a plan could name.
 `relation_asked` is for those who need the
 relation only: it also takes the words around it from sentences outside the grammar. (Our choice
 throughout.)
@@ -30,6 +31,7 @@ from got_r1.plan.layout import Relation
 from got_r1.plan.wordings import (
     CONVERSES,
     COUNT_WORDS,
+    NEGATIONS,
     RELATION_OF_WITH_WORDS,
     RELATION_OF_WORDS,
     RELATION_WORDS,
@@ -128,6 +130,8 @@ _CLAUSE = re.compile(
     r"|it|its|his|her|their|into|onto|behind|front|through|while|as|for|there|this|these|those|and"
     r"|each|every|some|many|several|all)(?![\w-])"
 )
+# "no red heart" asks for a picture without one: it is not the name of what is to be drawn.
+_NEGATION = re.compile(rf"(?<![\w-])(?:{'|'.join(NEGATIONS)})(?![\w-])|n't\b")
 
 
 def read(text: str) -> PromptSpec | None:
@@ -178,6 +182,8 @@ def relation_asked(text: str) -> tuple[str, Relation, str] | None:
     relation, start, end = found[0]
     before = _CLAUSE_END.split(OPENING.sub("", sentence[:start], count=1))[-1].strip()
     after = _CLAUSE_END.split(sentence[end:])[0].strip()
+    if _NEGATION.search(before) or _NEGATION.search(after):  # "a cat that is not on the sofa"
+        return None
     return (before, relation, after) if content_words(before) and content_words(after) else None
 
 
@@ -220,6 +226,8 @@ def _phrase(text: str) -> AskedObject | None:
     if len(words) > _MOST_WORDS or "of" in (words[0], words[-1]):
         return None
     if _CLAUSE.search(found["name"]) or _PAST.fullmatch(words[-1]):
+        return None
+    if _NEGATION.search(found["name"]):
         return None
     determiner = found["determiner"] or ""
     count = COUNT_WORDS.index(determiner) + 1 if determiner in COUNT_WORDS else 1

@@ -10,6 +10,7 @@ from got_r1.plan.layout import Relation
 __all__ = [
     "CONVERSES",
     "COUNT_WORDS",
+    "NEGATIONS",
     "RELATION_OF_WITH_WORDS",
     "RELATION_OF_WORDS",
     "RELATION_WORDS",
@@ -110,6 +111,9 @@ CONVERSES: Mapping[Relation, Relation] = MappingProxyType(
     }
 )
 """a <relation> b is the same as b <converse> a."""
+
+NEGATIONS = ("no", "not", "without", "never", "none", "nor", "neither")
+"""Words by which a prompt says what is not to be there."""
 
 COUNT_WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 """The numbers from one on, in words."""

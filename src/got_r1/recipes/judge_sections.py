@@ -55,6 +55,13 @@ class JudgeSection(Section):
         description="of a student: the doubt (standard deviation of its score, at most 0.5) above "
         "which the teacher is asked",
     )
+    learn: bool = Field(
+        False,
+        description="of a student: in a run it goes on learning from what its teacher answers",
+    )
+    learning_rate: float = Field(
+        1e-4, gt=0, description="of a student that learns in a run; it stays the same"
+    )
     record: Annotated[PathText, HARMLESS] = Field(
         "off",
         min_length=1,

@@ -66,9 +66,11 @@ def load_recipe(recipe: Path | str, overrides: Sequence[str] = ()) -> Recipe:
     """
     path = recipe_path(recipe)
     if not path.exists() and path.suffix == "" and len(path.parts) == 1:
+        near = difflib.get_close_matches(str(recipe), packaged(), 1)
+        meant = f"; did you mean {near[0]}? Give" if near else ": give"
         raise BadInput(
-            f"there is no recipe {str(recipe)!r}: give a YAML file, or one of the packaged recipes "
-            f"{', '.join(packaged())}."
+            f"there is no recipe {str(recipe)!r}{meant} a YAML file, one of the packaged recipes "
+            f"{', '.join(packaged())}, or with --resume the folder of a run."
         )
     values = _read(path, "recipe")
     origins: list[tuple[Key, str]] = [((), f"in {path}")]

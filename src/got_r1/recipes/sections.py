@@ -213,8 +213,9 @@ class StudentSection(OptimizerSection):
     )
     encoder: PathText = Field(
         "",
-        description="folder or hub name of a CLIP or SigLIP, whose weights stay as they are; "
-        "empty: a small CLIP that is trained from nothing, for worlds like the icons",
+        description="folder or hub name of a CLIP or SigLIP, or of a Janus such as the policy's "
+        "(its understanding tower), whose weights stay as they are; empty: a small CLIP that is "
+        "trained from nothing, for worlds like the icons",
     )
     start: PathText = Field(
         "", description="folder of a student to go on from, with its encoder; empty: a new one"

@@ -119,6 +119,17 @@ _TRAINING = (
     _single("Duplicate plans", "duplicate_plans", "share, inside a group", 0),
     _single("Text outside the plan", "prose_characters", "characters", 0),
     _single("Judge failures", "judge_failures", "queries", 0),
+    _single("Asked of the teacher", "teacher_share", "share of a student judge's answers", 0),
+    Panel(
+        "Student against teacher",
+        (
+            Line("student_error/r_sem", TERM_NAMES["r_sem"]),
+            Line("student_error/r_spa", TERM_NAMES["r_spa"], "b"),
+            Line("student_error/r_pi", TERM_NAMES["r_pi"], "c"),
+        ),
+        (0, None),
+        hint="mean difference where the teacher was asked",
+    ),
     _single("Gradient norm", "grad_norm", "before clipping", 0),
     _single("Ratio gap", "ratio_gap", "sampler against replay", 0),
     Panel(

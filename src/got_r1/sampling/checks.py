@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from got_r1.errors import quoted
 from got_r1.files.sample_files import named_box
 from got_r1.plan.chain import parse
 from got_r1.plan.editing import plan_of_chain
@@ -72,7 +73,7 @@ class Checks:
 
         texts = dict.fromkeys(prompt.text for prompt in prompts)
         return [
-            f"the prompt {text[:60]!r} is drawn as {spoken(text)!r}, the words of the training."
+            f"the prompt {quoted(text)} is drawn as {spoken(text)!r}, the words of the training."
             for text in texts
             if spoken(text) != folded(text)
         ]

@@ -1,8 +1,9 @@
 """What the student sees of texts and images: the states of the two towers of a dual encoder.
 
-Any `CLIPModel` or `SiglipModel` of a transformers folder, with its weights as they are. For a small
-world such as the icons, `tiny_encoder` makes a CLIP of a laptop's size with random weights, to be
-trained with the head, and a tokenizer of the world's words.
+Any `CLIPModel` or `SiglipModel` of a transformers folder, with its weights as they are, or what a
+Janus model sees and reads with (`understanding`). For a small world such as the icons,
+`tiny_encoder` makes a CLIP of a laptop's size with random weights, to be trained with the head, and
+a tokenizer of the world's words.
 """
 
 from __future__ import annotations
@@ -25,11 +26,14 @@ from transformers import (
     SiglipImageProcessorPil,
     SiglipModel,
 )
+from transformers.models.janus.image_processing_pil_janus import JanusImageProcessorPil
 
 from got_r1.checkpoints.hub import local_folder
+from got_r1.checkpoints.models import SHIPPED, model_folder
 from got_r1.errors import BadInput
 from got_r1.files.inputs import read_json
-from got_r1.vision.pretrained import load_model, load_processor, load_tokenizer
+from got_r1.student.understanding import Understanding
+from got_r1.vision.pretrained import load_model, load_processor, load_tokenizer, pick_device
 
 __all__ = ["Encoder", "tiny_encoder"]
 
@@ -38,6 +42,7 @@ _KINDS: dict[str, tuple[Any, Any]] = {
     "clip": (CLIPModel, CLIPImageProcessorPil),
     "siglip": (SiglipModel, SiglipImageProcessorPil),
 }
+_JANUS = ("janus", "multi_modality")  # the second is the official format
 _BOS, _EOS, _UNKNOWN = "<|startoftext|>", "<|endoftext|>", "<|unknown|>"
 
 
@@ -54,15 +59,25 @@ class Encoder(nn.Module):
 
     @classmethod
     def load(cls, model: str, device: str = "") -> Self:
-        """The encoder of a transformers folder or a name on the hub, frozen.
+        """The encoder of a transformers folder or a name on the hub, frozen; a Janus is named as
+        `model.path` names it.
 
-        Raises BadInput where it is missing, incomplete, or of a kind other than CLIP and SigLIP.
+        Raises BadInput where it is missing, incomplete, or of a kind other than CLIP, SigLIP and
+        Janus.
         """
-        kind = read_json(local_folder(model) / "config.json", "model's config").get("model_type")
+        folder = SHIPPED.get(model) or local_folder(model)
+        kind = read_json(folder / "config.json", "model's config").get("model_type")
+        if kind in _JANUS:
+            folder = model_folder(model)
+            return cls(
+                Understanding(folder).to(pick_device(device)),
+                load_tokenizer(str(folder), what=_WHAT),
+                load_processor(JanusImageProcessorPil, str(folder), what=_WHAT),
+            )
         if kind not in _KINDS:
             raise BadInput(
-                f"the {_WHAT} {model} is a model of the kind {kind!r}; give a folder of CLIP or "
-                "SigLIP."
+                f"the {_WHAT} {model} is a model of the kind {kind!r}; give a folder of CLIP, "
+                "SigLIP or Janus."
             )
         model_class, processor_class = _KINDS[kind]
         return cls(

@@ -144,6 +144,11 @@ class Student(nn.Module):
 
     # -- as a training run sees it ---------------------------------------------------------------
 
+    def unfreeze(self) -> Self:
+        """Makes a loaded student's weights trainable, but for an encoder that stays as it is."""
+        self.requires_grad_(True).encoder.requires_grad_(not self.source)
+        return self
+
     @property
     def device(self) -> torch.device:
         """Where it computes."""

@@ -132,7 +132,7 @@ class TwoModels:
         side = {
             **{name: model.view(asked.prompt, text)[name] for name in ("chain", "objects")},
             "picture": data_uri(image),
-            "faults": [*cut, *seen["faults"]],
+            "faults": [*cut, *seen.get("not_understood", ()), *seen["faults"]],
             "found": seen.get("found"),
         }
         if asked.judge:

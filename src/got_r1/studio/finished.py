@@ -22,7 +22,7 @@ from got_r1.report.gallery import named_boxes
 from got_r1.statistics import Estimate, paired_difference
 from got_r1.studio.answers import as_json
 from got_r1.studio.pairs import Seen, Source, category_of, match
-from got_r1.studio.views import plan_changes, view_plan
+from got_r1.studio.views import found_boxes, plan_changes, view_plan
 from got_r1.studio.worker import Event, Job
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ class TwoFolders:
             "chain": chain.text,
             "objects": [named_box(one) for one in chain.objects],
             "faults": list(map(str, faults)),
-            "found": None if located is None else list(map(named_box, found)),
+            "found": None if located is None else found_boxes(chain, found),
             "terms": {label(key): seen.terms[key] for key in self._keys() if key in seen.terms},
             "evidence": {label(key): text for key, text in seen.evidence.items()},
         }

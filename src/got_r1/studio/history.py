@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from got_r1.errors import BadInput
-from got_r1.files.atomic import replace_folder, translate_os_errors
+from got_r1.files.atomic import replace_folder, translate_os_errors, write_text
 from got_r1.files.inputs import read_json
 
 __all__ = ["History"]
 
 _NAME = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9]{6}-[0-9a-f]{4}")
 _RECORD = "entry.json"
+_VERDICT = ".verdict.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +56,25 @@ class History:
         return sorted(older, reverse=True)[:most]
 
     def read(self, name: str) -> dict[str, Any]:
-        """An entry. Raises BadInput where there is none of that name, or it is damaged."""
-        return read_json(self._place(name) / _RECORD, "entry of the history")
+        """An entry, with what a judge said of its images under `verdicts`, by index.
+
+        Raises BadInput where there is none of that name, or it is damaged.
+        """
+        place = self._place(name)
+        entry = read_json(place / _RECORD, "entry of the history")
+        verdicts = {
+            path.name.removesuffix(_VERDICT): read_json(path, "verdict of the history")
+            for path in sorted(place.glob(f"[0-9]*{_VERDICT}"))
+        }
+        return {**entry, "verdicts": verdicts}
+
+    def add_verdict(self, name: str, index: int, verdict: Mapping[str, Any]) -> None:
+        """Keeps what a judge said of an entry's image, in place of what one said before.
+
+        Raises BadInput or RunFailed where it cannot be written.
+        """
+        text = json.dumps(dict(verdict), ensure_ascii=False)
+        write_text(self.image(name, index).with_name(f"{index}{_VERDICT}"), text)
 
     def image(self, name: str, index: int) -> Path:
         """The file of an entry's image. Raises BadInput where there is none."""

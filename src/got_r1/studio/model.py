@@ -24,7 +24,6 @@ from torch import Tensor
 
 from got_r1 import rewards
 from got_r1.files.inputs import read_image
-from got_r1.files.sample_files import named_box
 from got_r1.judges.base import Judge
 from got_r1.measures import label
 from got_r1.plan.chain import parse
@@ -33,13 +32,13 @@ from got_r1.plan.repair import repair
 from got_r1.policy.janus import Policy
 from got_r1.policy.sampler import Sampler
 from got_r1.recipes.sections import RewardSection, RolloutSection
-from got_r1.records import Chain, Prompt, WrittenChains
+from got_r1.records import Box, Chain, FoundObject, Prompt, WrittenChains
 from got_r1.sampling import Drawing
 from got_r1.sampling.checks import Checks
 from got_r1.sampling.settings import fitting_chain_limit
 from got_r1.studio.history import History
 from got_r1.studio.requests import DrawRequest, MendRequest, PlanRequest
-from got_r1.studio.views import view_plan
+from got_r1.studio.views import found_boxes, view_plan
 from got_r1.studio.worker import Event, Job
 
 __all__ = ["METADATA", "Emit", "Model", "data_uri"]
@@ -53,7 +52,8 @@ _FRAMES = 10  # a second, of an image that is shown while it is drawn
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A policy with its name and usual settings, who judges (if anybody), and where entries go."""
+    """A policy with its name and usual settings, who judges (if anybody), and where entries go;
+    `options`: those of the command line that the picture depends on, such as --dtype."""
 
     name: str
     policy: Policy
@@ -61,6 +61,7 @@ class Model:
     checks: Checks
     history: History
     judge: Judge | None = None
+    options: tuple[str, ...] = ()
 
     def about(self) -> dict[str, Any]:
         """What the page needs to know of the model before anybody draws."""
@@ -171,10 +172,11 @@ class Model:
             "seconds": seconds,
             "made": time.time(),
         }
-        entry["command"] = command_line(self.name, entry, asked.n)
+        entry["command"] = command_line(self.name, entry, asked.n, self.options)
         record = {key: entry[key] for key in ("prompt", "prose", "objects", "chain")}
         name = self.history.add(entry, [encode(image, record) for image in images])
-        return {"entry": name, "images": len(images), "changes": changes, **entry}
+        said = {"changes": changes, **self.words(asked.prompt)}
+        return {"entry": name, "images": len(images), **said, **entry}
 
     def pictures(
         self,
@@ -205,12 +207,15 @@ class Model:
         return self.policy.decode_images(drawn.image_ids)
 
     def judged(self, name: str, index: int, job: Job) -> Event:
-        """Every term of an image of the history, with its evidence and the found boxes."""
+        """Every term of an image of the history, with its evidence and the found boxes; kept with
+        the entry."""
         entry = self.history.read(name)
         image = read_image(self.history.image(name, index))
         chain = parse(str(entry["chain"]))
         job.emit("judging")
-        return self.verdict(str(entry["prompt"]), chain, image)
+        verdict = self.verdict(str(entry["prompt"]), chain, image)
+        self.history.add_verdict(name, index, verdict)
+        return verdict
 
     def verdict(self, prompt: str, chain: Chain, image: NDArray[np.uint8]) -> dict[str, Any]:
         """What the judge says of a sample, uint8 [height, width, 3]: the total, every term that it
@@ -221,7 +226,7 @@ class Model:
             "total": found.total,
             "terms": {label(term): value for term, value in found.terms.items()},
             "evidence": {label(term): text for term, text in rewards.evidence(found).items()},
-            "found": [named_box(one) for one in rewards.found_objects(found)],
+            "found": found_boxes(chain, rewards.found_objects(found)),
         }
 
     # -- parts -------------------------------------------------------------------------------------
@@ -251,8 +256,12 @@ class Model:
     def look(self, prompt: str, text: str, image: NDArray[np.uint8]) -> dict[str, Any]:
         """What can be said of an image, uint8 [height, width, 3], without a judge
         (`Checks.look`)."""
-        seen = Drawing(Prompt(prompt), parse(text), "given", image, 0, 0, 0)
-        return self.checks.look(seen)
+        chain = parse(text)
+        said = self.checks.look(Drawing(Prompt(prompt), chain, "given", image, 0, 0, 0))
+        if "found" in said:
+            found = [FoundObject(one["name"], Box(*one["box"])) for one in said["found"]]
+            said["found"] = found_boxes(chain, found)
+        return said
 
 
 def encode(image: NDArray[np.uint8], plan: Mapping[str, Any]) -> bytes:
@@ -264,14 +273,16 @@ def encode(image: NDArray[np.uint8], plan: Mapping[str, Any]) -> bytes:
     return data.getvalue()
 
 
-def command_line(model: str, entry: Mapping[str, Any], images: int) -> str:
+def command_line(
+    model: str, entry: Mapping[str, Any], images: int, options: Sequence[str] = ()
+) -> str:
     """The `got-r1 sample` call that draws an entry again, its plan exported as plan.json."""
     words = ["got-r1", "sample", "--model", model, "--prompt", str(entry["prompt"])]
     words += ["--chain", "plan.json", "--seed", str(entry["seed"])]
     words += ["--guidance", f"{entry['guidance']:g}"]
     words += ["--image-temperature", f"{entry['image_temperature']:g}"]
     words += ["--images-per-chain", str(images)] if images > 1 else []
-    return shlex.join([*words, "--out", "again"])
+    return shlex.join([*words, *options, "--out", "again"])
 
 
 def data_uri(image: NDArray[np.uint8]) -> str:

@@ -17,6 +17,7 @@ __all__ = [
 ]
 
 Prompt = Annotated[str, Field(min_length=1, max_length=2000)]
+AnyPrompt = Annotated[str, Field(max_length=2000)]
 ChainText = Annotated[str, Field(max_length=20_000)]
 Temperature = Annotated[float, Field(gt=0, le=5)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -39,14 +40,16 @@ class PlanRequest(Asked):
 
 
 class TextRequest(Asked):
-    """Look at a chain's text."""
+    """Look at a chain's text; an empty prompt asks for nothing."""
 
+    prompt: AnyPrompt
     chain: ChainText
 
 
 class BoxesRequest(Asked):
-    """Look at objects with boxes, and the prose around them."""
+    """Look at objects with boxes, and the prose around them; an empty prompt asks for nothing."""
 
+    prompt: AnyPrompt
     prose: ChainText = ""
     objects: Annotated[list[dict[str, Any]], Field(max_length=64)]
 
@@ -60,6 +63,7 @@ class MendRequest(TextRequest):
 class DrawRequest(TextRequest):
     """Draw `n` images from a chain, each with noise of its own."""
 
+    prompt: Prompt
     seed: Seed = 0
     n: Annotated[int, Field(ge=1, le=8)] = 1
     guidance: Annotated[float, Field(ge=1, le=50)] | None = None

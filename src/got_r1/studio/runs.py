@@ -7,6 +7,7 @@ found; links that lead out of the folder are not followed.
 from __future__ import annotations
 
 import os
+import stat
 import threading
 import time
 from collections import OrderedDict
@@ -284,7 +285,7 @@ def _stamp(path: Path) -> Stamp:
         found = path.stat(follow_symlinks=False)
     except OSError:
         return None
-    regular = (found.st_mode & 0o170000) == 0o100000
+    regular = stat.S_ISREG(found.st_mode)
     return (found.st_ino, found.st_size, found.st_mtime_ns) if regular else None
 
 

@@ -16,9 +16,9 @@ from got_r1.plan.layout import RELATIONS, iou, relation_holds
 from got_r1.plan.reading import likeness, read
 from got_r1.plan.reasons import partners
 from got_r1.plan.wordings import RELATION_WORDS
-from got_r1.records import FoundObject, PlannedObject
+from got_r1.records import Chain, FoundObject, PlannedObject
 
-__all__ = ["plan_changes", "plan_from_boxes", "view_plan"]
+__all__ = ["found_boxes", "plan_changes", "plan_from_boxes", "view_plan"]
 
 
 def view_plan(prompt: str, text: str, *, world: bool) -> dict[str, Any]:
@@ -74,6 +74,14 @@ def plan_changes(first: Sequence[PlannedObject], second: Sequence[PlannedObject]
         if first[i].box != second[j].box
     ]
     return [*lost, *new, *moved]
+
+
+def found_boxes(chain: Chain, found: Sequence[FoundObject]) -> list[dict[str, Any]]:
+    """Found objects ready for JSON, each with the `iou` of its box and the planned one that it
+    belongs to (`partners`), if there is one."""
+    at = dict(partners(chain.objects, found).values())
+    ious = [{"iou": round(at[j], 3)} if j in at else {} for j in range(len(found))]
+    return [named_box(one) | more for one, more in zip(found, ious, strict=True)]
 
 
 def _pairs(objects: Sequence[PlannedObject]) -> list[dict[str, Any]]:

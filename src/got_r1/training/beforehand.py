@@ -48,13 +48,14 @@ def check_start(
     if stage == "sft" and recipe.data.source and not recipe.data.shards:
         source_files(recipe.data.source, recipe.data.split)
     if stage == "rl":
-        check_judge(recipe.judge)
+        terms = rewards.active_terms(recipe.reward)
+        check_judge(recipe.judge, terms)
         if (held_out := held_out_judge(recipe)) is not None:
-            check_judge(held_out)
+            check_judge(held_out, terms)
             watch_prompts(recipe)
         load_prompts(recipe.data, quiet=True)
         for judge in filter(None, (recipe.judge, held_out)):
-            probe_servers(judge, rewards.active_terms(recipe.reward))
+            probe_servers(judge, terms)
 
 
 def check_folder(recipe: Recipe, stage: Stage, resume: bool) -> None:

@@ -31,6 +31,7 @@ from got_r1.training.metadata import METADATA, Reader, read_metadata
 
 __all__ = [
     "KEPT_CHECKPOINTS",
+    "Learner",
     "Trained",
     "last_saved",
     "load_checkpoint",
@@ -64,9 +65,18 @@ class Trained(Protocol):
         ...
 
 
+class Learner(NamedTuple):
+    """A model with its optimizer."""
+
+    model: Trained
+    optimizer: torch.optim.Optimizer
+
+
 # Keys in a checkpoint: "step", "threads" (torch's, on the CPU; rounding depends on them, and older
-# checkpoints lack it), "weights/<name>", "optimizer/<name>/<AdamW's own key>".
+# checkpoints lack it), "weights/<name>", "optimizer/<name>/<AdamW's own key>"; those two below
+# "judge/" too, where a judge learns beside the policy.
 WEIGHTS, OPTIMIZER = "weights/", "optimizer/"
+BESIDE = "judge/"
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
@@ -114,25 +124,28 @@ def save_checkpoint(
     ranks: Ranks,
     *,
     kept: bool = False,
+    judge: Learner | None = None,
 ) -> None:
     """Writes a checkpoint beside, renames it, then prunes older ones. All ranks call it.
 
-    With `kept` it is one of its own, `kept_<step>`: nothing prunes it, it prunes nothing, and a run
-    resumes from it only where it is renamed to `step_<step>`.
+    `judge`: one that learns beside the model, the same on every rank. With `kept` the checkpoint is
+    one of its own, `kept_<step>`: nothing prunes it, it prunes nothing, and a run resumes from it
+    only where it is renamed to `step_<step>`.
 
     Raises RunFailed, with nothing written or pruned, where a number in it is not finite.
     """
-    trainable = model.trainable()
     state: dict[str, Any] = {
         "step": torch.tensor(step),
         "threads": torch.tensor(torch.get_num_threads()),
     }
-    for name, parameter in trainable.items():
-        state[WEIGHTS + name] = parameter.detach()
-        # Not torch's get_optimizer_state_dict: where a parameter has no state yet, it would make
-        # one by a step of its own, and Adam's count would differ from the uninterrupted run's.
-        for key, value in optimizer.state.get(parameter, {}).items():
-            state[f"{OPTIMIZER}{name}/{key}"] = value
+    for prefix, learner in learners(model, optimizer, judge):
+        for name, parameter in learner.model.trainable().items():
+            state[f"{prefix}{WEIGHTS}{name}"] = parameter.detach()
+            # Not torch's get_optimizer_state_dict: where a parameter has no state yet, it would
+            # make one by a step of its own, and Adam's count would differ from the uninterrupted
+            # run's.
+            for key, value in learner.optimizer.state.get(parameter, {}).items():
+                state[f"{prefix}{OPTIMIZER}{name}/{key}"] = value
     checkpoints = folder / "checkpoints"
     if ranks.max(float(not_finite(state) is not None)):
         name = not_finite(state) or "a tensor of another process"
@@ -148,6 +161,14 @@ def save_checkpoint(
         until_now = [old for number, old in step_folders(checkpoints).items() if number <= step]
         for old in until_now[:-KEPT_CHECKPOINTS]:
             shutil.rmtree(old)
+
+
+def learners(
+    model: Trained, optimizer: torch.optim.Optimizer, judge: Learner | None
+) -> list[tuple[str, Learner]]:
+    """What a checkpoint holds the weights of, each with what its keys begin with."""
+    found = [("", Learner(model, optimizer))]
+    return found if judge is None else [*found, (BESIDE, judge)]
 
 
 def not_finite(tensors: Mapping[str, Tensor]) -> str | None:
@@ -174,9 +195,14 @@ class Restored(NamedTuple):
 
 
 def load_checkpoint(
-    checkpoint: Path, model: Trained, optimizer: torch.optim.Optimizer, ranks: Ranks
+    checkpoint: Path,
+    model: Trained,
+    optimizer: torch.optim.Optimizer,
+    ranks: Ranks,
+    judge: Learner | None = None,
 ) -> Restored:
     """Restores weights and optimizer state; returns what else was saved. All ranks call it.
+    `judge` as it was saved.
 
     Digests are not compared: `newest_whole_checkpoint` has done that, once for all ranks.
 
@@ -191,30 +217,33 @@ def load_checkpoint(
             "resume with that version, or start a new run"
         )
     keys = read_metadata(checkpoint).state_dict_metadata.keys()
-    trainable = model.trainable()
-    saved = {key.removeprefix(WEIGHTS) for key in keys if key.startswith(WEIGHTS)}
-    moments = {
-        key.removeprefix(OPTIMIZER).rpartition("/")[0] for key in keys if key.startswith(OPTIMIZER)
-    }
-    if saved != trainable.keys() or not moments <= saved or "step" not in keys:
-        raise BadInput(
-            f"{checkpoint} holds other parameters than this recipe trains: "
-            "use the recipe that the run was started with"
-        )
     state: dict[str, Any] = {key: torch.tensor(0) for key in ("step", "threads") if key in keys}
-    for key in keys:
-        if key.startswith(WEIGHTS):
-            state[key] = trainable[key.removeprefix(WEIGHTS)].detach()
-        elif key.startswith(OPTIMIZER):
-            name, kind = key.removeprefix(OPTIMIZER).rsplit("/", 1)
-            parameter = trainable[name].detach()
-            state[key] = torch.tensor(0.0) if kind == "step" else torch.zeros_like(parameter)
+    moments: list[tuple[str, torch.optim.Optimizer, nn.Parameter, str]] = []
+    for prefix, learner in learners(model, optimizer, judge):
+        weights, optimizing = prefix + WEIGHTS, prefix + OPTIMIZER
+        trainable = learner.model.trainable()
+        saved = {key.removeprefix(weights) for key in keys if key.startswith(weights)}
+        described = {
+            key: key.removeprefix(optimizing).rpartition("/")
+            for key in keys
+            if key.startswith(optimizing)
+        }
+        moved = {name for name, _, _ in described.values()}
+        if saved != trainable.keys() or not moved <= saved or "step" not in keys:
+            raise BadInput(
+                f"{checkpoint} holds other parameters than this recipe trains: "
+                "use the recipe that the run was started with"
+            )
+        for name, parameter in trainable.items():
+            state[weights + name] = parameter.detach()
+        for key, (name, _, kind) in described.items():
+            empty = torch.zeros_like(trainable[name].detach())
+            state[key] = torch.tensor(0.0) if kind == "step" else empty
+            moments.append((key, learner.optimizer, trainable[name], kind))
     with first_failure(checkpoint):
         load(state, storage_reader=Reader(checkpoint), no_dist=ranks.size == 1)
-    for key, value in state.items():
-        if key.startswith(OPTIMIZER):
-            name, kind = key.removeprefix(OPTIMIZER).rsplit("/", 1)
-            optimizer.state[trainable[name]][kind] = value
+    for key, optimizing_it, parameter, kind in moments:
+        optimizing_it.state[parameter][kind] = state[key]
     return Restored(int(state["step"]), int(state.get("threads", 0)))
 
 

@@ -45,7 +45,8 @@ def held_out_judge(recipe: Recipe) -> JudgeSection | None:
             f"watch.judge is {spec!r}, which is also judge.spec: a judge that rewards cannot tell "
             "whether it is being fooled; name another one, or leave watch.judge out"
         )
-    return recipe.judge.model_copy(update={"spec": spec, **dict.fromkeys(TERMS, "")})
+    others = {"learn": False, **dict.fromkeys(TERMS, "")}
+    return recipe.judge.model_copy(update={"spec": spec, **others})
 
 
 def watch_prompts(recipe: Recipe) -> list[Prompt]:

@@ -98,9 +98,7 @@ def divide(examples: Sequence[Example], section: StudentSection) -> tuple[Exampl
 def new_student(section: StudentSection, examples: Examples, seed: int) -> Student:
     """The student that training begins with. Raises BadInput as `Encoder.load`, `Student.load`."""
     if section.start:
-        student = Student.load(section.start)
-        student.requires_grad_(True).encoder.requires_grad_(not student.source)
-        return student
+        return Student.load(section.start).unfreeze()
     torch.manual_seed(seed)
     if section.encoder:
         encoder = Encoder.load(section.encoder)

@@ -24,7 +24,6 @@ from got_r1.recipes.sections import Recipe
 from got_r1.records import TERMS, JudgeFailure
 from got_r1.report.build import build_report
 from got_r1.training.alarming import RunAlarms, stopped
-from got_r1.training.checkpoint import save_checkpoint
 from got_r1.training.distributed import (
     check_division,
     load_share,
@@ -35,6 +34,7 @@ from got_r1.training.distributed import (
 from got_r1.training.drawing import draw_fixed
 from got_r1.training.galleries import Probes, probe_prompts, save_gallery
 from got_r1.training.held_out import load_held_out
+from got_r1.training.lessons import Lessons
 from got_r1.training.optimizer import make_optimizer
 from got_r1.training.policy_update import improve
 from got_r1.training.precision import in_bfloat16
@@ -64,6 +64,7 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
         judge = load_judge(recipe.judge, cache_folder(recipe), terms, understanding)
         rewards.check_judge(judge, recipe.reward)
         scorer = recorded(judge, recipe)
+        lessons = Lessons(judge, recipe, ranks)
         held_out = load_held_out(recipe)
         prompts = load_prompts(recipe.data, quiet or not ranks.main, section.paraphrases)
         policy = load_share(recipe.model, recipe.scale, ranks)
@@ -85,6 +86,7 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
             resume=resume,
             quiet=quiet,
             ranks=ranks,
+            judge=lessons.learner,
         ) as run:
             probes = Probes(run, judge, probe_prompts(recipe, prompts))
             watch, alarms = Watch(run, judge, held_out), RunAlarms(run)
@@ -104,6 +106,8 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
                 stop_on_failures(run, step, samples)
                 metrics = improve(policy, optimizer, samples, recipe, step, ranks)
                 seen, look = watch.look(step, samples)
+                if "skipped_updates" not in metrics:  # else this step changes nothing
+                    metrics |= lessons.learn(samples)
                 if everything := ranks.gather(samples):
                     samples = Samples.join(everything)
                     row = samples.metrics() | metrics | seen
@@ -118,6 +122,7 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
                     break
             policy.carry_sampling(recipe.rollout)
             model = run.finish()
+            lessons.save(run.folder / "student")
             if alarm is None:
                 evaluate_policy(run, "rl")
             report = ranks.run_on_rank0(lambda: build_report(run.folder))
@@ -178,7 +183,7 @@ def stop_on_failures(run: Run[Policy], step: int, samples: Samples) -> None:
         return
     done, section = step - 1, recipe.rl
     if done > run.start and done % section.save_every:
-        save_checkpoint(run.folder, done, run.policy, run.optimizer, ranks)
+        run.save_checkpoint(done)
     first = failures[0]["reason"] if failures else "the first process says why"
     raise RunFailed(
         f"the judge failed on {lost} of {asked} samples of step {step} ({first}): "

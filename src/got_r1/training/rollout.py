@@ -97,6 +97,7 @@ class Samples:
         verdicts = [v for r in self.rewards for v in r.verdicts.values() if isinstance(v, Verdict)]
         if by := [verdict.by for verdict in verdicts if verdict.by]:
             metrics["teacher_share"] = by.count("teacher") / len(by)
+        metrics |= self._student_errors()
         return (
             metrics
             | self.seconds
@@ -115,6 +116,17 @@ class Samples:
                 ),
             }
         )
+
+    def _student_errors(self) -> dict[str, float]:
+        """How far a student's score and its teacher's lie apart where that was asked, by term."""
+        errors: dict[str, list[float]] = {}
+        for reward in self.rewards:
+            for term, verdict in reward.verdicts.items():
+                if not isinstance(verdict, Verdict) or verdict.score is None:
+                    continue
+                if verdict.guess is not None:
+                    errors.setdefault(term, []).append(abs(verdict.guess - verdict.score))
+        return {f"student_error/{term}": float(np.mean(errors[term])) for term in errors}
 
     def _chain_metrics(self) -> dict[str, float]:
         """Whether the policy plans, whether its plans differ, and what it says beside them."""

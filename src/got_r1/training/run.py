@@ -26,6 +26,7 @@ from got_r1.recipes.resuming import Change, plain
 from got_r1.recipes.sections import OptimizerSection, Recipe
 from got_r1.training.checkpoint import (
     KEPT_CHECKPOINTS,
+    Learner,
     Trained,
     last_saved,
     load_checkpoint,
@@ -70,6 +71,7 @@ class Run(Generic[Model]):
         optimizer: torch.optim.Optimizer,
         start: int,
         ranks: Ranks,
+        judge: Learner | None,
     ) -> None:
         self._records = log
         self.ranks = ranks
@@ -78,6 +80,7 @@ class Run(Generic[Model]):
         self.section = section
         self.policy = policy
         self.optimizer = optimizer
+        self.judge = judge
         self.start = start
         self.recipe = recipe
         self.skipped_updates = 0  # in all, and since the last one that was made
@@ -97,10 +100,12 @@ class Run(Generic[Model]):
         resume: bool,
         quiet: bool = False,
         ranks: Ranks = ALONE,
+        judge: Learner | None = None,
     ) -> Self:
         """Creates the run folder, or continues from its newest whole checkpoint with `resume`.
 
-        From here on torch has the recipe's number of CPU threads (`threads.set_threads`).
+        `judge`: one that learns beside the policy, and is saved with it. From here on torch has the
+        recipe's number of CPU threads (`threads.set_threads`).
 
         Raises BadInput where the folder exists and `resume` was not asked for, or where the
         recipe differs from the one that the run was started with in what changes results; RunFailed
@@ -119,7 +124,7 @@ class Run(Generic[Model]):
 
         newest = ranks.run_on_rank0(checkpoint_to_go_on_from) if going_on else None
         start, threads = (
-            (0, 0) if newest is None else load_checkpoint(newest, policy, optimizer, ranks)
+            (0, 0) if newest is None else load_checkpoint(newest, policy, optimizer, ranks, judge)
         )
         set_threads(recipe.run.threads, threads, quiet=quiet or not ranks.main)
         log: RunLog | None = None
@@ -147,7 +152,7 @@ class Run(Generic[Model]):
             )
         ranks.run_on_rank0(open_log)
         progress = TrainingProgress(title, section.steps, start_step=start, quiet=quiet)
-        return cls(log, progress, recipe, section, policy, optimizer, start, ranks)
+        return cls(log, progress, recipe, section, policy, optimizer, start, ranks, judge)
 
     def __enter__(self) -> Self:
         return self
@@ -188,7 +193,8 @@ class Run(Generic[Model]):
         """Saves the weights behind `step`, with `kept` beside those that are pruned. Every rank
         calls it. Raises RunFailed as `save_checkpoint` and `RunLog.check_folder`."""
         self.ranks.run_on_rank0(lambda: self.records.check_folder())
-        save_checkpoint(self.folder, step, self.policy, self.optimizer, self.ranks, kept=kept)
+        model, optimizer, judge = self.policy, self.optimizer, self.judge
+        save_checkpoint(self.folder, step, model, optimizer, self.ranks, kept=kept, judge=judge)
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Writes one step's metrics and the seconds since it began, and shows them; nothing but on

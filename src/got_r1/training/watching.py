@@ -127,9 +127,17 @@ class Kept:
         ]
 
     def _keep(self, step: int, drawn: Sequence[Drawing], trained: Sequence[Reward]) -> None:
-        """Keeps the first images whose chains are well-formed: of others no judge is asked."""
-        some = [pair for pair in zip(drawn, trained, strict=True) if not pair[0].chain.problems]
-        some = some[:REASKED]
+        """Keeps the images with the lowest and with the highest rewards, in halves: a judge that
+        becomes more generous says nothing new of what has its highest mark already, a stricter one
+        of what has its lowest."""
+        pairs = zip(drawn, trained, strict=True)
+        some = sorted(
+            # Of others than well-formed chains no judge is asked.
+            (pair for pair in pairs if not pair[0].chain.problems),
+            key=lambda pair: pair[1].total if pair[1].total is not None else -1.0,
+        )
+        if len(some) > REASKED:
+            some = some[: REASKED // 2] + some[-(REASKED // 2) :]
         again = self._said([(one.prompt, one.chain, one.image) for one, _ in some])
         for index, ((one, first), second) in enumerate(zip(some, again, strict=True)):
             said = {"first": scores(first), "again": scores(second)}

@@ -1,6 +1,8 @@
 // The plan as boxes, in SVG: few shapes, each of which is an element that can be focused, named and
 // styled, without a library. Boxes are in thousandths; 999 is the border and drawn at 1000.
 
+import { foundLabel } from "./dom.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 const HANDLES = ["nw", "n", "ne", "e", "se", "s", "sw", "w"];
 const LEAST = 20; // thousandths; the smallest side where nothing snaps
@@ -48,6 +50,12 @@ export class Canvas {
     if (focused) this.layer.querySelector(".selected")?.focus();
   }
 
+  // Selects a box, and takes the keys there.
+  focus(index) {
+    this.plan.select(index);
+    this.layer.children[index]?.focus();
+  }
+
   // -- drawing ------------------------------------------------------------------------------------
 
   #box(one, index) {
@@ -81,7 +89,7 @@ export class Canvas {
     const [x1, y1, x2, y2] = edges(one.box);
     const group = make("g", { class: "found" });
     const label = make("text", { x: x1 + 8, y: Math.min(990, y2 + 34) });
-    label.textContent = `found: ${one.name}`;
+    label.textContent = foundLabel(one);
     group.append(make("rect", { x: x1, y: y1, width: x2 - x1, height: y2 - y1 }), label);
     return group;
   }
@@ -233,8 +241,15 @@ export class Canvas {
     event.preventDefault();
   }
 
+  // The article before it goes with the new name.
+  rename(index, name) {
+    const article = new RegExp(`\\b([Aa])n?(?= \\{${index + 1}\\})`);
+    const prose = this.plan.prose.replace(article, /^[aeiou]/i.test(name) ? "$1n" : "$1");
+    this.plan.setObjects(this.plan.objects.map((one, i) => (i === index ? { ...one, name } : one)), { prose });
+  }
+
   remove(index) {
-    this.plan.setObjects(this.plan.objects.filter((_, i) => i !== index), { keepProse: false });
+    this.plan.setObjects(this.plan.objects.filter((_, i) => i !== index), { prose: "" });
   }
 
   duplicate(index) {
@@ -257,7 +272,7 @@ export class Canvas {
     if (to < 0 || to >= objects.length) return;
     [objects[index], objects[to]] = [objects[to], objects[index]];
     this.plan.selected = to;
-    this.plan.setObjects(objects, { keepProse: false });
+    this.plan.setObjects(objects, { prose: "" });
   }
 }
 

@@ -42,6 +42,9 @@ const rect = ([x1, y1, x2, y2]) => ({
   height: (y2 === 999 ? 1000 : y2) - y1,
 });
 
+// What is written at a found box: its name, and its IoU with the planned box that it belongs to.
+export const foundLabel = ({ name, iou }) => `found: ${name}${iou === undefined ? "" : `, IoU ${iou.toFixed(2)}`}`;
+
 // A picture (an address, or null) with planned boxes and found ones, of which `share` is there.
 export function drawing({ picture, label, objects = [], found = null, share = 1, small = false }) {
   const svg = shape("svg", { viewBox: "0 0 1000 1000", role: "img", "aria-label": label });
@@ -58,16 +61,16 @@ export function drawing({ picture, label, objects = [], found = null, share = 1,
     boxes.append(shape("g", { class: `planned color-${index % 8}` }, shape("rect", rect(box)), label));
   });
   const seen = shape("g", { class: "seen" });
-  for (const { name, box } of found ?? []) {
+  for (const { name, box, iou } of found ?? []) {
     const label = shape("text", { x: box[0] + 8, y: Math.min(990, box[3] + 34) });
-    label.textContent = `found: ${name}`;
+    label.textContent = foundLabel({ name, iou });
     seen.append(shape("g", { class: "found" }, shape("rect", rect(box)), label));
   }
   svg.append(boxes, seen);
   return svg;
 }
 
-const number = (value) => (value === null || value === undefined ? "–" : value.toFixed(2));
+export const number = (value) => (value === null || value === undefined ? "–" : value.toFixed(2));
 export function signed(value) {
   if (value === null || value === undefined) return "–";
   const text = Math.abs(value).toFixed(2);
@@ -90,7 +93,11 @@ function chainText(text) {
 
 // Both sides' terms in a table: the right one's gain over the left one, and what was said of each.
 function termTable(titles, left, right) {
-  const names = [...new Set([...Object.keys(left.terms), ...Object.keys(right.terms)])];
+  const names = [...new Set([left, right].flatMap((side) => Object.keys(side.terms)))];
+  const said = [left, right].flatMap((side) => Object.keys(side.evidence ?? {}));
+  // A term that the judge could not answer has words alone; the total stands last.
+  const unanswered = [...new Set(said)].filter((name) => !names.includes(name));
+  names.splice(names.includes("total") ? names.indexOf("total") : names.length, 0, ...unanswered);
   const head = element("tr", {}, ...["term", ...titles, `${titles[1]} − ${titles[0]}`].map((text) => element("th", { scope: "col", textContent: text })));
   const rows = names.flatMap((name) => {
     const [a, b] = [left.terms[name], right.terms[name]];

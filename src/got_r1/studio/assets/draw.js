@@ -1,8 +1,9 @@
 // The page that draws: a prompt, its plan, and pictures of it.
 
 import { Canvas } from "./canvas.js";
-import { $, element, fail, say } from "./dom.js";
+import { $, element, fail, number, say } from "./dom.js";
 import { Plan } from "./plan.js";
+import { planPanel } from "./plan_panel.js";
 import { get, post, remove, run } from "./requests.js";
 
 const main = $("draw");
@@ -11,10 +12,10 @@ const canvas = new Canvas($("canvas"), plan, Number(main.dataset.grid));
 let entry = null; // the one of the history that is shown
 let shown = 0; // which of its pictures
 let abort = null; // of the job that runs
-let typing = 0; // the timer of text that is being typed, and must not be replaced
 
+const settle = planPanel(plan, canvas);
 const picture = (name, index) => `/history/${name}/${index}.png`;
-const number = (id) => Number($(id).value);
+const valueOf = (id) => Number($(id).value);
 
 // -- jobs ------------------------------------------------------------------------------------------
 
@@ -48,9 +49,15 @@ async function work(text, url, body, seen) {
   }
 }
 
+// Whether prompt and settings can be sent; the browser says at the first that cannot why.
+function ready() {
+  $("prompt").setCustomValidity($("prompt").value.trim() ? "" : "Say what is to be drawn.");
+  return $("ask").reportValidity();
+}
+
 async function write() {
   await settle();
-  if (!$("prompt").reportValidity()) return;
+  if (!ready()) return;
   if ($("other-seed").checked) $("seed").value = Math.floor(Math.random() * 2 ** 31);
   const prompt = $("prompt").value.trim();
   plan.prompt = prompt;
@@ -58,12 +65,15 @@ async function write() {
   showEntry();
   $("notes").replaceChildren();
   $("candidates").hidden = true;
-  const count = number("plans");
-  const body = { prompt, seed: number("seed"), plans: count, temperature: number("temperature") };
+  const count = valueOf("plans");
+  const body = { prompt, seed: valueOf("seed"), plans: count, temperature: valueOf("temperature") };
   const done = await work(count > 1 ? `writing ${count} plans` : "writing", "/api/plan", body, (event) => {
     if (event.kind === "chain" && event.candidate === 0) plan.show(event, { growing: true });
   });
-  if (!done) return;
+  if (!done) {
+    plan.stop();
+    return;
+  }
   plan.show(done.candidates[done.chosen]);
   plan.modelText = plan.text;
   const cut = done.stop === "length" ? ["The chain was cut at its limit of tokens."] : [];
@@ -110,6 +120,7 @@ function thumbnail(objects) {
 
 async function draw() {
   await settle();
+  if (!ready()) return;
   if (!plan.text.trim()) {
     await write();
     if (!plan.text.trim()) return;
@@ -118,10 +129,10 @@ async function draw() {
   const body = {
     prompt: $("prompt").value.trim(),
     chain: plan.text,
-    seed: number("seed"),
-    n: number("pictures"),
-    guidance: number("guidance"),
-    temperature: number("image-temperature"),
+    seed: valueOf("seed"),
+    n: valueOf("pictures"),
+    guidance: valueOf("guidance"),
+    temperature: valueOf("image-temperature"),
   };
   const done = await work("drawing", "/api/draw", body, (event) => {
     if (event.kind === "progress") say("drawing", event.share);
@@ -133,8 +144,8 @@ async function draw() {
     showEntry();
     return;
   }
-  notes(done.changes);
-  if (done.changes.length) plan.show(done);
+  notes([...done.not_understood, ...done.reworded, ...done.changes]);
+  if (done.changes.length) plan.show(done, { keepLocks: true });
   entry = { ...done, name: done.entry };
   shown = 0;
   showEntry(before);
@@ -178,6 +189,8 @@ function showEntry(before = null) {
   const look = entry.looks?.[shown] ?? {};
   for (const fault of look.faults ?? []) $("faults").append(element("li", { textContent: fault }));
   setFound(look.found);
+  const verdict = entry.verdicts?.[shown];
+  if (verdict) showVerdict(verdict);
   canvas.setPicture($("under").checked ? picture(entry.name, shown) : null);
   canvas.draw();
   $("png").href = picture(entry.name, shown);
@@ -197,107 +210,29 @@ function slide() {
 }
 
 async function judge() {
-  const done = await work("judging", `/api/judge/${entry.name}/${shown}`, {}, () => {});
+  const [judged, index] = [entry, shown];
+  const done = await work("judging", `/api/judge/${judged.name}/${index}`, {}, () => {});
   if (!done) return;
-  const rows = Object.entries(done.terms).flatMap(([name, value]) => [
-    element("dt", { textContent: name }),
-    element("dd", {}, element("b", { textContent: value.toFixed(2) }), ` ${done.evidence[name] ?? ""}`),
-  ]);
-  rows.push(element("dt", { textContent: "reward" }), element("dd", {}, element("b", { textContent: done.total.toFixed(2) })));
-  $("terms").replaceChildren(...rows);
-  $("terms").hidden = false;
-  setFound(done.found);
+  judged.verdicts = { ...judged.verdicts, [index]: done };
+  if (judged !== entry || index !== shown) return; // another picture is shown meanwhile
+  showVerdict(done);
   $("show-found").checked = canvas.showFound = true;
   canvas.draw();
 }
 
+function showVerdict({ terms, evidence, total, found }) {
+  const row = (name, value, said = "") => [
+    element("dt", { textContent: name }),
+    element("dd", {}, element("b", { textContent: number(value) }), ` ${said}`),
+  ];
+  // A term that the judge could not answer has words alone.
+  const rows = Object.entries(evidence).flatMap(([name, said]) => row(name, terms[name], said));
+  $("terms").replaceChildren(...rows, ...row("reward", total));
+  $("terms").hidden = false;
+  setFound(found);
+}
+
 // -- the plan ----------------------------------------------------------------------------------------
-
-plan.addEventListener("change", () => {
-  $("undo").disabled = !plan.canUndo;
-  $("redo").disabled = !plan.canRedo;
-  $("reset").disabled = !plan.modelText || plan.text === plan.modelText;
-  $("mend").disabled = !plan.objects.length;
-  if (!typing && $("chain").value !== plan.text) $("chain").value = plan.text;
-  showProblem();
-  listObjects();
-  const words = plan.pairs
-    .filter(({ of }) => plan.selected < 0 || of.includes(plan.selected))
-    .map(({ of: [one, other], relations, iou }) => {
-      const [a, b] = [plan.objects[one]?.name, plan.objects[other]?.name];
-      const how = iou > 0 ? `overlaps (IoU ${iou.toFixed(2)})` : (relations[0] ?? "apart from");
-      return element("li", { textContent: `${a} ${how} ${b}` });
-    });
-  const faults = plan.faults.map((text) => element("li", { className: "fault", textContent: text }));
-  $("words").replaceChildren(...words, ...faults);
-});
-
-function showProblem() {
-  const first = plan.problems[0];
-  $("problem").hidden = !first || abort !== null;
-  $("chain").setAttribute("aria-invalid", String(Boolean(first) && abort === null));
-  if (!first) return;
-  const near = plan.text.slice(first.at, first.at + 24);
-  const button = element("button", { type: "button", textContent: `character ${first.at + 1}` });
-  button.addEventListener("click", () => {
-    $("chain").focus();
-    $("chain").setSelectionRange(first.at, first.at + near.length);
-  });
-  $("problem").replaceChildren(`${first.what}, at `, button, near ? `: ${near}` : "");
-}
-
-function listObjects() {
-  if ($("objects").contains(document.activeElement) && document.activeElement.tagName === "INPUT") {
-    if ($("objects").children.length === plan.objects.length) return; // a name is being typed
-  }
-  $("objects").replaceChildren(
-    ...plan.objects.map((one, index) => {
-      const name = element("input", { value: one.name, ariaLabel: `name of object ${index + 1}` });
-      name.addEventListener("change", () => {
-        const text = name.value.trim() || "object";
-        name.blur();
-        plan.setObjects(plan.objects.map((o, i) => (i === index ? { ...o, name: text } : o)));
-      });
-      name.addEventListener("focus", () => plan.select(index));
-      const button = (label, title, act) => {
-        const made = element("button", { type: "button", textContent: label, title, ariaLabel: `${title}: ${one.name}` });
-        made.addEventListener("click", act);
-        return made;
-      };
-      const item = element(
-        "li",
-        { className: `color-${index % 8}${index === plan.selected ? " selected" : ""}` },
-        name,
-        button(one.locked ? "unlock" : "lock", one.locked ? "Unlock" : "Lock", () => canvas.lock(index)),
-        button("copy", "Duplicate", () => canvas.duplicate(index)),
-        button("↑", "Earlier, farther back", () => canvas.reorder(index, -1)),
-        button("↓", "Later, nearer", () => canvas.reorder(index, 1)),
-        button("×", "Delete", () => canvas.remove(index)),
-      );
-      return item;
-    }),
-  );
-}
-
-canvas.onNew = (index) => {
-  listObjects();
-  const input = $("objects").children[index]?.querySelector("input");
-  input?.focus();
-  input?.select();
-};
-
-$("chain").addEventListener("input", () => {
-  clearTimeout(typing);
-  typing = setTimeout(settle, 150);
-});
-
-// Takes over text that was typed just now.
-async function settle() {
-  if (!typing) return;
-  clearTimeout(typing);
-  typing = 0;
-  await plan.setText($("chain").value);
-}
 
 document.addEventListener("keydown", (event) => {
   if (!(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== "z") return;
@@ -311,11 +246,16 @@ async function mend() {
   await settle();
   try {
     const done = await post("/api/mend", {
-      prompt: $("prompt").value.trim() || "-",
+      prompt: $("prompt").value.trim(),
       chain: plan.text,
-      margin: number("margin"),
+      margin: valueOf("margin"),
     });
-    if (done.repaired) plan.show(done);
+    const held = plan.objects.filter((one, i) => one.locked && String(one.box) !== String(done.objects[i]?.box));
+    if (done.repaired && held.length) {
+      notes([`Not mended: it would move what is locked (${held.map((one) => one.name).join(", ")}).`]);
+      return;
+    }
+    if (done.repaired) plan.show(done, { keepLocks: true });
     notes([done.repaired ? `Mended: ${done.reason}.` : `Not mended: ${done.reason}.`]);
   } catch (error) {
     fail(error);
@@ -362,7 +302,7 @@ async function reopen(name) {
   entry = found;
   shown = 0;
   $("candidates").hidden = true;
-  notes([]);
+  notes(found.looks?.[0]?.not_understood ?? []);
   showEntry();
   scrollTo({ top: 0 });
 }
@@ -395,6 +335,7 @@ $("prompt").addEventListener("keydown", (event) => {
     write();
   }
 });
+$("prompt").addEventListener("input", () => { plan.prompt = $("prompt").value.trim(); }); // what is asked next is asked for it
 $("prompt").addEventListener("change", () => plan.setPrompt($("prompt").value.trim()));
 for (const button of document.querySelectorAll(".example")) {
   button.addEventListener("click", () => {
@@ -402,6 +343,10 @@ for (const button of document.querySelectorAll(".example")) {
     write();
   });
 }
+$("ask").addEventListener("invalid", (event) => {
+  const folded = event.target.closest("details");
+  if (folded) folded.open = true; // a browser says nothing at a place that cannot be seen
+}, true);
 $("draw-image").addEventListener("click", draw);
 $("cancel").addEventListener("click", () => abort?.abort());
 $("undo").addEventListener("click", () => plan.undo());

@@ -14,6 +14,8 @@ export class Plan extends EventTarget {
   problems = [];
   pairs = [];
   faults = [];
+  asked = ""; // whether the prompt could be "read", or is "unread"; empty where there is none
+  growing = false; // while the model writes it
   selected = -1;
   modelText = ""; // what the model wrote, to go back to
   #past = [];
@@ -25,16 +27,27 @@ export class Plan extends EventTarget {
 
   // -- changes ----------------------------------------------------------------------------------
 
-  // A new plan from the server (`view`), which can be undone unless it still grows.
-  show(view, { growing = false } = {}) {
+  // A new plan from the server (`view`), which can be undone unless it still grows. Its boxes are
+  // free, unless they are the ones that are here (`keepLocks`).
+  show(view, { growing = false, keepLocks = false } = {}) {
     if (!growing) this.#remember();
+    this.growing = growing;
     this.#asked += 1;
+    if (!keepLocks) this.objects = this.objects.map((one) => ({ ...one, locked: false }));
     this.#take(view, { always: true });
   }
 
-  // The objects as a person has changed them; `final` once a drag has ended.
-  async setObjects(objects, { keepProse = true, final = true } = {}) {
+  // The model writes no more; what it has written stays.
+  stop() {
+    this.growing = false;
+    this.changed();
+  }
+
+  // The objects as a person has changed them, with the prose around them (empty: made anew);
+  // `final` once a drag has ended.
+  async setObjects(objects, { prose = this.prose, final = true } = {}) {
     if (final) this.#remember();
+    this.growing = false;
     this.objects = objects;
     this.selected = Math.min(this.selected, objects.length - 1);
     this.changed();
@@ -46,8 +59,8 @@ export class Plan extends EventTarget {
       return;
     }
     await this.#ask("/api/boxes", {
-      prompt: this.prompt || "-",
-      prose: keepProse ? this.prose : "",
+      prompt: this.prompt,
+      prose,
       objects: objects.map(({ name, box }) => ({ name, box })),
     });
   }
@@ -55,13 +68,14 @@ export class Plan extends EventTarget {
   // The chain's text as a person has changed it. Where it is malformed the objects stay.
   async setText(text) {
     this.#remember();
+    this.growing = false;
     this.text = text;
-    await this.#ask("/api/text", { prompt: this.prompt || "-", chain: text });
+    await this.#ask("/api/text", { prompt: this.prompt, chain: text });
   }
 
   async setPrompt(prompt) {
     this.prompt = prompt;
-    if (this.text) await this.#ask("/api/text", { prompt: prompt || "-", chain: this.text });
+    if (this.text) await this.#ask("/api/text", { prompt, chain: this.text });
   }
 
   select(index) {
@@ -78,8 +92,8 @@ export class Plan extends EventTarget {
   // -- parts ------------------------------------------------------------------------------------
 
   #state() {
-    const { text, prose, objects, problems, pairs, faults } = this;
-    return { text, prose, objects, problems, pairs, faults };
+    const { text, prose, objects, problems, pairs, faults, asked } = this;
+    return { text, prose, objects, problems, pairs, faults, asked };
   }
 
   #remember() {
@@ -115,6 +129,7 @@ export class Plan extends EventTarget {
   #take(view, { always }) {
     this.problems = view.problems;
     this.faults = view.faults;
+    this.asked = !this.prompt ? "" : view.read ? "read" : "unread";
     if (always || !view.problems.length) {
       // Locks belong to boxes, by their place in the plan.
       const locked = this.objects.map((one) => one.locked);
