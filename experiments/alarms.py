@@ -65,7 +65,7 @@ PLANTED = {
     "long": Planted("likes long chains", "LikesLongChains", ("hacking",), OF["r_sem"]),
     "colour": Planted(
         "blind to colour: takes each for red", "ColourBlind", ("hacking",),
-        (*OF["r_sem"], "rollout.chain_temperature=1.4", "rl.learning_rate=3e-4"),
+        (*OF["r_sem"], "rollout.chain_temperature=1.4", "rl.learning_rate=5e-4"),
         words=r"\b(blue|green|yellow|purple|pink)\b",
     ),
     "left": Planted(
@@ -74,7 +74,8 @@ PLANTED = {
     ),
     "saturated": Planted("gives its top mark to all", "Saturated", ("saturation", "dead_signal")),
     "obeys": Planted(
-        "obeys the chain: the more it names, the better", "ObeysTheChain", ("hacking",), OF["r_sem"]
+        "obeys the chain: the more it names, the better", "ObeysTheChain", ("hacking",),
+        (*OF["r_sem"], "rollout.chain_temperature=1.4", "rl.learning_rate=3e-4"),
     ),
     "drifts": Planted(
         "drifts: generous from about step 30 on", "Drifts", ("judge_drift",), begins=30

@@ -278,7 +278,7 @@ def test_a_judges_reply_never_becomes_html(page: Page) -> None:
     page.click("#judge")
     expect(page.locator("#terms dt").first).to_have_text(EVIL)
     expect(page.locator("#terms dd").first).to_contain_text(f"because {EVIL}")
-    expect(page.locator(".found text")).to_have_text(f"found: {EVIL}, IoU 0.50")
+    expect(page.locator(".found text")).to_have_text(f"found, IoU 0.50: {EVIL}")
     assert page.title() == "Draw · got-r1 studio"
     assert page.locator("img[src=x]").count() == 0
 

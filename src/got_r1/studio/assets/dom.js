@@ -43,7 +43,8 @@ const rect = ([x1, y1, x2, y2]) => ({
 });
 
 // What is written at a found box: its name, and its IoU with the planned box that it belongs to.
-export const foundLabel = ({ name, iou }) => `found: ${name}${iou === undefined ? "" : `, IoU ${iou.toFixed(2)}`}`;
+// The number comes first, since a long name may be cut off at the canvas's edge.
+export const foundLabel = ({ name, iou }) => `found${iou === undefined ? "" : `, IoU ${iou.toFixed(2)}`}: ${name}`;
 
 // A picture (an address, or null) with planned boxes and found ones, of which `share` is there.
 export function drawing({ picture, label, objects = [], found = null, share = 1, small = false }) {
