@@ -91,7 +91,7 @@ def test_a_plan_appears_a_box_is_dragged_to_the_other_side_and_the_found_box_fol
     expect(page.locator("#pictures-shown img")).to_have_count(1)
     page.check("#show-found")
     expect(page.locator(".found")).to_have_count(2)
-    expect(page.locator(".found text").first).to_contain_text("found:")
+    expect(page.locator(".found text").first).to_contain_text("found, IoU")
     page.click("#judge")
     expect(page.locator("#terms dt")).to_have_count(5)
 
