@@ -144,16 +144,15 @@ class Judged:
 
 def judged(name: str) -> Judged:
     """What a judge's audit says and what its runs did."""
+    first = [evaluated("icons", RUNS / f"before-{seed}.json", evaluation(seed)) for seed in SEEDS]
+    last = [train(name, seed) for seed in SEEDS]
     changes = {}
     for measure in (*ACCURACIES, "iou"):
-        before, after, items = [], [], []
-        for seed in SEEDS:
-            first = evaluated("icons", RUNS / f"before-{seed}.json", evaluation(seed))
-            pairs = zip(values(first, measure), values(train(name, seed), measure), strict=True)
-            for item, (one, two) in enumerate(pairs):
-                before.append(one)
-                after.append(two)
-                items.append(item)
+        before, after = (
+            [v for one in side for v in values(one, measure)] for side in (first, last)
+        )
+        prompts = len(before) // len(SEEDS)  # of which each is one trial, whatever the seed
+        items = [place % prompts for place in range(len(before))]
         changes[measure] = paired_difference(before, after, items)
     return Judged(name, audit(name), changes)
 

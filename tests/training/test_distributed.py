@@ -313,6 +313,19 @@ def child_of_rank(parent: int, rank: int) -> int | None:
     return None
 
 
+def kill_rank_1(run: subprocess.Popen[bytes], is_time: Callable[[], bool], errors: Path) -> None:
+    """Kills the second process once it is time; the whole run then ends with a failure."""
+    deadline = time.monotonic() + 400
+    while not is_time():
+        assert run.poll() is None, errors.read_text()
+        assert time.monotonic() < deadline, "the run has not come so far"
+        time.sleep(0.005)
+    victim = child_of_rank(run.pid, 1)
+    assert victim is not None
+    os.kill(victim, signal.SIGKILL)
+    assert run.wait() != 0
+
+
 @pytest.mark.slow
 def test_a_killed_process_leaves_a_message_and_a_run_that_resumes(
     make_recipe: MakeRecipe, tmp_path: Path
@@ -323,15 +336,9 @@ def test_a_killed_process_leaves_a_message_and_a_run_that_resumes(
     errors, folder = tmp_path / "stderr.txt", Path(broken.run.dir)
     run = torchrun("-m", "got_r1", "train", "sft", tmp_path / "recipe.yaml", log=tmp_path)
     metrics = folder / "metrics.jsonl"
-    deadline = time.monotonic() + 500
-    while not metrics.exists() or len(metrics.read_bytes().splitlines()) < 3:
-        assert run.poll() is None, errors.read_text()
-        assert time.monotonic() < deadline, "the run logged nothing"
-        time.sleep(0.01)
-    victim = child_of_rank(run.pid, 1)
-    assert victim is not None
-    os.kill(victim, signal.SIGKILL)
-    assert run.wait() != 0
+    kill_rank_1(
+        run, lambda: metrics.exists() and len(metrics.read_bytes().splitlines()) >= 3, errors
+    )
     said = errors.read_text()
     assert "got-r1: process 0" in said
     assert "--resume" in said

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import time
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +19,7 @@ from got_r1.student.encoder import tiny_encoder
 from got_r1.student.network import Student
 from got_r1.training import rl
 from small_runs import MakeRecipe, assert_same_run, metrics
-from training.test_distributed import child_of_rank, torchrun
+from training.test_distributed import kill_rank_1, torchrun
 
 ASK = 0.317  # the doubt of a new student is about that of a fair die with eleven sides, 0.316
 
@@ -238,15 +235,7 @@ def test_two_processes_have_one_student_which_survives_a_kill(
     place = tmp_path / "killed"
     run = on_two(cut, place)
     logged, errors = Path(cut.run.dir) / "checkpoints" / "step_000002", place / "stderr.txt"
-    deadline = time.monotonic() + 400
-    while not logged.exists():
-        assert run.poll() is None, errors.read_text()
-        assert time.monotonic() < deadline, "the run saved nothing"
-        time.sleep(0.005)
-    victim = child_of_rank(run.pid, 1)
-    assert victim is not None
-    os.kill(victim, signal.SIGKILL)
-    assert run.wait() != 0
+    kill_rank_1(run, logged.exists, errors)
     assert not (Path(cut.run.dir) / "student").exists()
     run = on_two(cut, place, "--resume")
     assert run.wait() == 0, errors.read_text()

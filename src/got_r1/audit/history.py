@@ -163,11 +163,12 @@ def chance_of_last(values: Array) -> float:
     top = float(np.ptp(values))
     if top == 0:
         return 1.0
-    scaled = (values - values.min()) / top
+    from scipy.special import logsumexp
+
+    beyond = (values - values[:, -1:]) / top
     tilts = np.geomspace(0.01, 1000.0, 500)[:, None, None]  # any tilt gives a bound
-    terms = (tilts * (scaled - scaled[:, -1:])).max(axis=2, keepdims=True)
-    means = np.exp(tilts * (scaled - scaled[:, -1:]) - terms).mean(axis=2)
-    return float(min(1.0, np.exp((np.log(means) + terms[..., 0]).sum(axis=1).min())))
+    logs = logsumexp(tilts * beyond, axis=2) - math.log(values.shape[1])
+    return min(1.0, math.exp(logs.sum(axis=1).min()))
 
 
 # -- looks ---------------------------------------------------------------------------------------

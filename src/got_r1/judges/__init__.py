@@ -75,8 +75,9 @@ def check_judge(section: JudgeSection, terms: Collection[str] = TERMS) -> None:
         resolve,
     )
 
-    check_learning(section)
     resolved = resolve(section)
+    if section.learn:
+        check_learning(resolved)
     if "r_ri" in terms:
         check_finder(resolved)
     named = [section.spec, section.teacher, *(getattr(section, term) for term in TERMS)]

@@ -96,12 +96,8 @@ def resolve(section: JudgeSection) -> ResolvedJudge:
     return ResolvedJudge.model_validate({"spec": spec, **others, "teacher": teacher})
 
 
-def check_learning(section: JudgeSection) -> None:
-    """Raises BadInput where `judge.learn` finds no student, no teacher or several students; and as
-    `resolve`."""
-    judges = resolve(section)
-    if not section.learn:
-        return
+def check_learning(judges: ResolvedJudge) -> None:
+    """Raises BadInput where `judge.learn` finds no student, no teacher or several students."""
     students = {one.student.model for one in map(judges.of, TERMS) if one.student}
     if judges.teacher is None or not students:
         raise BadInput(

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from got_r1.files.atomic import replace_folder
 from got_r1.judges.base import Judge
-from got_r1.judges.specs import check_learning
+from got_r1.judges.specs import check_learning, resolve
 from got_r1.judges.student import student_behind
 from got_r1.recipes.sections import Recipe
 from got_r1.records import ImageQuery, SemanticQuery, SpatialQuery, Verdict
@@ -41,10 +41,12 @@ class Lessons:
 
     def __init__(self, judge: Judge, recipe: Recipe, ranks: Ranks) -> None:
         """Raises BadInput where `judge.learn` finds no student, no teacher, or several students."""
-        check_learning(recipe.judge)
         self.ranks = ranks
         self.student: Student | None = None
-        if recipe.judge.learn and (found := student_behind(judge)) is not None:
+        if not recipe.judge.learn:
+            return
+        check_learning(resolve(recipe.judge))
+        if (found := student_behind(judge)) is not None:
             self.student = found.student.unfreeze()
             weights = self.student.trainable().values()
             rate = recipe.judge.learning_rate
