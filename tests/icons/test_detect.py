@@ -116,7 +116,7 @@ def test_nothing_is_found_in_noise() -> None:
 
 def test_nothing_is_found_in_colors_of_no_icon() -> None:
     image = WHITE.copy()
-    image[8:24, 8:24] = (0, 255, 255)  # cyan
+    image[8:24, 8:24] = (130, 75, 20)  # brown
     assert detect(image) == ()
 
 

@@ -180,7 +180,11 @@ def scattered(rng: random.Random, meaning: Meaning) -> list[tuple[ObjectSpec, Ce
 def holds(condition: Condition, cells: list[Cells]) -> bool:
     """The stated definitions, of cells instead of boxes."""
     if condition.kind in ("left", "right", "top", "bottom"):
-        (x, y), (other_x, other_y) = ((a[0] + a[2] / 2, a[1] + a[3] / 2) for a in cells)
+        # In thousandths the last edge is 999, which decides where two are on a diagonal.
+        (x, y), (other_x, other_y) = (
+            (100 * a[0] + min(999, 100 * (a[0] + a[2])), 100 * a[1] + min(999, 100 * (a[1] + a[3])))
+            for a in cells
+        )
         dx, dy = x - other_x, y - other_y
         along = {"left": -dx, "right": dx, "top": -dy, "bottom": dy}[condition.kind]
         return along > (abs(dy) if condition.kind in ("left", "right") else abs(dx))

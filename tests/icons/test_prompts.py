@@ -197,12 +197,12 @@ def test_lists_depend_on_the_seed_alone() -> None:
     ("split", "n", "seed", "digest"),
     [
         # what RL trains on
-        ("train", 5000, 0, "c662e28e49a0328c180db1dc8e015b16240b8e53602dbc51711f4a0ef7dbd25b"),
-        ("train", 2000, 1, "ce846ac7f3a7e82afbb9a8d719d40efd52cdabe10869e37ec9ad27ac5460907a"),
-        ("dev", 400, 0, "424b2e6fbd9e71c2b96e1db51ac8d393a7d4f345a53e9b14f993f255e897daa2"),
-        ("dev", 400, 1, "5fe31f1a136299ec8faf3177dce2df58f6c1add7b41f7c555ae88df1d7278947"),
-        ("val", 600, 0, "afbc37ca61f96db7000ce43be5ed2f352560f04be8104599e224ea5389d9180f"),
-        ("val", 600, 1, "6ea44e99f8b24117b713196945db3527dad2e12289850b2b4b824e37747abaa7"),
+        ("train", 5000, 0, "59a47b35f6381c91b292edf4fa431e765f75721b911da62fc5e78465c5b3ec64"),
+        ("train", 2000, 1, "a785160bb689244200900e4cac3087186a17d0882fa1e9089de6a9f4f4c7740f"),
+        ("dev", 400, 0, "44f45c7be738f91f8331e4ba2754238ad2b995302b011e5b82a48ce1efceeb6c"),
+        ("dev", 400, 1, "b5d814b048118557210a1ca834764b19fa4464291f5f3205c76e8b93ff548b63"),
+        ("val", 600, 0, "b1f539dcd136521a570754dc5f2c9f4641bb361e00f02ac6bf81606c28f1fbef"),
+        ("val", 600, 1, "435778e757110b81f74020f413a591220f8809a9b518c0c5757ce225d687324d"),
     ],
 )
 def test_the_lists_do_not_change(split: Split, n: int, seed: int, digest: str) -> None:

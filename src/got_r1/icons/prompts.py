@@ -29,7 +29,7 @@ from typing import Literal, get_args
 
 from got_r1.errors import BadInput
 from got_r1.icons.splits import Split, is_held_out, split_of
-from got_r1.icons.world import COLORS, FILLS, MAX_OBJECTS, NOUNS, Meaning, ObjectSpec
+from got_r1.icons.world import COLORS, FILLS, MAX_OBJECTS, NOUNS, Meaning, ObjectSpec, plural
 from got_r1.plan.layout import DEPTH_RELATIONS, RELATIONS, Relation
 from got_r1.plan.reading import OPENING
 from got_r1.plan.wordings import (
@@ -82,7 +82,7 @@ _COUNTS = COUNT_WORDS[:MAX_OBJECTS]
 _OPENINGS = ("", "there is ", "a picture of ", "an image of ")
 _PATIENCE = 200  # draws in a row that only repeat sentences: then the split is used up
 _LONGEST = 400  # characters; no sentence of the grammar has more than half of that
-_PLURALS = {f"{noun}s": noun for noun in NOUNS}
+_PLURALS = {plural(noun): noun for noun in NOUNS}
 
 
 # -- meaning -> text -----------------------------------------------------------------------------
@@ -156,7 +156,7 @@ def _say_object(spec: ObjectSpec, article: Article) -> str:
     """An object with its article or number."""
     if article in ("one", "1"):
         number = _COUNTS[spec.count - 1] if article == "one" else spec.count
-        return f"{number} {spec.name}{'s' if spec.count > 1 else ''}"
+        return f"{number} {plural(spec.name) if spec.count > 1 else spec.name}"
     return f"{'an' if article == 'a' and spec.name[0] in 'aeiou' else article} {spec.name}"
 
 

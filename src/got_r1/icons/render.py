@@ -32,6 +32,18 @@ _GLYPHS = {
     "triangle": "\N{BLACK UP-POINTING TRIANGLE}",
     "moon": "\N{FIRST QUARTER MOON}",
     "tree": "\N{BLACK CLUB SUIT}",
+    "flag": "\N{BLACK FLAG}",
+    "cross": "\N{HEAVY GREEK CROSS}",
+    "diamond": "\N{BLACK DIAMOND SUIT}",
+    "tick": "\N{HEAVY CHECK MARK}",
+    "cup": "\N{HOT BEVERAGE}",
+    "skull": "\N{SKULL AND CROSSBONES}",
+    "anchor": "\N{ANCHOR}",
+    "note": "\N{EIGHTH NOTE}",
+    "spade": "\N{BLACK SPADE SUIT}",
+    "flower": "\N{BLACK FLORETTE}",
+    "vase": "\N{FUNERAL URN}",
+    "pawn": "\N{BLACK CHESS PAWN}",
 }
 _DARK = 0.33  # brightness of stripes and dots as a share of the colour's
 _TIP = 1 / 12  # border lines with less ink than this are trimmed: 12 px could not show them

@@ -28,6 +28,7 @@ from got_r1.icons.world import (
     Meaning,
     box_from_cells,
     natural_size,
+    plural,
 )
 from got_r1.plan.layout import RELATIONS, iou
 from got_r1.plan.reading import OPENING, find_relation_words, likeness, read
@@ -85,7 +86,7 @@ def describe() -> str:
 
 
 def _known_words() -> frozenset[str]:
-    words = {*NOUNS, *(f"{noun}s" for noun in NOUNS), *COLORS, *FILLS, *COUNT_WORDS[:MAX_OBJECTS]}
+    words = {*NOUNS, *(plural(noun) for noun in NOUNS), *COLORS, *FILLS, *COUNT_WORDS[:MAX_OBJECTS]}
     words |= {"a", "an", "the", "is", "with", "and"}
     words |= set(re.findall("[a-z]+", OPENING.pattern))
     words |= {
@@ -158,7 +159,7 @@ def doubts(text: str) -> tuple[str, ...]:
 def _is_known(word: str) -> bool:
     # Digits are asked of the grammar: whether it reads them is its own business.
     word = word.lower()
-    return word in _KNOWN or (word.isdigit() and parse(f"{word} {NOUNS[0]}s") is not None)
+    return word in _KNOWN or (word.isdigit() and parse(f"{word} {plural(NOUNS[0])}") is not None)
 
 
 def _unknown(word: str) -> str:

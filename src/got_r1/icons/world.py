@@ -34,6 +34,7 @@ __all__ = [
     "box_from_pixels",
     "natural_size",
     "pixels_from_box",
+    "plural",
 ]
 
 IMAGE_SIZE = 40
@@ -60,6 +61,18 @@ NOUNS: tuple[str, ...] = (
     "triangle",
     "moon",
     "tree",
+    "flag",
+    "cross",
+    "diamond",
+    "tick",
+    "cup",
+    "skull",
+    "anchor",
+    "note",
+    "spade",
+    "flower",
+    "vase",
+    "pawn",
 )
 """Glyphs of DejaVu Sans that stay apart at 12 px, also after a VQ round trip."""
 
@@ -71,9 +84,11 @@ COLORS: Mapping[str, tuple[int, int, int]] = MappingProxyType(
         "yellow": (245, 205, 0),
         "purple": (130, 20, 160),
         "pink": (255, 100, 185),
+        "cyan": (0, 220, 210),
+        "gray": (140, 165, 140),
     }
 )
-"""Name to RGB; any two are at least 140 apart, and each is far from white."""
+"""Name to RGB; any two are at least 139 apart, and each is far from white."""
 
 FILLS: tuple[str, ...] = ("plain", "striped", "dotted")
 
@@ -150,6 +165,11 @@ class Scene:
     """The objects of one image, on white, apart by at least one empty token."""
 
     icons: tuple[Icon, ...]
+
+
+def plural(noun: str) -> str:
+    """The plural of one of `NOUNS`, or of a name that ends in it."""
+    return f"{noun}es" if noun.endswith("s") else f"{noun}s"
 
 
 def natural_size(noun: str, scale: int) -> tuple[int, int]:

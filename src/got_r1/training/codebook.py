@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 GROUND = 0
-FORMS = 28
+FORMS = 48
 CODES = 1 + FORMS * len(LOOKS)
 _FORM_SIZE = 4  # the first numbers of a vector tell the form, the others the look
 
