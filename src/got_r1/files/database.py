@@ -6,12 +6,14 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from got_r1.errors import BadInput, RunFailed
 
 __all__ = ["Database"]
+
+_CREATING = threading.Lock()
 
 
 class Database:
@@ -30,7 +32,7 @@ class Database:
         self.path = path
         self._lock = threading.Lock()
         with self._faults():
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+            _create(path)
             # Transactions are written out below: the library begins none of its own.
             self._base = sqlite3.connect(
                 path, timeout=60, isolation_level=None, check_same_thread=False
@@ -82,3 +84,14 @@ class Database:
             raise BadInput(
                 f"{self.path} is damaged ({error}); restore it, or move it away."
             ) from None
+
+
+def _create(path: Path) -> None:
+    """Make an empty file, for its owner alone, where there is none.
+
+    A file that is there is not opened: to close it would drop every lock that this process holds
+    on it (POSIX), other connections' too. Another process would then take itself for the last one,
+    and remove the WAL that those connections go on writing to.
+    """
+    with _CREATING, suppress(FileExistsError):  # no connection of ours before it is closed
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))

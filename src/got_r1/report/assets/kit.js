@@ -26,7 +26,8 @@ let state = { at: 0, ratings: {}, seconds: {} };
 let active = 0; // the question that number keys rate
 let kept = true; // whether the last save succeeded
 let isLoaded = false; // what could not be read is not overwritten
-let saving = Promise.resolve();
+let unsaved = false; // whether something changed since the last save was begun
+let saving = false;
 let retrying = 0; // the timer of the next try
 const past = []; // earlier states as JSON, for undo
 
@@ -56,18 +57,24 @@ function adopt(stored) {
   if (kit.items[stored.at]) state.at = stored.at;
 }
 
-function save() {
-  const now = structuredClone(state);
-  saving = saving.then(async () => {
+// One save at a time, and the newest state next: what changed meanwhile is one more.
+async function save() {
+  unsaved = true;
+  if (saving) return;
+  saving = true;
+  while (unsaved) {
+    unsaved = false;
     try {
-      if (isLoaded) await store.save(now);
+      if (isLoaded) await store.save(structuredClone(state));
       kept = isLoaded;
     } catch {
       kept = false;
       if (store.retry) retrying ||= setTimeout(() => { retrying = 0; save(); }, 1000 * store.retry);
+      break;
     }
-    showKept();
-  });
+  }
+  saving = false;
+  showKept();
 }
 
 function remember() {
@@ -79,8 +86,8 @@ function undo() {
   if (!past.length) return;
   spend();
   Object.assign(state, JSON.parse(past.pop()));
-  show("Undone.");
   save();
+  show("Undone.");
 }
 
 function rate(question, score) {
@@ -93,9 +100,9 @@ function rate(question, score) {
     if (open >= 0) active = open;
   }
   spend();
+  save();
   show();
   reveal();
-  save();
 }
 
 function mark(question) {
@@ -109,15 +116,15 @@ function go(index) {
   spend();
   state.at = index;
   active = Math.max(0, names.findIndex((name) => rating(item().id)[name] === null));
+  save();
   show();
   scrollTo(0, 0);
-  save();
 }
 
 function goToUnrated() {
   const order = kit.items.map((_, step) => (state.at + 1 + step) % kit.items.length);
   const next = order.find((index) => !isFull(kit.items[index].id));
-  if (next === undefined) show(store.done);
+  if (next === undefined) show();
   else go(next);
 }
 
@@ -172,19 +179,17 @@ function show(message = "") {
   $("progress").value = full;
   $("progress-text").textContent =
     `${full} rated${part ? `, ${part} in part` : ""}${timeLeft(kit.items.length - full)}`;
-  if (!message && full === kit.items.length) message = store.done;
+  if (!message && !kept) message = store.lost;
+  if (!message && !saving && full === kit.items.length) message = store.done;
   $("message").textContent = message;
   $("message").hidden = !message;
 }
 
+// After a save: whether it succeeded, and what was only to be said then.
 function showKept() {
   $("kept").textContent = kept ? store.where : store.lost;
   $("kept").classList.toggle("problem", !kept);
-  if (kept && $("message").textContent === store.lost) show();
-  if (!kept) {
-    $("message").textContent = $("kept").textContent;
-    $("message").hidden = false;
-  }
+  if (!kept || ["", store.lost].includes($("message").textContent)) show();
 }
 
 // The marked question, so that nothing is rated out of sight.
@@ -259,8 +264,8 @@ async function upload() {
     const given = fromCsv(await file.text(), file.name);
     remember();
     for (const [id, one] of Object.entries(given)) if (Object.values(one).some((value) => value !== null && value !== "")) state.ratings[id] = one;
-    show(`${file.name} is taken; what it does not rate stays as it was.`);
     save();
+    show(`${file.name} is taken; what it does not rate stays as it was.`);
   } catch (error) {
     show(error.message);
   }
@@ -318,7 +323,7 @@ $("undo").addEventListener("click", undo);
 $("download").addEventListener("click", download);
 $("upload").addEventListener("change", upload);
 document.addEventListener("visibilitychange", () => { if (document.hidden) spend(); since = performance.now(); });
-addEventListener("beforeunload", (event) => { if (!kept && past.length) event.preventDefault(); });
+addEventListener("beforeunload", (event) => { if ((!kept || saving) && past.length) event.preventDefault(); });
 
 async function start() {
   adopt({ ratings: kit.ratings });

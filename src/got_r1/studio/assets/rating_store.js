@@ -7,6 +7,7 @@ globalThis.ratingStore = (() => {
   const url = named("rating-state");
   const blank = { semantic: null, spatial: null, quality: null, comment: "" };
   const most = 60_000; // bytes that a browser still sends after the page is closed
+  const patience = 20_000; // milliseconds; a save without an answer until then is sent again
   let known = { ratings: {}, seconds: {}, at: null }; // what the server has
 
   const sendable = (text) => text.toWellFormed().slice(0, 10_000).toWellFormed();
@@ -34,7 +35,7 @@ globalThis.ratingStore = (() => {
     done: "Every item is rated in full. Thank you: your ratings are on the server.",
     retry: 3,
     async load() {
-      const stored = await asked(await fetch(url));
+      const stored = await asked(await fetch(url, { signal: AbortSignal.timeout(patience) }));
       if (stored) known = structuredClone(stored);
       return stored;
     },
@@ -46,6 +47,7 @@ globalThis.ratingStore = (() => {
         keepalive: body.length < most / 3, // a character has at most three bytes
         headers: { "X-Studio-Token": named("studio-token"), "Content-Type": "application/json" },
         body,
+        signal: AbortSignal.timeout(patience),
       }));
       known = sent;
     },
