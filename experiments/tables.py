@@ -1,11 +1,12 @@
 """The tables of docs/results.md, from nothing but the shipped checkpoint.
 
     .venv/bin/python experiments/tables.py seeds       # SFT and RL over three seeds
-    .venv/bin/python experiments/tables.py ablations   # the paper's ablations at this scale
+    .venv/bin/python experiments/tables.py ablations   # the paper's ablations at this scale, too
 
-Runs go to runs/tables/; a finished run is not repeated and an interrupted one is resumed, so the
-command can be stopped and given again. `--jobs N` trains N runs side by side, which share the
-cores. Further arguments are overrides for every run.
+Runs go to runs/tables/; the ablations' runs with all terms are the seeds' own. A finished run is
+not repeated and an interrupted one is resumed, so the command can be stopped and given again.
+`--jobs N` trains N runs side by side, which share the cores. Further arguments are overrides for
+every run.
 """
 
 from __future__ import annotations
@@ -44,10 +45,9 @@ class Ablation:
     paper: str  # color, shape, texture, 2D-spatial, non-spatial, complex
 
 
-# Half of the recipe's steps: what a term is for shows by then, and ten runs take an hour.
-ABLATED = ["rl.steps=80", *SEEDS["seed-0"]]
+ALL = "all"
 ABLATIONS = {
-    "all": Ablation("all terms (product)", (), ".763 .517 .659 .267 .310 .375"),
+    ALL: Ablation("all terms (product)", (), ".763 .517 .659 .267 .310 .375"),
     "chain-only": Ablation(
         "(R_sem + R_spa) only",
         ("reward.r_ri=0", "reward.r_pi=0"),
@@ -140,13 +140,16 @@ def spread(values: Sequence[float], digits: str) -> str:
 
 
 def ablations(overrides: list[str], jobs: int) -> None:
-    """One row a setting, after RL, the paper's columns beside ours."""
+    """One row a setting, after RL: mean over seeds, the lowest and highest; the paper's columns
+    beside ours."""
     settings = {
-        f"ablation-{name}": [*ABLATED, *ablation.changes, *overrides]
+        run_name(name, seed): [*SEEDS[seed], *ablation.changes, *overrides]
+        for seed in SEEDS  # every row of one seed before the next, so that a part is of use
         for name, ablation in ABLATIONS.items()
     }
-    results = run_all(settings, jobs)
-    prompts = overall(RUNS / next(iter(settings)) / "evals" / "rl.json", "n")
+    results = dict(zip(settings, run_all(settings, jobs), strict=True))
+    of_all = [results[seed] for seed in SEEDS]
+    prompts = overall(RUNS / next(iter(SEEDS)) / "evals" / "rl.json", "n")
     rows = [
         [
             "Setting",
@@ -154,16 +157,26 @@ def ablations(overrides: list[str], jobs: int) -> None:
             *(f"paper: {name}" for name in ("C", "S", "T", "2D", "NS", "Cx")),
         ],
         ["prompts (n)", *(str(prompts[name]) for name in METRICS), *["-"] * 6],
-        cells("before RL (SFT)", results[0]["sft"], PAPER_SFT),
+        cells("before RL (SFT)", [one["sft"] for one in of_all], PAPER_SFT),
     ]
-    for ablation, result in zip(ABLATIONS.values(), results, strict=True):
-        rows.append(cells(ablation.words, result["rl"], ablation.paper))
+    for name, ablation in ABLATIONS.items():
+        after = [results[run_name(name, seed)]["rl"] for seed in SEEDS]
+        rows.append(cells(ablation.words, after, ablation.paper))
     print("\n".join(markdown_table(rows)))
 
 
-def cells(words: str, ours: Mapping[str, float], paper: str) -> list[str]:
+def run_name(ablation: str, seed: str) -> str:
+    """The folder of a row's run; that of all terms is the seeds' table's."""
+    return seed if ablation == ALL else f"{ablation}-{seed}"
+
+
+def cells(words: str, ours: Sequence[Mapping[str, float]], paper: str) -> list[str]:
     """A row of the ablations' table."""
-    return [words, *(f"{ours[name]:.3f}" for name in METRICS), *paper.split()]
+    return [
+        words,
+        *(spread([one[name] for one in ours], ".3f") for name in METRICS),
+        *paper.split(),
+    ]
 
 
 if __name__ == "__main__":
