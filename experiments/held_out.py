@@ -1,10 +1,12 @@
 """What is hard: compositions that training never shows, or all of it?
 
-    .venv/bin/python experiments/held_out.py icons runs/tables/seed-*/checkpoints/final
+    .venv/bin/python experiments/held_out.py icons
+    .venv/bin/python experiments/held_out.py --mean runs/tables/seed-*/checkpoints/final
 
 Draws prompts of `dev` or `val` once with each model and prints the strict accuracies apart: prompts
 with a held-out pair of colour and noun, with a noun in a held-out relation, and those that are new
-but made of pairs that training shows. Settings are chosen on `--split dev`.
+but made of pairs that training shows. `--mean` prints the mean over the models instead, the lowest
+and the highest. Settings are chosen on `--split dev`.
 """
 
 from __future__ import annotations
@@ -12,6 +14,9 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections import defaultdict
+from collections.abc import Sequence
+
+from tables import spread
 
 from got_r1.benchmarks import load_benchmark
 from got_r1.benchmarks.base import Benchmark, Sample
@@ -64,17 +69,30 @@ def main() -> None:
     parser.add_argument("--split", default="val", choices=("dev", "val"))
     parser.add_argument("--prompts", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0, help="of the prompts and of the sampling")
+    parser.add_argument("--mean", action="store_true", help="over the models, not each by itself")
     args = parser.parse_args()
+    benchmark = load_benchmark(args.benchmark)
     names = " | ".join(map(label, MEASURES))
     print(f"| model | prompts with | {names} |\n|{'-|' * (len(MEASURES) + 2)}")
+    found = []
     for model in args.models:
-        found = measure(model, load_benchmark(args.benchmark), args.split, args.prompts, args.seed)
-        for one in KINDS:
-            cells = [
-                f"{statistics.mean(values):.3f} of {len(values)}" if values else ""
-                for values in (found[one, name] for name in MEASURES)
-            ]
-            print(f"| {model} | {one} | {' | '.join(cells)} |", flush=True)
+        found.append(measure(model, benchmark, args.split, args.prompts, args.seed))
+        if not args.mean:
+            show(model, found[-1:])
+    if args.mean:
+        show(f"mean of {len(found)}", found)
+
+
+def show(name: str, tables: Sequence[Table]) -> None:
+    """Prints a row for each kind: the means, and over several models their mean and range."""
+    for one in KINDS:
+        cells = []
+        for measured in MEASURES:
+            values = [table[one, measured] for table in tables]
+            means = [statistics.mean(each) for each in values if each]
+            shown = f"{means[0]:.3f}" if len(means) == 1 else spread(means, ".3f") if means else ""
+            cells.append(f"{shown} of {len(values[0])}".replace("\n", " ") if means else "")
+        print(f"| {name} | {one} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":
