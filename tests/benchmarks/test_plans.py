@@ -74,16 +74,16 @@ def test_icon_cases_are_the_same_every_time_and_of_their_split():
 
 def test_a_split_is_used_as_far_as_it_goes():
     """Dev has a few dozen relations of bare nouns for each, and few lists of one thing."""
-    cases = icon_cases("dev", 420)
+    cases = icon_cases("dev", 1680)
     plain = [parse(case.prompt.text) for case in cases if case.form == "plain"]
-    assert Counter(meaning.relation for meaning in plain) == dict.fromkeys(RELATIONS, 60)
+    assert Counter(meaning.relation for meaning in plain) == dict.fromkeys(RELATIONS, 240)
     said = {frozenset(both_ways(meaning)) for meaning in plain}
-    assert len(said) == 420, "the converse of a meaning is no other meaning"
+    assert len(said) == 1680, "the converse of a meaning is no other meaning"
     bare = [m for m in plain if not any(o.color or o.fill for o in m.objects)]
-    assert 0 < len(bare) < 210
+    assert 0 < len(bare) < 840
     lists = Counter(case.objects for case in cases if case.form == LIST)
-    assert lists[1] < 105
-    assert lists[2] == 105
+    assert lists[1] < 420
+    assert lists[2] == 420
 
 
 def test_a_users_sentences_stay_as_written():

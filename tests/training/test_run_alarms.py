@@ -44,7 +44,7 @@ def recipe_of(make_recipe: MakeRecipe, name: str, judge: str, **alarms: str) -> 
     return make_recipe(
         name,
         model={"path": "icons"},
-        rollout={"chain_limit": 60, "guidance": 1.0},
+        rollout={"chain_limit": 120, "guidance": 1.0},
         rl={"steps": 5, "prompts": 1, "group": 2, "learning_rate": 1e-5, "save_every": 1},
         judge={"spec": judge},
         eval={"prompts": 0, "probes": 0, "split": "dev"},
