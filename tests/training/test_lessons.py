@@ -21,7 +21,9 @@ from got_r1.training import rl
 from small_runs import MakeRecipe, assert_same_run, metrics
 from training.test_distributed import kill_rank_1, torchrun
 
-ASK = 0.303  # between the doubts of this new student's terms; a fair die's with eleven sides is 0.316
+ASK = (
+    0.303  # between the doubts of this new student's terms; a fair die's with eleven sides is 0.316
+)
 
 
 @pytest.fixture(scope="module")
