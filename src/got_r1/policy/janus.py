@@ -22,6 +22,7 @@ from transformers import JanusForConditionalGeneration, JanusProcessor
 from transformers.utils import logging as transformers_logging
 
 from got_r1.files.digests import DIGESTS, write_digests
+from got_r1.policy.kernel_caches import bound_kernel_caches
 from got_r1.policy.parameters import acting_parts, choose_trained, effective_weight, whole
 from got_r1.policy.replay import (
     LogprobMode,
@@ -60,6 +61,7 @@ class Policy:
     """
 
     def __init__(self, model: JanusForConditionalGeneration, processor: JanusProcessor) -> None:
+        bound_kernel_caches()
         self.model = model.eval()
         self.name = str(model.name_or_path)
         self.processor = processor
