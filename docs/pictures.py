@@ -159,7 +159,7 @@ def edited_plan(out: Path) -> None:
         before, moved, after = (str(Path(folder, name)) for name in ("before", "m.json", "after"))
         draw = ["sample", "--model", "icons", "--prompt", PLAN_PROMPT, "--out"]
         assert got_r1([*draw, before]) == 0
-        places = ["--move", "heart=0,200", "--move", "star=600,300"]
+        places = ["--move", "heart=0,500", "--move", "star=600,0"]
         prose = ["--prose", "There is a {1} on the left of a {2}."]
         edit = ["plan", "edit", f"{before}/000.json", *places, *prose, "--out", moved]
         assert got_r1(edit) == 0
@@ -187,20 +187,23 @@ def report_page(run: Path, out: Path) -> None:
             check=True,
             capture_output=True,
         )
-    small = Image.open(out).convert("RGB").quantize(64)
+    small = Image.open(out).convert("RGB").quantize(256)
     small.save(out, optimize=True)
 
 
 def studio_page(wide: Path, narrow: Path) -> None:
-    """The studio after a plan was written, drawn, mended and drawn again, at two widths."""
+    """The studio after a plan was written, drawn, edited and drawn again, at two widths."""
     with tempfile.TemporaryDirectory() as history, studio("--history", history) as (page, url):
         page.goto(url)
         page.click("#write")
-        wait(page, "#reset:disabled")
+        wait(page, ".box >> nth=1")
+        page.locator("#progress progress").wait_for(state="hidden")
         page.click("#draw-image")
         wait(page, "#pictures-shown img")
-        page.click("#mend")
-        wait(page, "#notes:has-text('Mended')")
+        page.locator("#progress progress").wait_for(state="hidden")
+        page.locator(".box").nth(1).focus()
+        for _ in range(2):
+            page.keyboard.press("ArrowDown")
         page.click("#draw-image")
         wait(page, "#compare")
         page.click("#judge")
@@ -279,7 +282,7 @@ def shoot(page: Any, out: Path, width: int = 1300, height: int | None = None) ->
     page.set_viewport_size({"width": width, "height": height or 900})
     page.wait_for_timeout(500)  # milliseconds, for what is drawn anew at another width
     page.screenshot(path=out, full_page=height is None)
-    Image.open(out).convert("RGB").quantize(128).save(out, optimize=True)
+    Image.open(out).convert("RGB").quantize(256).save(out, optimize=True)
 
 
 def save(figure: Any, out: Path) -> None:
