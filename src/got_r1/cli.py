@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import errno
 import gc
 import os
@@ -41,11 +42,22 @@ def run() -> NoReturn:
     end_on_signals()
     code = main(sys.argv[1:])
     if code > 128:  # the threads of a judge that hangs are not waited for
-        with suppress(OSError):
-            sys.stdout.flush()
-        os._exit(code)
+        leave(code)
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        # When the interpreter takes torch down, a thread of gloo's may abort the process, and
+        # torchrun would report that a run failed whose last step is long on the disk.
+        atexit._run_exitfuncs()
+        leave(code)
     gc.freeze()  # the interpreter's end would otherwise look at every object of torch, for a second
     sys.exit(code)
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the process as it is: no thread is waited for, and nothing is taken down."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def main(argv: Sequence[str]) -> int:
