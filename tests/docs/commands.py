@@ -278,7 +278,7 @@ def _is_there(name: str) -> bool:
     """What needs no file: the shipped model, judges by their specification, names in capitals that
     stand for the reader's own."""
     return (
-        name in ("icons", "oracle", "experts")
+        name in ("icons", "icons-layouts", "oracle", "experts")
         or name.startswith(("openai:", "transformers:"))
         or re.fullmatch(r"([a-z_]+:)?[A-Z_]+(:[A-Z]+)?", name) is not None
         or (ROOT / name).exists()
