@@ -187,8 +187,7 @@ def report_page(run: Path, out: Path) -> None:
             check=True,
             capture_output=True,
         )
-    small = Image.open(out).convert("RGB").quantize(256)
-    small.save(out, optimize=True)
+    shrink(out)
 
 
 def studio_page(wide: Path, narrow: Path) -> None:
@@ -282,7 +281,12 @@ def shoot(page: Any, out: Path, width: int = 1300, height: int | None = None) ->
     page.set_viewport_size({"width": width, "height": height or 900})
     page.wait_for_timeout(500)  # milliseconds, for what is drawn anew at another width
     page.screenshot(path=out, full_page=height is None)
-    Image.open(out).convert("RGB").quantize(256).save(out, optimize=True)
+    shrink(out)
+
+
+def shrink(picture: Path) -> None:
+    """In 256 colours: fewer would change those of the icons."""
+    Image.open(picture).convert("RGB").quantize(256).save(picture, optimize=True)
 
 
 def save(figure: Any, out: Path) -> None:

@@ -1,7 +1,7 @@
 """The tables of docs/results.md, from nothing but the shipped checkpoint.
 
     .venv/bin/python experiments/tables.py seeds       # SFT and RL over three seeds
-    .venv/bin/python experiments/tables.py ablations   # the paper's ablations at this scale, too
+    .venv/bin/python experiments/tables.py ablations   # the paper's ablations over the same seeds
 
 Runs go to runs/tables/; the ablations' runs with all terms are the seeds' own. A finished run is
 not repeated and an interrupted one is resumed, so the command can be stopped and given again.
