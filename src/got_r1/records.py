@@ -223,7 +223,8 @@ class WrittenChains:
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """Both stages: the chains and the image tokens sampled after them."""
+    """Both stages: the chains and the image tokens sampled after them, none where only plans are
+    trained."""
 
     chains: WrittenChains
     image_ids: Tensor  # int64 [B, image tokens]

@@ -57,6 +57,7 @@ __all__ = [
     "found_objects",
     "mean_iou",
     "plan_scorer",
+    "reads_images",
     "reward",
     "score",
     "stage_one",
@@ -111,6 +112,11 @@ def mean_iou(chain: Chain, found: Sequence[FoundObject]) -> float:
 def active_terms(config: RewardSection) -> tuple[str, ...]:
     """The terms whose weight is above 0, in the order of `TERMS`."""
     return tuple(name for name in TERMS if getattr(config, name) > 0)
+
+
+def reads_images(config: RewardSection) -> bool:
+    """Whether a term that is on looks at the image: any but r_sem and r_spa."""
+    return not {"r_sem", "r_spa"}.issuperset(active_terms(config))
 
 
 def check_config(config: RewardSection) -> None:

@@ -385,6 +385,28 @@ def test_tokens_and_judge_calls_of_a_step() -> None:
     }
 
 
+def test_plans_alone_cost_their_chains() -> None:
+    recipe = official(
+        "janus-pro-7b",
+        rollout={"chain_limit": 600, "guidance": 5.0},
+        rl={"prompts": 8, "group": 16, "image_weight": 0},
+        reward={"r_ri": 0, "r_pi": 0},
+    )
+    found = estimate(recipe, "rl", gpu=True)
+    assert found.work == {
+        "samples": 128,
+        "chain tokens, at most": 128 * 600,
+        "image tokens": 0,
+        "forward tokens, sampling": 128 * 600,
+        "forward tokens, KL reference": 128 * (64 + 600 + 1),
+        "forward and backward tokens": 128 * (64 + 600 + 1),
+        "judge calls, r_sem": 128,
+        "judge calls, r_spa": 128,
+        "judge calls": 2 * 128,
+    }
+    assert any("plans alone" in note for note in found.assumptions)
+
+
 def test_the_cache_of_a_rollout() -> None:
     """128 rows of up to 64 + 600 tokens of text and 576 of image, and as many without the text."""
     recipe = official("janus-pro-1b", model={"dtype": "bfloat16"}, rl={"prompts": 8, "group": 16})

@@ -44,7 +44,7 @@ from got_r1.training.distributed import (
 from got_r1.training.micro_batches import micro_batches
 from got_r1.training.optimizer import make_optimizer
 from got_r1.training.policy_update import improve
-from got_r1.training.rollout import Samples, roll_out
+from got_r1.training.rollout import Samples, needs_images, roll_out
 from small_runs import metrics as all_metrics
 
 MakeRecipe = Callable[..., Recipe]
@@ -74,7 +74,8 @@ def rl_step(recipe: Recipe, ranks: Ranks) -> tuple[list[Samples], dict[str, floa
     """Samples and one plain step down the gradient: the weights then tell the gradient."""
     policy = ready(recipe, ranks)
     with whole_weights(policy):
-        samples = roll_out(policy, OracleJudge(), ranks.share(PROMPTS), recipe, SEED)
+        draw = needs_images(recipe)
+        samples = roll_out(policy, OracleJudge(), ranks.share(PROMPTS), recipe, SEED, draw=draw)
     optimizer = torch.optim.SGD(policy.trainable().values(), lr=1.0)
     metrics = improve(policy, optimizer, samples, recipe, 1, ranks)
     return ranks.gather(samples), metrics, policy
@@ -176,13 +177,15 @@ def torchrun(*arguments: str | Path, log: Path) -> subprocess.Popen[bytes]:
 def cases() -> dict[str, Recipe]:
     """LoRA and all weights, on the shipped model: its samples have rewards to tell apart."""
 
-    def recipe(rank: int, dtype: str = "float32", **scale: object) -> Recipe:
+    def recipe(rank: int, dtype: str = "float32", plans: bool = False, **scale: object) -> Recipe:
         exact = {"learning_rate": 1.0, "max_grad_norm": 1e9}  # a step is then the plain gradient
+        chosen = {"rl": {"image_weight": 0}, "reward": {"r_ri": 0, "r_pi": 0}} if plans else {}
         return Recipe.model_validate(
             {
                 "model": {"path": "icons", "dtype": dtype, "lora": {"rank": rank}},
                 "rollout": {"chain_limit": 120, "guidance": 2.0},
-                "rl": {"group": 4, "kl_coef": 0.1, **exact},
+                "rl": {"group": 4, "kl_coef": 0.1, **exact, **chosen.get("rl", {})},
+                "reward": chosen.get("reward", {}),
                 "sft": exact,
                 "scale": scale,
             }
@@ -193,6 +196,8 @@ def cases() -> dict[str, Recipe]:
         # Two sequences fit: the ranks then have unlike numbers of micro-batches.
         "full": recipe(0, micro_tokens=500, checkpoint_activations=True),
         "sharded lora": recipe(4, sharding="fsdp"),
+        "plans": recipe(0, plans=True, micro_tokens=500),
+        "plans lora": recipe(4, plans=True),
         "bfloat16": recipe(0, dtype="bfloat16"),
     }
 
@@ -218,6 +223,8 @@ def two(cases: dict[str, Recipe], tmp_path_factory: pytest.TempPathFactory) -> P
         ("lora", "DistributedDataParallel"),
         ("full", "FSDPReplayer"),
         ("sharded lora", "FSDPReplayer"),
+        ("plans", "FSDPReplayer"),
+        ("plans lora", "DistributedDataParallel"),
     ],
 )
 def test_two_processes_learn_what_one_learns(
@@ -226,7 +233,7 @@ def test_two_processes_learn_what_one_learns(
     found = torch.load(two / f"{case}.pt", weights_only=False)
     assert found["engine"] == engine
     # Weights that will be divided are read by one process.
-    assert found["read"] == ["cpu", "cpu" if case == "lora" else "meta"]
+    assert found["read"] == ["cpu", "meta" if engine == "FSDPReplayer" else "cpu"]
     start = weights(ready(cases[case], ALONE))
 
     samples, metrics, policy = rl_step(cases[case], ALONE)

@@ -250,7 +250,7 @@ class Policy:
         """`replay` on this process's own modules, which is what an engine calls."""
         chain_states, image_states = self._hidden_states(batch)
         free_states: tuple[Tensor, ...] = ()
-        if mode == "guided" and guidance != 1.0:
+        if mode == "guided" and guidance != 1.0 and batch.image_ids.numel():
             free_states = (self._hidden_states(batch.unconditional(self.pad_id))[1],)
 
         def chain_logits(states: Tensor) -> Tensor:

@@ -272,7 +272,12 @@ class RLSection(OptimizerSection):
         "token", description="how token losses are averaged"
     )
     chain_weight: float = Field(1.0, ge=0, description="weight of chain tokens in the loss")
-    image_weight: float = Field(1.0, ge=0, description="weight of image tokens in the loss")
+    image_weight: float = Field(
+        1.0,
+        ge=0,
+        description="weight of image tokens in the loss; at 0, and without a term that reads the "
+        "image (r_ri, r_pi, r_hps), a step draws no images but those of galleries",
+    )
     logprob_mode: Literal["conditional", "guided"] = Field(
         "guided",
         description="train the logits that were sampled from (guided) or the conditional ones "

@@ -27,6 +27,7 @@ from got_r1.sizing.meta import count_parts, saved_bytes, sum_bytes
 from got_r1.training.distributed import sharding
 from got_r1.training.precision import in_bfloat16
 from got_r1.training.prompts import load_prompts
+from got_r1.training.rollout import needs_images
 
 __all__ = ["Phase", "Sharding", "Sizing", "Stage"]
 
@@ -225,15 +226,18 @@ class Sizing:
             self.optimizer_phase(reference),
         ]
         samples = section.prompts * section.group
-        length = samples * micro.length * (2 if replays_guided else 1)
-        drawn = samples * (limit + image * (2 if guided else 1))
+        length, drawn = micro.length * (2 if replays_guided else 1), image
+        if not needs_images(self.recipe):
+            length, drawn = text, 0
+            notes.append("plans alone: only every rl.sample_every-th step draws images")
+        forward = samples * (limit + drawn * (2 if guided else 1))
         work = {
             "samples": samples,
             "chain tokens, at most": samples * limit,
-            "image tokens": samples * image,
-            "forward tokens, sampling": drawn,
-            "forward tokens, KL reference": length if section.kl_coef > 0 else 0,
-            "forward and backward tokens": length * section.inner_epochs,
+            "image tokens": samples * drawn,
+            "forward tokens, sampling": forward,
+            "forward tokens, KL reference": samples * length if section.kl_coef > 0 else 0,
+            "forward and backward tokens": samples * length * section.inner_epochs,
         }
         return phases, work | self.judge_calls(samples), notes
 

@@ -6,7 +6,7 @@
     sampling_metrics(...)                   # replayed against sampled log-probs, entropies
 
 Shapes: B samples of this rank, b of them in a micro-batch; a sample is one row of L = C + I tokens,
-its chain padded to C, then its I image tokens.
+its chain padded to C, then its I image tokens (0 where only plans are trained).
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def prepare(
     total = ranks.sum(weights.total * kept.any()).clamp(min=1e-9)  # 0: nothing to learn anywhere
     own = micro_batches(
         kept.nonzero().squeeze(1),
-        tokens.text_lengths + policy.image_tokens,
+        tokens.text_lengths + tokens.image_ids.shape[1],
         samples=section.micro_batch,
         tokens=recipe.scale.micro_tokens,
     )
@@ -141,7 +141,7 @@ def whole_answers(rollout: Rollout) -> tuple[Tensor, Tensor]:
 def token_factors(mask: Tensor, tokens: TokenBatch, section: RLSection) -> Tensor:
     """float32 [B, L]: `rl.chain_weight` on chain tokens, `rl.image_weight` on image tokens."""
     weights = torch.full(mask.shape, section.image_weight)
-    weights[:, : -tokens.image_ids.shape[1]] = section.chain_weight
+    weights[:, : mask.shape[1] - tokens.image_ids.shape[1]] = section.chain_weight
     return weights
 
 
@@ -228,6 +228,8 @@ def sampling_metrics(batch: Batch, first: list[Replay], ranks: Ranks) -> dict[st
         ("entropy/image", [r.image_entropy.flatten() for r in replays]),
     ):
         entropies = torch.cat([*parts, none.flatten()])
+        if name == "entropy/image" and not batch.tokens.image_ids.shape[1]:
+            continue
         mean = float(entropies.sum()) / max(1, len(entropies))
         metrics[name] = ranks.mean(mean, len(entropies))
     return metrics

@@ -31,7 +31,7 @@ from got_r1.records import (
     WrittenChains,
 )
 
-__all__ = ["Samples", "roll_out"]
+__all__ = ["Samples", "needs_images", "roll_out"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Samples:
 
     rollout: Rollout
     chains: list[Chain]  # [B]
-    images: NDArray[np.uint8]  # [B, height, width, 3]
+    images: NDArray[np.uint8]  # [B, height, width, 3]; height and width 0 where none was drawn
     rewards: list[Reward]  # [B]
     group: int
     seconds: dict[str, float]
@@ -145,10 +145,22 @@ class Samples:
         }
 
 
+def needs_images(recipe: Recipe) -> bool:
+    """Whether a step's images are read by the loss or by a term of the reward. Plans trained on
+    the terms of the plan alone need none."""
+    return recipe.rl.image_weight > 0 or rewards.reads_images(recipe.reward)
+
+
 def roll_out(
-    policy: Policy, judge: Judge, prompts: Sequence[Prompt], recipe: Recipe, seed: int
+    policy: Policy,
+    judge: Judge,
+    prompts: Sequence[Prompt],
+    recipe: Recipe,
+    seed: int,
+    *,
+    draw: bool = True,
 ) -> Samples:
-    """Samples `rl.group` answers for each prompt and has them judged.
+    """Samples `rl.group` answers for each prompt and has them judged; chains alone without `draw`.
 
     With `rl.paraphrases` K, `prompts` holds the K wordings of each meaning behind each other, and
     a group its samples in the same order, `rl.group` / K of each wording. The judge is asked with
@@ -178,11 +190,14 @@ def roll_out(
 
     asked = time.perf_counter()
     with in_threads([read]) as (reading,):
-        with policy.in_use:
-            rollout = sampler.draw_images(
-                written, guidance=settings.guidance, temperature=settings.image_temperature
-            )
-        images = policy.decode_images(rollout.image_ids)
+        if draw:
+            with policy.in_use:
+                rollout = sampler.draw_images(
+                    written, guidance=settings.guidance, temperature=settings.image_temperature
+                )
+            images = policy.decode_images(rollout.image_ids)
+        else:
+            rollout, images = without_images(written, settings.guidance)
         drawn = time.perf_counter()
         looked = rewards.stage_two(judge, written.prompts, parsed, list(images), recipe.reward)
         read_answers, read_at = reading.result()
@@ -198,3 +213,10 @@ def roll_out(
         "seconds/judge_waited": waited,
     }
     return Samples(rollout, parsed, images, judged, group, seconds)
+
+
+def without_images(written: WrittenChains, guidance: float) -> tuple[Rollout, NDArray[np.uint8]]:
+    """Chains that no image follows, and images without pixels."""
+    rows = len(written.texts)
+    none = torch.zeros(rows, 0, dtype=torch.long), torch.zeros(rows, 0)
+    return Rollout(written, *none, guidance), np.zeros((rows, 0, 0, 3), np.uint8)
