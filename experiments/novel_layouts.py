@@ -3,9 +3,11 @@
     .venv/bin/python experiments/novel_layouts.py icons runs/demo/checkpoints/final
 
 Writes a group of chains for each prompt of `icons-layouts` (or `--benchmark icons`), without
-images, and prints for each model and category:
+images, and prints for each model and kind of prompt (category; of two relations also whether a
+list of the objects comes first; and whether the prompt says a held-out composition):
 
-- holds: share of plans in which all asked objects are planned and every condition holds;
+- objects: share of plans in which all asked objects are planned;
+- holds: the share in which every condition holds between them as well;
 - new: share of plans whose pattern (`layout_signature`) no chain of the SFT data has, and the
   share that is new and right;
 - patterns: different patterns of a group, as a share of the group.
@@ -22,7 +24,9 @@ from got_r1.benchmarks import load_benchmark
 from got_r1.icons.data import triples
 from got_r1.icons.layouts import parse
 from got_r1.icons.measure import layout_signature
+from got_r1.icons.splits import is_held_out
 from got_r1.icons.truth import plan_truth
+from got_r1.icons.world import Meaning
 from got_r1.plan import chain as chains
 from got_r1.policy import load_policy
 from got_r1.policy.sampler import Sampler
@@ -30,6 +34,8 @@ from got_r1.recipes.recipe_file import load_recipe
 from got_r1.records import Prompt
 
 Signatures = set[tuple[frozenset[str], ...]]
+NAMES = ("objects", "holds", "new", "new and right", "patterns")
+AT_ONCE = 8  # prompts whose groups are written together
 
 
 def shown(count: int, seed: int) -> Signatures:
@@ -40,29 +46,43 @@ def shown(count: int, seed: int) -> Signatures:
     return {layout_signature([icon.box for icon in one.scene.icons]) for one in made}
 
 
+def kind(prompt: Prompt, meaning: Meaning) -> str:
+    """The row that a prompt counts in."""
+    named = prompt.category
+    if named == "relations":
+        named = "two relations, " + ("after a list" if ", the " in prompt.text else "in one clause")
+    elif named == "layout":
+        named = "places, rows, four objects"
+    return named + (", held-out composition" if is_held_out(meaning) else "")
+
+
 def measure(
     model: str, prompts: Sequence[Prompt], group: int, seed: int, known: Signatures
 ) -> dict[str, dict[str, list[float]]]:
-    """Each measure of each plan (of each group: patterns), by category."""
+    """Each measure of each plan (of each group: patterns), by kind of prompt."""
     sampler = Sampler(load_policy(model))
     limit = load_recipe("icons").rollout.chain_limit
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for prompt in prompts:
-        meaning = parse(prompt.text)
-        assert meaning is not None  # a prompt of the icon world
-        values, patterns = found[prompt.category], set()
-        for text in sampler.write_chains([prompt], group, seed=seed, limit=limit).texts:
-            plan = chains.parse(text)
-            truth = plan_truth(meaning, plan)
-            right = truth.objects and truth.relation is not False
-            pattern = layout_signature([one.box for one in plan.objects])
-            new = not plan.problems and pattern not in known
-            patterns.add(pattern)
-            values["holds"].append(right)
-            values["new"].append(new)
-            values["new and right"].append(new and right)
-        values["patterns"].append(len(patterns) / group)
-    return found
+    for first in range(0, len(prompts), AT_ONCE):
+        some = prompts[first : first + AT_ONCE]
+        texts = sampler.write_chains(some, group, seed=seed, limit=limit).texts
+        for index, prompt in enumerate(some):
+            meaning = parse(prompt.text)
+            assert meaning is not None  # a prompt of the icon world
+            values, patterns = found[kind(prompt, meaning)], set()
+            for text in texts[index * group : (index + 1) * group]:
+                plan = chains.parse(text)
+                truth = plan_truth(meaning, plan)
+                right = truth.objects and truth.relation is not False
+                pattern = layout_signature([one.box for one in plan.objects])
+                new = not plan.problems and pattern not in known
+                patterns.add(pattern)
+                values["objects"].append(truth.objects)
+                values["holds"].append(right)
+                values["new"].append(new)
+                values["new and right"].append(new and right)
+            values["patterns"].append(len(patterns) / group)
+    return dict(sorted(found.items()))
 
 
 def main() -> None:
@@ -78,12 +98,12 @@ def main() -> None:
     args = parser.parse_args()
     known = shown(args.triples, args.seed)
     prompts = load_benchmark(args.benchmark).prompts(args.split, args.prompts, args.seed)
-    names = ("holds", "new", "new and right", "patterns")
-    print(f"| model | prompts | {' | '.join(names)} |\n|{'-|' * (len(names) + 2)}")
+    print(f"| model | prompts | n | {' | '.join(NAMES)} |\n|{'-|' * (len(NAMES) + 3)}")
     for model in args.models:
-        for category, values in measure(model, prompts, args.group, args.seed, known).items():
-            cells = [f"{statistics.mean(values[name]):.3f}" for name in names]
-            print(f"| {model} | {category} | {' | '.join(cells)} |", flush=True)
+        for row, values in measure(model, prompts, args.group, args.seed, known).items():
+            cells = [f"{statistics.mean(values[name]):.3f}" for name in NAMES]
+            count = len(values["patterns"])
+            print(f"| {model} | {row} | {count} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":
