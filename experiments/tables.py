@@ -5,8 +5,8 @@
 
 Runs go to runs/tables/; the ablations' runs with all terms are the seeds' own. A finished run is
 not repeated and an interrupted one is resumed, so the command can be stopped and given again.
-`--jobs N` trains N runs side by side, which share the cores. Further arguments are overrides for
-every run.
+`--jobs N` trains N runs side by side, which share the cores; `--seeds N` takes the first N seeds
+alone. Further arguments are overrides for every run.
 """
 
 from __future__ import annotations
@@ -120,10 +120,10 @@ def overall(path: Path, key: str = "mean") -> dict[str, float]:
     return {name: metrics[name]["overall"][key] for name in METRICS}
 
 
-def seeds(overrides: list[str], jobs: int) -> None:
+def seeds(some: Mapping[str, Sequence[str]], overrides: list[str], jobs: int) -> None:
     """SFT and RL side by side: mean over seeds, and the lowest and highest."""
-    results = run_all({name: [*seed, *overrides] for name, seed in SEEDS.items()}, jobs)
-    prompts = overall(RUNS / next(iter(SEEDS)) / "evals" / "rl.json", "n")
+    results = run_all({name: [*seed, *overrides] for name, seed in some.items()}, jobs)
+    prompts = overall(RUNS / next(iter(some)) / "evals" / "rl.json", "n")
     rows = [["", "n", "SFT", "after RL", "change"]]
     for name, words in METRICS.items():
         before, after = ([result[stage][name] for result in results] for stage in ("sft", "rl"))
@@ -139,17 +139,17 @@ def spread(values: Sequence[float], digits: str) -> str:
     return f"{statistics.mean(values):{digits}}\n({low:{digits}} to {high:{digits}})"
 
 
-def ablations(overrides: list[str], jobs: int) -> None:
+def ablations(some: Mapping[str, Sequence[str]], overrides: list[str], jobs: int) -> None:
     """One row a setting, after RL: mean over seeds, the lowest and highest; the paper's columns
     beside ours."""
     settings = {
-        run_name(name, seed): [*SEEDS[seed], *ablation.changes, *overrides]
-        for seed in SEEDS  # every row of one seed before the next, so that a part is of use
+        run_name(name, seed): [*some[seed], *ablation.changes, *overrides]
+        for seed in some  # every row of one seed before the next, so that a part is of use
         for name, ablation in ABLATIONS.items()
     }
     results = dict(zip(settings, run_all(settings, jobs), strict=True))
-    of_all = [results[seed] for seed in SEEDS]
-    prompts = overall(RUNS / next(iter(SEEDS)) / "evals" / "rl.json", "n")
+    of_all = [results[seed] for seed in some]
+    prompts = overall(RUNS / next(iter(some)) / "evals" / "rl.json", "n")
     rows = [
         [
             "Setting",
@@ -160,7 +160,7 @@ def ablations(overrides: list[str], jobs: int) -> None:
         cells("before RL (SFT)", [one["sft"] for one in of_all], PAPER_SFT),
     ]
     for name, ablation in ABLATIONS.items():
-        after = [results[run_name(name, seed)]["rl"] for seed in SEEDS]
+        after = [results[run_name(name, seed)]["rl"] for seed in some]
         rows.append(cells(ablation.words, after, ablation.paper))
     print("\n".join(markdown_table(rows)))
 
@@ -184,6 +184,10 @@ if __name__ == "__main__":
     parser.add_argument("table", choices=("seeds", "ablations"))
     parser.add_argument("overrides", nargs="*", metavar="section.key=value")
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side (1)")
+    parser.add_argument(
+        "--seeds", type=int, choices=range(1, len(SEEDS) + 1), default=len(SEEDS), help="(all)"
+    )
     arguments = parser.parse_intermixed_args()
+    some = dict(list(SEEDS.items())[: arguments.seeds])
     tables = {"seeds": seeds, "ablations": ablations}
-    tables[arguments.table](arguments.overrides, arguments.jobs)
+    tables[arguments.table](some, arguments.overrides, arguments.jobs)
