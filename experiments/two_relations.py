@@ -32,7 +32,12 @@ SETTINGS = (
     "rl.steps=400", "rl.prompts=6", "rl.group=16", "rl.std_normalisation=true",
     "eval.prompts=0", "eval.probes=0", "rl.sample_every=1000", "judge.cache=off", "run.track=[]",
 )  # fmt: skip
-FINAL_LR = {"listed": "rl.final_lr=0.5", "both": "rl.final_lr=0.3"}
+PHASES = {
+    "listed": ("rl.final_lr=0.5",),
+    # Held near the first phase's model, and with more noise: without both, seed 0 went back to
+    # plans of two objects on the new prompts.
+    "both": ("rl.final_lr=0.3", "rl.kl_coef=0.05", "rollout.chain_temperature=1.2"),
+}
 
 
 def prompt_files() -> dict[str, Path]:
@@ -54,12 +59,12 @@ def main() -> None:
     files, shared = prompt_files(), (*SETTINGS, f"run.seed={seed}")
     listed, plain = (f"{{path: {files[name]}}}" for name in ("listed", "plain"))
     first = trained(
-        RUNS / f"listed-{seed}", [*shared, FINAL_LR["listed"], f"data.prompts=[{listed}]"]
+        RUNS / f"listed-{seed}", [*shared, *PHASES["listed"], f"data.prompts=[{listed}]"]
     )
     model = f"model.path={first / 'checkpoints' / 'final'}"
     trained(
         RUNS / f"both-{seed}",
-        [*shared, FINAL_LR["both"], model, f"data.prompts=[{listed}, {plain}]"],
+        [*shared, *PHASES["both"], model, f"data.prompts=[{listed}, {plain}]"],
     )
 
 
