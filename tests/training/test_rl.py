@@ -149,11 +149,11 @@ def test_dropout_acts_in_updates_only(
     def watch(module: ModuleType, name: str) -> None:
         inner = getattr(module, name)
 
-        def watched(owner: Any, *args: Any) -> Any:  # a run, or the policy itself
+        def watched(owner: Any, *args: Any, **named: Any) -> Any:  # a run, or the policy itself
             policy = owner.policy if isinstance(owner, Run) else owner
             assert not any(part.training for part in policy.model.modules()), name
             before = torch.get_rng_state()
-            result = inner(owner, *args)
+            result = inner(owner, *args, **named)
             assert torch.equal(torch.get_rng_state(), before), name
             seen.append(name)
             return result
