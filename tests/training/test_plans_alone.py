@@ -120,7 +120,11 @@ def test_a_run_draws_for_its_galleries_alone(
     for step in (1, 4):
         for path in (folder / f"samples/step_{step:06d}").glob("*.png"):
             assert np.asarray(Image.open(path)).std() > 0
-    assert (folder / "report.html").stat().st_size > 10_000
+    for path in (folder / "samples").glob("*/*.json"):
+        assert json.loads(path.read_text())["found"] is None  # nobody looked for the objects
+    report = (folder / "report.html").read_text()
+    assert "R_spa" in report
+    assert "not found" not in report
 
 
 def test_a_run_of_plans_alone_resumes(make_recipe: MakeRecipe) -> None:
