@@ -1,7 +1,8 @@
 """Two relations at once, which SFT never shows, by RL alone.
 
     .venv/bin/python experiments/two_relations.py             # both phases; 17 minutes of one core
-    .venv/bin/python experiments/two_relations.py --seed 1
+    .venv/bin/python experiments/two_relations.py --seed 1 --out runs/two-less-noise \
+        --first rl.kl_coef=0.005 rollout.chain_temperature=1 --second rl.steps=400
 
 Plans alone (no image is drawn), rewarded by R_spa alone, in two phases of steps of 6 prompts x 16
 samples:
@@ -11,8 +12,9 @@ samples:
 2. half of the prompts without the list ("a star left of a heart and above a moon").
 
 R_sem is left out since its other half, that the prose states the relation, pays for the sentence
-of a single relation, which drops the third object (docs/results.md). Runs go to runs/two/; a
-finished run is not repeated and an interrupted one is resumed. Measured by novel_layouts.py.
+of a single relation, which drops the third object (docs/results.md). Runs go to `--out`; a
+finished run is not repeated and an interrupted one is resumed. `--first` and `--second` change
+settings of a phase. Measured by novel_layouts.py.
 """
 
 from __future__ import annotations
@@ -25,7 +27,6 @@ from runs import trained
 from got_r1.files.atomic import write_text
 from got_r1.icons.layouts import layout_prompts
 
-RUNS = Path("runs/two")
 PROMPTS = 5000  # of the world's list of layouts; half of them have two relations
 SETTINGS = (
     "reward.r_sem=0", "reward.r_ri=0", "reward.r_pi=0", "rl.image_weight=0",
@@ -39,11 +40,11 @@ PHASES = {
 }
 
 
-def prompt_files() -> dict[str, Path]:
+def prompt_files(folder: Path) -> dict[str, Path]:
     """The train prompts with two relations, with and without a list of the objects."""
     texts = [p.text for p in layout_prompts("train", PROMPTS) if p.category == "relations"]
-    files = {name: RUNS / f"{name}.txt" for name in ("listed", "plain")}
-    RUNS.mkdir(parents=True, exist_ok=True)
+    files = {name: folder / f"{name}.txt" for name in ("listed", "plain")}
+    folder.mkdir(parents=True, exist_ok=True)
     for name, file in files.items():
         some = [text for text in texts if (", the " in text) == (name == "listed")]
         write_text(file, "\n".join(some) + "\n")
@@ -54,17 +55,18 @@ def main() -> None:
     """Both phases."""
     parser = argparse.ArgumentParser(description="Two relations at once by RL alone.")
     parser.add_argument("--seed", type=int, default=0)
-    seed = parser.parse_args().seed
-    files, shared = prompt_files(), (*SETTINGS, f"run.seed={seed}")
+    parser.add_argument("--out", type=Path, default=Path("runs/two"))
+    parser.add_argument("--first", nargs="*", default=[], metavar="section.key=value")
+    parser.add_argument("--second", nargs="*", default=[], metavar="section.key=value")
+    args = parser.parse_args()
+    files = prompt_files(args.out)
     listed, plain = (f"{{path: {files[name]}}}" for name in ("listed", "plain"))
-    first = trained(
-        RUNS / f"listed-{seed}", [*shared, *PHASES["listed"], f"data.prompts=[{listed}]"]
-    )
+    first, both = args.out / f"listed-{args.seed}", args.out / f"both-{args.seed}"
+    shared = (*SETTINGS, f"run.seed={args.seed}")
+    trained(first, [*shared, *PHASES["listed"], f"data.prompts=[{listed}]", *args.first])
     model = f"model.path={first / 'checkpoints' / 'final'}"
-    trained(
-        RUNS / f"both-{seed}",
-        [*shared, *PHASES["both"], model, f"data.prompts=[{listed}, {plain}]"],
-    )
+    prompts = f"data.prompts=[{listed}, {plain}]"
+    trained(both, [*shared, *PHASES["both"], model, prompts, *args.second])
 
 
 if __name__ == "__main__":
