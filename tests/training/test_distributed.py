@@ -44,7 +44,7 @@ from got_r1.training.distributed import (
 from got_r1.training.micro_batches import micro_batches
 from got_r1.training.optimizer import make_optimizer
 from got_r1.training.policy_update import improve
-from got_r1.training.rollout import Samples, needs_images, roll_out
+from got_r1.training.rollout import Samples, roll_out
 from small_runs import metrics as all_metrics
 
 MakeRecipe = Callable[..., Recipe]
@@ -74,8 +74,7 @@ def rl_step(recipe: Recipe, ranks: Ranks) -> tuple[list[Samples], dict[str, floa
     """Samples and one plain step down the gradient: the weights then tell the gradient."""
     policy = ready(recipe, ranks)
     with whole_weights(policy):
-        draw = needs_images(recipe)
-        samples = roll_out(policy, OracleJudge(), ranks.share(PROMPTS), recipe, SEED, draw=draw)
+        samples = roll_out(policy, OracleJudge(), ranks.share(PROMPTS), recipe, SEED, show=False)
     optimizer = torch.optim.SGD(policy.trainable().values(), lr=1.0)
     metrics = improve(policy, optimizer, samples, recipe, 1, ranks)
     return ranks.gather(samples), metrics, policy

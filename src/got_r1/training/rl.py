@@ -39,7 +39,7 @@ from got_r1.training.optimizer import make_optimizer
 from got_r1.training.policy_update import improve
 from got_r1.training.precision import in_bfloat16
 from got_r1.training.prompts import load_prompts
-from got_r1.training.rollout import Samples, needs_images, roll_out
+from got_r1.training.rollout import Samples, roll_out
 from got_r1.training.run import Run, seed_step
 from got_r1.training.watching import Watch
 
@@ -103,8 +103,7 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
                 mine = [prompt for group in ranks.share(groups) for prompt in group]
                 shown = step == 1 or step % section.sample_every == 0
                 with whole_weights(policy):
-                    draw = shown or needs_images(recipe)
-                    samples = roll_out(policy, scorer, mine, recipe, seed, draw=draw)
+                    samples = roll_out(policy, scorer, mine, recipe, seed, show=shown)
                 stop_on_failures(run, step, samples)
                 metrics = improve(policy, optimizer, samples, recipe, step, ranks)
                 seen, look = watch.look(step, samples)

@@ -158,9 +158,12 @@ def roll_out(
     recipe: Recipe,
     seed: int,
     *,
-    draw: bool = True,
+    show: bool = True,
 ) -> Samples:
-    """Samples `rl.group` answers for each prompt and has them judged; chains alone without `draw`.
+    """Samples `rl.group` answers for each prompt and has them judged.
+
+    Images that neither the loss nor the reward reads (`needs_images`) are drawn to `show` them
+    alone, and are no part of the rollout, so that an update does not depend on who looks.
 
     With `rl.paraphrases` K, `prompts` holds the K wordings of each meaning behind each other, and
     a group its samples in the same order, `rl.group` / K of each wording. The judge is asked with
@@ -190,14 +193,15 @@ def roll_out(
 
     asked = time.perf_counter()
     with in_threads([read]) as (reading,):
-        if draw:
+        needed = needs_images(recipe)
+        rollout, images = without_images(written, settings.guidance)
+        if needed or show:
             with policy.in_use:
-                rollout = sampler.draw_images(
+                drawing = sampler.draw_images(
                     written, guidance=settings.guidance, temperature=settings.image_temperature
                 )
-            images = policy.decode_images(rollout.image_ids)
-        else:
-            rollout, images = without_images(written, settings.guidance)
+            images = policy.decode_images(drawing.image_ids)
+            rollout = drawing if needed else rollout
         drawn = time.perf_counter()
         looked = rewards.stage_two(judge, written.prompts, parsed, list(images), recipe.reward)
         read_answers, read_at = reading.result()
