@@ -35,7 +35,7 @@ from got_r1.records import Prompt
 
 Signatures = set[tuple[frozenset[str], ...]]
 NAMES = ("objects", "holds", "new", "new and right", "patterns")
-AT_ONCE = 8  # prompts whose groups are written together
+AT_ONCE = 64  # chains that are written together
 
 
 def shown(count: int, seed: int) -> Signatures:
@@ -46,11 +46,16 @@ def shown(count: int, seed: int) -> Signatures:
     return {layout_signature([icon.box for icon in one.scene.icons]) for one in made}
 
 
+def is_listed(text: str) -> bool:
+    """Whether a sentence of two relations begins with a list of its objects."""
+    return ", the " in text
+
+
 def kind(prompt: Prompt, meaning: Meaning) -> str:
     """The row that a prompt counts in."""
     named = prompt.category
     if named == "relations":
-        named = "two relations, " + ("after a list" if ", the " in prompt.text else "in one clause")
+        named = "two relations, " + ("after a list" if is_listed(prompt.text) else "in one clause")
     elif named == "layout":
         named = "places, rows, four objects"
     return named + (", held-out composition" if is_held_out(meaning) else "")
@@ -60,28 +65,26 @@ def measure(
     model: str, prompts: Sequence[Prompt], group: int, seed: int, known: Signatures
 ) -> dict[str, dict[str, list[float]]]:
     """Each measure of each plan (of each group: patterns), by kind of prompt."""
-    sampler = Sampler(load_policy(model))
+    sampler = Sampler(load_policy(model), at_once=AT_ONCE)
     limit = load_recipe("icons").rollout.chain_limit
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for first in range(0, len(prompts), AT_ONCE):
-        some = prompts[first : first + AT_ONCE]
-        texts = sampler.write_chains(some, group, seed=seed, limit=limit).texts
-        for index, prompt in enumerate(some):
-            meaning = parse(prompt.text)
-            assert meaning is not None  # a prompt of the icon world
-            values, patterns = found[kind(prompt, meaning)], set()
-            for text in texts[index * group : (index + 1) * group]:
-                plan = chains.parse(text)
-                truth = plan_truth(meaning, plan)
-                right = truth.objects and truth.relation is not False
-                pattern = layout_signature([one.box for one in plan.objects])
-                new = not plan.problems and pattern not in known
-                patterns.add(pattern)
-                values["objects"].append(truth.objects)
-                values["holds"].append(right)
-                values["new"].append(new)
-                values["new and right"].append(new and right)
-            values["patterns"].append(len(patterns) / group)
+    texts = sampler.write_chains(prompts, group, seed=seed, limit=limit).texts
+    for index, prompt in enumerate(prompts):
+        meaning = parse(prompt.text)
+        assert meaning is not None  # a prompt of the icon world
+        values, patterns = found[kind(prompt, meaning)], set()
+        for text in texts[index * group : (index + 1) * group]:
+            plan = chains.parse(text)
+            truth = plan_truth(meaning, plan)
+            right = truth.objects and truth.relation is not False
+            pattern = layout_signature([one.box for one in plan.objects])
+            new = not plan.problems and pattern not in known
+            patterns.add(pattern)
+            values["objects"].append(truth.objects)
+            values["holds"].append(right)
+            values["new"].append(new)
+            values["new and right"].append(new and right)
+        values["patterns"].append(len(patterns) / group)
     return dict(sorted(found.items()))
 
 

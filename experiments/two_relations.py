@@ -1,6 +1,6 @@
 """Two relations at once, which SFT never shows, by RL alone.
 
-    .venv/bin/python experiments/two_relations.py             # both phases; 17 minutes of one core
+    .venv/bin/python experiments/two_relations.py    # both phases; 20 minutes of one core
     .venv/bin/python experiments/two_relations.py --seed 1 --out runs/two-less-noise \
         --first rl.kl_coef=0.005 rollout.chain_temperature=1 --second rl.steps=400
 
@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from novel_layouts import is_listed
 from runs import trained
 
 from got_r1.files.atomic import write_text
@@ -46,7 +47,7 @@ def prompt_files(folder: Path) -> dict[str, Path]:
     files = {name: folder / f"{name}.txt" for name in ("listed", "plain")}
     folder.mkdir(parents=True, exist_ok=True)
     for name, file in files.items():
-        some = [text for text in texts if (", the " in text) == (name == "listed")]
+        some = [text for text in texts if is_listed(text) == (name == "listed")]
         write_text(file, "\n".join(some) + "\n")
     return files
 

@@ -35,7 +35,7 @@ from got_r1.records import Prompt
 from got_r1.statistics import Estimate, mean, ratio
 
 KINDS = ("seen", "held out", "held out, new words")
-BATCH = 64
+AT_ONCE = 64  # plans that are written together
 CATEGORIES: tuple[Category, ...] = ("spatial", "complex", "spatial", "complex", "numeracy")
 
 
@@ -73,22 +73,20 @@ def ask(meanings: int, division: Division, seed: int) -> Iterator[Asked]:
 
 def right_plans(model: str, asked: Sequence[Asked], temperature: float, seed: int) -> list[bool]:
     """Whether the plan of each sentence is right."""
-    sampler, rollout = Sampler(load_policy(model)), load_recipe("icons").rollout
+    sampler, rollout = Sampler(load_policy(model), at_once=AT_ONCE), load_recipe("icons").rollout
+    written = sampler.write_chains(
+        [Prompt(one.wording.text) for one in asked],
+        seed=seed,
+        limit=rollout.chain_limit,
+        temperature=temperature,
+    )
     found = []
-    for first in range(0, len(asked), BATCH):
-        some = asked[first : first + BATCH]
-        written = sampler.write_chains(
-            [Prompt(one.wording.text) for one in some],
-            seed=seed,
-            limit=rollout.chain_limit,
-            temperature=temperature,
-        )
-        for one, text in zip(some, written.texts, strict=True):
-            said = parse(one.wording.text)
-            assert said is not None  # a sentence of the icon world
-            truth = plan_truth(said, parse_chain(text))
-            whole = truth.objects and truth.count is not False
-            found.append(whole if truth.relation is None else truth.relation)
+    for one, text in zip(asked, written.texts, strict=True):
+        said = parse(one.wording.text)
+        assert said is not None  # a sentence of the icon world
+        truth = plan_truth(said, parse_chain(text))
+        whole = truth.objects and truth.count is not False
+        found.append(whole if truth.relation is None else truth.relation)
     return found
 
 

@@ -178,13 +178,13 @@ def cases() -> dict[str, Recipe]:
 
     def recipe(rank: int, dtype: str = "float32", plans: bool = False, **scale: object) -> Recipe:
         exact = {"learning_rate": 1.0, "max_grad_norm": 1e9}  # a step is then the plain gradient
-        chosen = {"rl": {"image_weight": 0}, "reward": {"r_ri": 0, "r_pi": 0}} if plans else {}
+        reward = {"r_ri": 0, "r_pi": 0} if plans else {}
         return Recipe.model_validate(
             {
                 "model": {"path": "icons", "dtype": dtype, "lora": {"rank": rank}},
                 "rollout": {"chain_limit": 120, "guidance": 2.0},
-                "rl": {"group": 4, "kl_coef": 0.1, **exact, **chosen.get("rl", {})},
-                "reward": chosen.get("reward", {}),
+                "rl": {"group": 4, "kl_coef": 0.1, "image_weight": 0 if plans else 1, **exact},
+                "reward": reward,
                 "sft": exact,
                 "scale": scale,
             }
