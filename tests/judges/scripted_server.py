@@ -14,6 +14,7 @@ import base64
 import contextlib
 import io
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -177,10 +178,14 @@ class ScriptedServer:
         self._port = port
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._connections: set[asyncio.Task[None]] = set()
 
     def __enter__(self) -> Self:
+        self._listener = socket.create_server(("127.0.0.1", self._port), backlog=1024)
+        self._listener.setblocking(False)
+        self._port = self._listener.getsockname()[1]
+        self._loop.add_reader(self._listener, self._accept)
         self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result()
         return self
 
     def __exit__(
@@ -192,7 +197,6 @@ class ScriptedServer:
         asyncio.run_coroutine_threadsafe(self._hang_up(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
-        self._loop.run_until_complete(self._end_tasks())  # accepted while the server was closing
         self._loop.close()
 
     @property
@@ -204,35 +208,40 @@ class ScriptedServer:
         """The base URL, up to and including /v1."""
         return f"http://127.0.0.1:{self._port}/v1"
 
-    async def _listen(self) -> None:
-        self._server = await asyncio.start_server(
-            self._serve, "127.0.0.1", self._port, limit=1 << 24, backlog=1024
-        )
-        self._port = self._server.sockets[0].getsockname()[1]
+    def _accept(self) -> None:
+        # asyncio's own server loses a connection that it accepts as it is closed (Python 3.11).
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:  # the client has left
+            return
+        task = self._loop.create_task(self._serve(connection))
+        self._connections.add(task)
+
+        def done(_: asyncio.Task[None]) -> None:
+            connection.close()  # also where the task was cancelled before it began
+            self._connections.discard(task)
+
+        task.add_done_callback(done)
 
     async def _hang_up(self) -> None:
-        self._server.close()
-        await self._end_tasks()
-        await self._server.wait_closed()
+        self._loop.remove_reader(self._listener)
+        self._listener.close()
+        for task in self._connections:
+            task.cancel()
+        while self._connections:
+            await asyncio.sleep(0)
 
-    async def _end_tasks(self) -> None:
-        await asyncio.sleep(0)  # what was accepted just now begins, so that it can end
-        while others := asyncio.all_tasks() - {asyncio.current_task()}:
-            for task in others:
-                task.cancel()
-            await asyncio.gather(*others, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, connection: socket.socket) -> None:
+        reader, writer = await asyncio.open_connection(sock=connection, limit=1 << 24)
         try:
             with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
                 while await self._one_request(reader, writer):
                     pass
-        except asyncio.CancelledError:
-            pass  # the server is closed: whoever still waits meets a lost connection
-        finally:
-            writer.close()
-            with contextlib.suppress(ConnectionError):
+                writer.close()
                 await writer.wait_closed()
+        finally:
+            # Where it was cancelled, the server is closed: who still waits meets a lost connection.
+            writer.transport.abort()
 
     async def _one_request(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
