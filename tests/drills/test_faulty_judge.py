@@ -68,8 +68,6 @@ FAULTS: dict[str, Action] = {
 
 
 @pytest.mark.slow
-# What a server meets that hangs up says nothing of the run.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.timeout(1200)
 def test_no_fault_of_a_judge_is_a_score_or_ends_a_run(
     make_recipe: MakeRecipe, tmp_path: Path, record_property: Callable[[str, object], None]

@@ -275,18 +275,21 @@ class ScriptedServer:
 
 class Mortal:
     """A server that is killed at its `dies_at`-th request (counted from 0) and comes back on the
-    same port, `after` seconds later. `lives` are the servers that it has been."""
+    same port, `after` seconds later, or at once when `come_back` is called. `lives` are the servers
+    that it has been."""
 
     def __init__(self, script: Script, dies_at: int, after: float) -> None:
         self.script, self.dies_at, self.after = script, dies_at, after
         self.lives = [ScriptedServer(self._play)]
-        self._back = threading.Event()
+        self._told, self._back = threading.Event(), threading.Event()
 
     @property
     def url(self) -> str:
         return self.lives[0].url
 
-    def wait_for_its_return(self) -> None:
+    def come_back(self) -> None:
+        """Returns when it listens again."""
+        self._told.set()
         assert self._back.wait(60)
 
     def __enter__(self) -> Self:
@@ -299,7 +302,7 @@ class Mortal:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.wait_for_its_return()
+        self.come_back()
         self.lives[1].__exit__(kind, error, trace)
 
     def _play(self, request: Request) -> Action:
@@ -310,7 +313,7 @@ class Mortal:
 
     def _die(self) -> None:
         self.lives[0].__exit__(None, None, None)
-        time.sleep(self.after)
+        self._told.wait(self.after)
         self.lives.append(ScriptedServer(self._play, port=self.lives[0].port).__enter__())
         self._back.set()
 
