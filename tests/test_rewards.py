@@ -31,6 +31,7 @@ from got_r1.rewards import (
     check_config,
     check_judge,
     combine,
+    found_objects,
     mean_iou,
     reward,
     score,
@@ -42,6 +43,7 @@ TERMS = {"r_sem": 0.8, "r_spa": 0.6, "r_ri": 0.5, "r_pi": 0.9, "r_hps": 0.25}
 PROMPT = Prompt("a heart")
 HEART = PlannedObject("heart", Box(0, 0, 100, 100))
 CHAIN = parse(format_chain([HEART]))
+HEART_FOUND = FoundObject("heart", Box(0, 0, 100, 50))
 MALFORMED = parse("<|obj_start|>heart")
 IMAGE = np.full((8, 8, 3), 255, dtype=np.uint8)
 
@@ -54,7 +56,7 @@ class Recorder:
         self.answers: dict[type, Verdict | JudgeFailure] = {
             SemanticQuery: Verdict(0.8),
             SpatialQuery: Verdict(0.6),
-            GroundingQuery: Verdict(None, (FoundObject("heart", Box(0, 0, 100, 50)),)),
+            GroundingQuery: Verdict(None, (HEART_FOUND,)),
             ImageQuery: Verdict(0.9),
             QualityQuery: Verdict(0.25),
         } | (answers or {})
@@ -313,6 +315,23 @@ def test_a_judge_that_loses_an_answer_stops_the_run():
 
     with pytest.raises(RunFailed, match="gave 1 answers to 2 queries"):
         stage_one(Forgetful(), [PROMPT], [CHAIN], RewardSection())
+
+
+@pytest.mark.parametrize(
+    ("chain", "answer", "config", "expected"),
+    [
+        (CHAIN, Verdict(None, (HEART_FOUND,)), RewardSection(), (HEART_FOUND,)),
+        (CHAIN, Verdict(None, ()), RewardSection(), ()),
+        (CHAIN, JudgeFailure("away"), RewardSection(), None),
+        (CHAIN, Verdict(None, (HEART_FOUND,)), RewardSection(r_ri=0), None),
+        (MALFORMED, Verdict(None, (HEART_FOUND,)), RewardSection(), None),
+    ],
+    ids=["something", "nothing", "a failure", "without R_RI", "malformed"],
+)
+def test_finding_nothing_is_other_than_not_looking(chain, answer, config, expected):
+    judge = Recorder({GroundingQuery: answer})
+    (one,) = score(judge, [PROMPT], [chain], [IMAGE], config)
+    assert found_objects(chain, one) == expected
 
 
 def test_reward_without_an_answer_to_an_active_term_is_a_mistake():

@@ -240,10 +240,13 @@ def score(
     return [reward(c, {**a, **b}, config) for c, a, b in zip(chains, one, two, strict=True)]
 
 
-def found_objects(reward: Reward) -> tuple[FoundObject, ...]:
-    """What the judge found of the plan in the image; nothing where it was not asked or failed."""
+def found_objects(chain: Chain, reward: Reward) -> tuple[FoundObject, ...] | None:
+    """What the judge found of a plan in the image. None where nobody looked: R_RI is off, the judge
+    failed on it, or the chain is malformed."""
     grounding = reward.verdicts.get("r_ri")
-    return grounding.found if isinstance(grounding, Verdict) else ()
+    if not isinstance(grounding, Verdict) or chain.problems:
+        return None
+    return grounding.found
 
 
 def evidence(reward: Reward) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from got_r1.files.runlog import RunLog
 from got_r1.files.trackers.base import Tracking
 from got_r1.judges import load_judge
 from got_r1.judges.base import Judge
+from got_r1.judges.oracle import OracleJudge
+from got_r1.records import GroundingQuery, JudgeFailure, Query, Verdict
 from got_r1.statistics import paired_difference
 from got_r1.studio.finished import TwoFolders
 from got_r1.studio.guard import Guard
@@ -189,6 +192,24 @@ def test_the_judge_scores_once_and_what_changed_is_paired(tmp_path: Path) -> Non
     assert {row["change"]["n"] for row in spatial} == {two.categories.count("spatial")}
     assert two.pair(3)["sides"][1]["evidence"]["R_PI"]
     assert record["chain"] == two.pair(3)["sides"][1]["chain"]
+
+
+def test_what_a_judge_failed_to_look_for_is_not_said_to_be_missing(tmp_path: Path) -> None:
+    class SeesNoBoxes(OracleJudge):
+        def judge(self, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:
+            return [
+                JudgeFailure("away") if isinstance(query, GroundingQuery) else answer
+                for query, answer in zip(queries, super().judge(queries), strict=True)
+            ]
+
+    a, b = (sample_folder(tmp_path / name, 2) for name in "ab")
+    two = compare(a, b, SeesNoBoxes())
+    two.score(Silent())  # type: ignore[arg-type]
+    for side in two.pair(0)["sides"]:
+        assert side["found"] is None
+        assert "R_PI" in side["terms"]
+        assert "R_RI" not in side["terms"]
+        assert side["evidence"]["R_RI"] == "away"
 
 
 def test_a_total_beyond_1_keeps_its_scale(tmp_path: Path) -> None:

@@ -152,21 +152,21 @@ class TwoFolders:
         for first in range(0, len(waiting), _AT_ONCE):
             job.emit("progress", share=first / len(waiting), done=first, of=len(waiting))
             some = waiting[first : first + _AT_ONCE]
-            found = rewards.score(
+            chains = list(map(_chain, some))
+            judged = rewards.score(
                 self.judge,
                 [Prompt(seen.prompt) for seen in some],
-                list(map(_chain, some)),
+                chains,
                 [read_image(seen.image) for seen in some],
                 RewardSection(),
             )
-            for seen, reward in zip(some, found, strict=True):
+            for seen, chain, reward in zip(some, chains, judged, strict=True):
                 total: Values = {} if reward.total is None else {"total": reward.total}
                 # Other threads read these: each is replaced as a whole.
                 seen.evidence = {**seen.evidence, **rewards.evidence(reward)}
-                seen.record = {
-                    **seen.record,
-                    "found": [named_box(one) for one in rewards.found_objects(reward)],
-                }
+                found = rewards.found_objects(chain, reward)
+                if found is not None:
+                    seen.record = {**seen.record, "found": list(map(named_box, found))}
                 seen.terms = {**seen.terms, **reward.terms, **total}
                 seen.judged = True
         return {"judged": len(waiting)}

@@ -219,14 +219,16 @@ class Model:
 
     def verdict(self, prompt: str, chain: Chain, image: NDArray[np.uint8]) -> dict[str, Any]:
         """What the judge says of a sample, uint8 [height, width, 3]: the total, every term that it
-        answered with its evidence, by label, and the found boxes."""
+        answered with its evidence, by label, and the found boxes; None where it did not look for
+        them."""
         assert self.judge is not None  # the pages offer it where there is one
-        (found,) = rewards.score(self.judge, [Prompt(prompt)], [chain], [image], RewardSection())
+        (reward,) = rewards.score(self.judge, [Prompt(prompt)], [chain], [image], RewardSection())
+        found = rewards.found_objects(chain, reward)
         return {
-            "total": found.total,
-            "terms": {label(term): value for term, value in found.terms.items()},
-            "evidence": {label(term): text for term, text in rewards.evidence(found).items()},
-            "found": found_boxes(chain, rewards.found_objects(found)),
+            "total": reward.total,
+            "terms": {label(term): value for term, value in reward.terms.items()},
+            "evidence": {label(term): text for term, text in rewards.evidence(reward).items()},
+            "found": None if found is None else found_boxes(chain, found),
         }
 
     # -- parts -------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from got_r1.files.trackers.base import GalleryRow
 from got_r1.judges.base import Judge
 from got_r1.policy.janus import Policy
 from got_r1.recipes.sections import Recipe
-from got_r1.records import Chain, Prompt, Reward, Verdict
+from got_r1.records import Chain, Prompt, Reward
 from got_r1.sampling import named_box
 from got_r1.training.drawing import draw_fixed, judge_drawings
 from got_r1.training.policy_update import group_advantages
@@ -106,7 +106,7 @@ class Probes:
 
 def gallery_record(prompt: Prompt, chain: Chain, reward: Reward, recipe: Recipe) -> dict[str, Any]:
     """What the report shows of a sample; `found` is None where nobody looked for the objects."""
-    looked = isinstance(reward.verdicts.get("r_ri"), Verdict) and not chain.problems
+    found = rewards.found_objects(chain, reward)
     return {
         "prompt": prompt.text,
         "category": prompt.category,
@@ -115,7 +115,7 @@ def gallery_record(prompt: Prompt, chain: Chain, reward: Reward, recipe: Recipe)
         "problems": list(chain.problems),
         # Whether the chain is to be read with its depths and times.
         **({"marks": True} if recipe.rollout.marks else {}),
-        "found": list(map(named_box, rewards.found_objects(reward))) if looked else None,
+        "found": None if found is None else list(map(named_box, found)),
         "reward": {"total": reward.total, "terms": dict(reward.terms)},
         "evidence": rewards.evidence(reward),
     }
