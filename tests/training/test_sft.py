@@ -119,11 +119,16 @@ def test_every_step_gets_a_batch_of_about_one_length(
 
 
 @pytest.mark.slow
-def test_the_vq_is_made_from_nothing(make_recipe: MakeRecipe) -> None:
+def test_the_vq_is_made_from_nothing(
+    make_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vq, "MEASURED", 100)  # images that the detector reads in the end
     recipe = make_recipe("run", vq={"steps": 30, "save_every": 30})
     summary = vq.train(recipe, quiet=True)
     curve = losses(recipe, "loss/reconstruction")
     assert np.mean(curve[-3:]) < 0.6 * curve[0]
+    read = summary["detector"]
+    assert read["rendered"]["objects"] == read["round_trip"]["objects"] > 100
     policy = load_policy(str(summary["model"]))
     codes = policy.model.model.vqmodel.quantize.embedding.weight
     torch.testing.assert_close(codes.norm(dim=-1), torch.ones(len(codes)))
