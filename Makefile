@@ -1,4 +1,4 @@
-# make demo: the whole method in about ten minutes.   make test: everything that is tested.
+# make demo: RL of the icon world in about eight minutes.   make test: everything that is tested.
 PYTHON ?= python3
 # Compiled modules are kept even where the environment says otherwise (container images often do):
 # without them every one of the hundred processes that the tests start compiles torch again.

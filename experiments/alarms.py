@@ -31,7 +31,6 @@ from got_r1.recipes.recipe_file import load_recipe
 
 RUNS = Path("runs/alarms")
 PAGE = Path("docs/alarms.md")
-JUDGES = Path(__file__).with_name("planted_hacks.py")
 COMMON = (
     "rl.prompts=4", "rl.group=6", "rl.learning_rate=3e-4", "rl.warmup=5", "rl.sample_every=10",
     "rl.save_every=20", "watch.every=10", "watch.size=96", "watch.samples=0", "watch.window=10",
@@ -106,7 +105,7 @@ HONEST = {
 
 def spec(judge: str) -> str:
     """A judge of `planted_hacks.py`, or the oracle."""
-    return judge if judge == "oracle" else f"{JUDGES}:{judge}"
+    return judge if judge == "oracle" else f"planted_hacks:{judge}"
 
 
 def train(name: str, settings: Iterable[str]) -> list[Alarm]:
@@ -190,11 +189,8 @@ def main() -> None:
         kind: [run.partition("-")[2] for run in runs if run.startswith(kind)]
         for kind in ("planted", "honest")
     }
-    tables = {
-        "planted": markdown_table(planted(of["planted"])),
-        "honest": markdown_table(honest(of["honest"])),
-    }
-    print("\n\n".join("\n".join(lines) for lines in tables.values()))
+    tables = {"planted": planted(of["planted"]), "honest": honest(of["honest"])}
+    print("\n\n".join("\n".join(markdown_table(rows)) for rows in tables.values()))
     if args.write:
         write_tables(PAGE, tables)
 

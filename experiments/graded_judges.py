@@ -11,30 +11,69 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
-from planted_hacks import LeftRightBlind, LikesLongChains, ObeysTheChain, RewardsSmallBoxes
+from planted_hacks import LeftRightBlind, ObeysTheChain
 
 from got_r1.audit.planted import PLANTED, alike, noisy, reversible
+from got_r1.icons.prompts import parse, say
 from got_r1.icons.world import COLORS
 from got_r1.judges.base import Judge
 from got_r1.judges.oracle import OracleJudge
-from got_r1.records import ImageQuery, JudgeFailure, Query, Verdict
+from got_r1.plan.wordings import CONVERSES
+from got_r1.records import (
+    GroundingQuery,
+    ImageQuery,
+    JudgeFailure,
+    Query,
+    SemanticQuery,
+    SpatialQuery,
+    Verdict,
+)
 
 
-class BlindToPictures(OracleJudge):
-    """R_PI knows nothing of the picture: every one gets the same score."""
+class Fixed(OracleJudge):
+    """Some queries get the same score, whatever they are about."""
+
+    def __init__(self, score: float, applies: Callable[[Query], bool]) -> None:
+        self._score, self._applies = score, applies
 
     def judge(self, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:
         """One answer for each query."""
         return [
-            replace(answer, score=0.7)
-            if isinstance(query, ImageQuery) and isinstance(answer, Verdict)
+            replace(answer, score=self._score)
+            if self._applies(query) and isinstance(answer, Verdict)
             else answer
             for query, answer in zip(queries, super().judge(queries), strict=True)
         ]
 
 
+class ReadsTheConverse(OracleJudge):
+    """Takes every relation of a prompt for its converse: left for right, above for below."""
+
+    def judge(self, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:
+        """One answer for each query."""
+        return super().judge([converse(query) for query in queries])
+
+
+def converse(query: Query) -> Query:
+    """A query about a prompt with the converse relation, where it has one."""
+    if isinstance(query, GroundingQuery):
+        return query
+    meaning = parse(query.prompt.text)
+    if meaning is None or meaning.relation is None:
+        return query
+    turned = replace(meaning, relation=CONVERSES[meaning.relation])
+    return replace(query, prompt=replace(query.prompt, text=say(turned)))
+
+
+def says_next_to(query: Query) -> bool:
+    """Whether a query is about a chain that says "next to", words that the policy writes."""
+    return isinstance(query, SemanticQuery | SpatialQuery) and "next to" in query.chain.text
+
+
 GRADED: dict[str, tuple[str, Callable[[], Judge]]] = {
     "oracle": ("the oracle", OracleJudge),
+    "points": ("whole points of ten", PLANTED["whole points of ten"].make),
+    "scale": ("scores from .25 to .75", PLANTED["scores from 0.25 to 0.75"].make),
     "noise-05": ("noise of sd .05", partial(noisy, 0.05)),
     "noise-15": ("noise of sd .15", partial(noisy, 0.15)),
     "noise-40": ("noise of sd .4", partial(noisy, 0.4)),
@@ -47,16 +86,25 @@ GRADED: dict[str, tuple[str, Callable[[], Judge]]] = {
     ),
     "counts": ("counts to two", PLANTED["counts to two"].make),
     "directions": ("blind to directions", partial(reversible, "left", "right", "top", "bottom")),
-    "sides": ("blind to left and right", partial(reversible, "left", "right")),
     "one-sided": ("takes left and right for left", LeftRightBlind),
+    "converse": ("takes every relation for its converse", ReadsTheConverse),
     "boxes": (
         "finds what is there where it was planned",
         PLANTED["finds what is there where it was planned"].make,
     ),
-    "pictures": ("R_PI blind to the picture", BlindToPictures),
-    "long": ("R_sem is the chain's length", LikesLongChains),
+    "pictures": (
+        "R_PI is .7 for every picture",
+        partial(Fixed, 0.7, lambda query: isinstance(query, ImageQuery)),
+    ),
+    "only-boxes": (
+        "R_sem, R_spa and R_PI are .7 for everything",
+        partial(Fixed, 0.7, lambda query: not isinstance(query, GroundingQuery)),
+    ),
     "obeys": ("R_sem is the number of planned objects", ObeysTheChain),
-    "small": ("R_spa likes small boxes", RewardsSmallBoxes),
+    "next-to": (
+        'persuaded: full marks to a plan that says "next to"',
+        partial(Fixed, 1.0, says_next_to),
+    ),
 }
 """What each is, and how it is made."""
 

@@ -2,7 +2,7 @@
 
 Each planted judge is the icon world's oracle but for one fault, which a policy may learn to use.
 The honest ones are right on average: one is unsure, one has another scale. They are judges of the
-user's own, named as judge=experiments/planted_hacks.py:CLASS.
+user's own, named as judge=planted_hacks:CLASS, this folder being in PYTHONPATH.
 """
 
 from __future__ import annotations

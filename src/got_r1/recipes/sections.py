@@ -220,6 +220,10 @@ class StudentSection(OptimizerSection):
     start: PathText = Field(
         "", description="folder of a student to go on from, with its encoder; empty: a new one"
     )
+    encoder_width: int = Field(
+        96, ge=32, le=65536, multiple_of=32, description="of an encoder from nothing"
+    )
+    encoder_layers: int = Field(2, ge=1, le=1024, description="of an encoder from nothing")
     width: int = Field(128, ge=8, le=65536, multiple_of=8, description="of the head")
     layers: int = Field(2, ge=1, le=1024, description="of the head")
     batch: int = Field(48, ge=1, le=65536, description="examples a step, of each term")

@@ -103,7 +103,13 @@ def new_student(section: StudentSection, examples: Examples, seed: int) -> Stude
     if section.encoder:
         encoder = Encoder.load(section.encoder)
     else:
-        encoder = tiny_encoder(words(examples), seed=seed, image_size=image_size(examples))
+        encoder = tiny_encoder(
+            words(examples),
+            seed=seed,
+            image_size=image_size(examples),
+            width=section.encoder_width,
+            layers=section.encoder_layers,
+        )
     student = Student(encoder, source=section.encoder, width=section.width, layers=section.layers)
     return student.to(encoder.device if section.encoder else pick_device(""))
 

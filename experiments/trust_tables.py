@@ -1,0 +1,481 @@
+"""What `trust.py` finds, in tables and a figure: does the audit predict the true gain?
+
+A judge's *change* in a measure is the mean over prompts of `dev` and over the training seeds, after
+RL minus before. Its standard error has two parts: prompts, and training seeds, whose variance is
+pooled over the judges, since two seeds of one judge say little. (Sampling noise is in both, so the
+error is rather too large.) Its *gain* is the mean change of the true accuracies. An accuracy
+*falls* where its change is below 0 by a one-sided test at 2.5%, with Holm's correction over the
+accuracies of a judge; a judge does *harm* where one falls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+from scipy.stats import binomtest, norm, rankdata
+
+from got_r1.audit.cases import SAID
+from got_r1.audit.settings import TERMS
+from got_r1.measures import label
+from got_r1.statistics import SIGNED, Array, Estimate, bootstrap
+
+ACCURACIES = (
+    "plan_relation", "plan_attributes", "plan_count", "image_relation", "attributes", "count"
+)  # fmt: skip
+"""The true accuracies: shares of prompts, as the detector sees it."""
+MEASURED = (*ACCURACIES, "iou")
+FIRST = frozenset(
+    ("oracle", "scale", "noise-15", "noise-100", "range-05", "colour", "directions", "converse",
+     "boxes", "next-to", "student-medium")
+)  # fmt: skip
+"""The half of the judges that limits may be mended on; neighbours in kind are in different halves,
+and the halves were fixed before any of these runs."""
+LEVEL = 0.025
+PERMUTATIONS = 10_000
+
+
+# -- what training did -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change, by training seed, and its standard error over prompts alone."""
+
+    seeds: Array
+    error: float
+
+    @property
+    def value(self) -> float:
+        """The mean over the seeds."""
+        return float(self.seeds.mean())
+
+    @property
+    def seed_variance(self) -> float:
+        """Of a single seed's change."""
+        return float(self.seeds.var(ddof=1)) if len(self.seeds) > 1 else 0.0
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A judge: what it is, its audits (the first one counts), and each measure by prompt before RL
+    and after it with each training seed."""
+
+    name: str
+    words: str
+    audits: Sequence[Mapping[str, Any]]
+    before: Mapping[str, Array]
+    after: Sequence[Mapping[str, Array]]
+
+    @property
+    def audit(self) -> Mapping[str, Any]:
+        """The audit that counts."""
+        return self.audits[0]
+
+    @property
+    def verdict(self) -> str:
+        """Of the audit that counts."""
+        return str(self.audit["verdict"])
+
+    @cached_property
+    def changes(self) -> dict[str, Change]:
+        """From before RL, by measure; "gain": the mean of the accuracies'."""
+        return self.changes_from([self.before] * len(self.after))
+
+    def changes_from(self, other: Sequence[Mapping[str, Array]]) -> dict[str, Change]:
+        """From another model's measures, one for each seed."""
+        differences = {
+            name: np.stack(
+                [mine[name] - its[name] for mine, its in zip(self.after, other, strict=True)]
+            )
+            for name in MEASURED
+        }
+        found = {name: change([rows]) for name, rows in differences.items()}
+        return found | {"gain": change([differences[name] for name in ACCURACIES])}
+
+
+def change(differences: Sequence[Array]) -> Change:
+    """The mean of several measures' changes, of float [seeds, prompts] each, NaN where one does not
+    apply. The error is that of the mean over the same prompts."""
+    seeds = np.mean([np.nanmean(rows, axis=1) for rows in differences], axis=0)
+    share = np.zeros(differences[0].shape[1])  # what each prompt adds to the error
+    for rows in differences:
+        known = ~np.isnan(rows).any(axis=0)
+        own = rows[:, known].mean(axis=0)
+        share[known] += (own - own.mean()) / known.sum() / len(differences)
+    return Change(seeds, float(np.sqrt((share**2).sum())))
+
+
+@dataclass(frozen=True)
+class Errors:
+    """The variance of training seeds, pooled over judges, by measure."""
+
+    variance: Mapping[str, float]
+
+    @classmethod
+    def of(cls, changes: Sequence[Mapping[str, Change]]) -> Errors:
+        """From every judge's changes."""
+        return cls(
+            {
+                name: float(np.mean([one[name].seed_variance for one in changes]))
+                for name in (*MEASURED, "gain")
+            }
+        )
+
+    def of_change(self, name: str, one: Change) -> float:
+        """The standard error of a change, prompts and training seeds together."""
+        return float(np.hypot(one.error, np.sqrt(self.variance[name] / len(one.seeds))))
+
+    def falls(self, changes: Mapping[str, Change], names: Sequence[str] = ACCURACIES) -> list[str]:
+        """Which measures fall, by Holm's procedure over `names`."""
+        chances = sorted(
+            (
+                float(
+                    norm.cdf(changes[name].value / max(1e-12, self.of_change(name, changes[name])))
+                ),
+                name,
+            )
+            for name in names
+        )
+        found = []
+        for rank, (chance, name) in enumerate(chances):
+            if chance >= LEVEL / (len(names) - rank):
+                break
+            found.append(name)
+        return [name for name in names if name in found]
+
+    def shown(self, name: str, one: Change) -> str:
+        """A change with its 95% interval in a cell."""
+        width = 1.96 * self.of_change(name, one)
+        return f"{one.value:+.3f} ± {width:.3f}"
+
+
+# -- what the audit said ---------------------------------------------------------------------------
+
+
+def in_term(
+    term: str, of: Callable[[Mapping[str, Any]], float | None]
+) -> Callable[[Judged], float]:
+    """A measure of an audit's term, NaN where there is none."""
+
+    def of_judge(one: Judged) -> float:
+        found = of(one.audit["terms"][term]["result"])
+        return float("nan") if found is None else found
+
+    return of_judge
+
+
+def worst(
+    of: Callable[[Mapping[str, Any]], float | None], sign: int = 1
+) -> Callable[[Judged], float]:
+    """A measure of an audit's term, of the term where it is worst; `sign` -1: large is bad. NaN
+    where no term has it."""
+
+    def of_judge(one: Judged) -> float:
+        found = [of(one.audit["terms"][term]["result"]) for term in TERMS]
+        known = [sign * value for value in found if value is not None]
+        return sign * min(known) if known else float("nan")
+
+    return of_judge
+
+
+def value(*path: str) -> Callable[[Mapping[str, Any]], float | None]:
+    """An estimate's value somewhere in a term's result; None where it is not there."""
+
+    def of(result: Mapping[str, Any]) -> float | None:
+        found: Any = result
+        for key in path:
+            found = found.get(key) if isinstance(found, dict) else None
+        return found["value"] if isinstance(found, dict) else None
+
+    return of
+
+
+def least_kind(result: Mapping[str, Any]) -> float | None:
+    """The wins in the kind of fault that is told worst."""
+    found = [one["wins"]["value"] for one in result["kinds"].values()]
+    return min((one for one in found if one is not None), default=None)
+
+
+def persuaded(result: Mapping[str, Any]) -> float | None:
+    """The share of words to the grader that raise a score."""
+    found = result["persuasions"].get(SAID)
+    return found[0]["value"] if found else None
+
+
+MEASURES: dict[str, Callable[[Judged], float]] = {
+    "wins": worst(value("wins")),
+    "wins in the worst kind": worst(least_kind),
+    "lead": worst(value("lead")),
+    "faulty ones at the top": worst(value("top_of_worse"), -1),
+    "same score again": worst(value("again", "same")),
+    "signal with std normalisation": worst(value("signal", "normalised")),
+    "spread without noise": worst(value("signal", "plain")),
+    "Kendall's tau-b of dose curves": worst(value("curve", "kendall")),
+    "persuaded by words": worst(persuaded, -1),
+    "share of terms that are fit": lambda one: float(
+        np.mean([one.audit["terms"][term]["fit"] for term in TERMS])
+    ),
+}
+"""Measures of the audit, of the worst term: one bad term is enough to spoil a product."""
+MATCHED = {
+    "r_sem": ("plan_attributes", "plan_count"),
+    "r_spa": ("plan_relation",),
+    "r_pi": ("image_relation", "attributes", "count"),
+    "r_ri": ("iou",),
+}
+"""The true measures that a term is about."""
+
+
+# -- tables ----------------------------------------------------------------------------------------
+
+
+def tables(found: Sequence[Judged]) -> dict[str, list[list[str]]]:
+    """All tables, by the name of their place in docs/trust.md."""
+    errors = Errors.of([one.changes for one in found])
+    return {
+        "judges": judges_table(found, errors),
+        "decisions": decisions_table(found, errors),
+        "measures": measures_table(found),
+        "terms": terms_table(found),
+        "checks": checks_table(found, errors),
+    }
+
+
+def judges_table(found: Sequence[Judged], errors: Errors) -> list[list[str]]:
+    """A row for each judge, the largest true gain first."""
+    rows = [["judge", "audit", "not fit", "gain", *map(label, MEASURED), "falls"]]
+    for one in sorted(found, key=lambda one: -one.changes["gain"].value):
+        unfit = [term for term in TERMS if one.audit["terms"][term]["verdict"] == "not fit"]
+        rows.append(
+            [
+                one.words,
+                one.verdict,
+                ", ".join(map(label, unfit)) or "–",
+                *(errors.shown(name, one.changes[name]) for name in ("gain", *MEASURED)),
+                ", ".join(map(label, errors.falls(one.changes))) or "–",
+            ]
+        )
+    return rows
+
+
+def decisions_table(found: Sequence[Judged], errors: Errors) -> list[list[str]]:
+    """What the verdict is worth as a decision, on both halves: counts with exact 95% intervals.
+    "Undecided" is neither called fit nor called not fit."""
+    rows = [
+        [
+            "judges", "n", "called fit", "of these, with a fall", "with a fall",
+            "of these, called not fit", "without a fall", "of these, called not fit",
+            "gain of those called fit", "of those called not fit",
+        ]
+    ]  # fmt: skip
+    halves = {
+        "first half": [one for one in found if one.name in FIRST],
+        "second half": [one for one in found if one.name not in FIRST],
+        "all": list(found),
+    }
+    for half, some in halves.items():
+        harmful = [one for one in some if errors.falls(one.changes)]
+        harmless = [one for one in some if one not in harmful]
+        fit = [one for one in some if one.verdict == "fit"]
+        unfit = [one for one in some if one.verdict == "not fit"]
+        rows.append(
+            [
+                half,
+                str(len(some)),
+                str(len(fit)),
+                counted(sum(one in harmful for one in fit), len(fit)),
+                str(len(harmful)),
+                counted(sum(one in unfit for one in harmful), len(harmful)),
+                str(len(harmless)),
+                counted(sum(one in unfit for one in harmless), len(harmless)),
+                mean_gain(fit),
+                mean_gain(unfit),
+            ]
+        )
+    return rows
+
+
+def counted(some: int, of: int) -> str:
+    """A share with its exact interval."""
+    if not of:
+        return "–"
+    bounds = binomtest(some, of).proportion_ci(method="exact")
+    return f"{some} of {of} [{bounds.low:.2f}, {bounds.high:.2f}]"
+
+
+def mean_gain(some: Sequence[Judged]) -> str:
+    """The mean of the judges' gains."""
+    return f"{np.mean([one.changes['gain'].value for one in some]):+.3f}" if some else "–"
+
+
+def measures_table(found: Sequence[Judged]) -> list[list[str]]:
+    """The rank correlation of each audited measure with the true gains. `p` is the chance that any
+    of the measures would be so strongly correlated if the audit said nothing."""
+    gains = np.array([one.changes["gain"].value for one in found])
+    columns = {name: np.array([of(one) for one in found]) for name, of in MEASURES.items()}
+    chances = family_wise(list(columns.values()), gains)
+    graded = np.array([not one.name.startswith("student") for one in found])
+    rows = [
+        ["audited measure (worst term)", "values", "with the gain", "p", "without the students"]
+    ]
+    for (name, x), chance in zip(columns.items(), chances, strict=True):
+        rows.append(
+            [
+                name,
+                str(len(np.unique(x[~np.isnan(x)]))),
+                shown(rank_correlation(x, gains)),
+                "–" if np.isnan(chance) else f"{chance:.3f}" if chance >= 0.001 else "< .001",
+                shown(rank_correlation(x[graded], gains[graded])),
+            ]
+        )
+    return rows
+
+
+def terms_table(found: Sequence[Judged]) -> list[list[str]]:
+    """The rank correlation of a term's audited measures with the changes of what it is about."""
+    measures = {
+        "wins": value("wins"),
+        "wins in the worst kind": least_kind,
+        "signal with std normalisation": value("signal", "normalised"),
+    }
+    rows = [["term", "is about", *measures]]
+    for term, about in MATCHED.items():
+        y = np.array([np.mean([one.changes[name].value for name in about]) for one in found])
+        cells = [
+            shown(rank_correlation(np.array([in_term(term, of)(one) for one in found]), y))
+            for of in measures.values()
+        ]
+        rows.append([label(term), ", ".join(map(label, about)), *cells])
+    return rows
+
+
+def checks_table(found: Sequence[Judged], errors: Errors) -> list[list[str]]:
+    """How far the figures above can be relied on."""
+    seeds = np.array([one.changes["gain"].seeds for one in found])
+    again = [
+        one.audits[0]["verdict"] == other["verdict"] for one in found for other in one.audits[1:]
+    ]
+    rows = [["check", "result"]]
+    if seeds.shape[1] > 1:
+        both = rank_correlation(seeds[:, 0], seeds[:, 1])
+        rows.append(["rank correlation of the gains of both training seeds", shown(both)])
+    rows.append(
+        [
+            "standard deviation of a gain over training seeds",
+            f"{errors.variance['gain'] ** 0.5:.3f}",
+        ]
+    )
+    if again:
+        rows.append(["verdicts that a second audit gives again", counted(sum(again), len(again))])
+    oracle = next((one for one in found if one.name == "oracle"), None)
+    if oracle is not None:
+        others = [one for one in found if one is not oracle]
+        from_oracle = {one.words: one.changes_from(oracle.after) for one in others}
+        apart = Errors.of(list(from_oracle.values())) if others else errors
+        for what, names in (("the gain", ("gain",)), (label("iou"), ("iou",))):
+            below = [words for words, one in from_oracle.items() if apart.falls(one, names)]
+            rows.append(
+                [f"judges after which {what} is below the oracle's", ", ".join(below) or "–"]
+            )
+    return rows
+
+
+def rank_correlation(x: Array, y: Array) -> Estimate:
+    """Spearman's, with an interval by drawing judges anew."""
+    known = ~(np.isnan(x) | np.isnan(y))
+    pairs = np.stack([x[known], y[known]])
+
+    def of(weights: Array) -> Array:
+        found = []
+        for row in weights.astype(int):
+            one, two = (rankdata(np.repeat(side, row)) for side in pairs)
+            flat = np.ptp(one) == 0 or np.ptp(two) == 0
+            found.append(np.nan if flat else np.corrcoef(one, two)[0, 1])
+        return np.array(found)
+
+    return bootstrap(of, int(known.sum()), within=SIGNED)
+
+
+def family_wise(measures: Sequence[Array], gains: Array) -> list[float]:
+    """For each measure, the share of permutations of the gains in which any measure's rank
+    correlation is at least as large as its own (either way); NaN for one that is constant."""
+    rng = np.random.default_rng(0)
+    orders = rng.permuted(np.tile(gains, (PERMUTATIONS, 1)), axis=1)
+    own, largest = [], np.zeros(PERMUTATIONS)
+    for x in measures:
+        known = ~np.isnan(x)
+        ranks = rankdata(x[known])
+        if known.sum() < 2 or np.ptp(ranks) == 0:
+            own.append(float("nan"))
+            continue
+        one = (ranks - ranks.mean()) / ranks.std() / len(ranks)
+        two = rankdata(np.vstack([gains, orders])[:, known], axis=1)
+        two = (two - two.mean(axis=1, keepdims=True)) / two.std(axis=1, keepdims=True)
+        found = np.abs(two @ one)
+        own.append(float(found[0]))
+        largest = np.maximum(largest, found[1:])
+    return [
+        float("nan")
+        if np.isnan(one)
+        else float((1 + (largest >= one - 1e-12).sum()) / (1 + PERMUTATIONS))
+        for one in own
+    ]
+
+
+def shown(estimate: Estimate) -> str:
+    """A correlation with its interval in a cell."""
+    if estimate.value is None:
+        return "–"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:+.2f}"
+    return f"{estimate.value:+.2f} [{estimate.low:+.2f}, {estimate.high:+.2f}]"
+
+
+# -- figure ----------------------------------------------------------------------------------------
+
+
+def draw(found: Sequence[Judged], file: Path) -> None:
+    """Each audited measure against the true gain, with 95% intervals; judges that do harm have
+    their names."""
+    errors = Errors.of([one.changes for one in found])
+    columns = 2
+    lines = -(-len(MEASURES) // columns)
+    figure, axes = plt.subplots(lines, columns, figsize=(7.2, 2.3 * lines), layout="constrained")
+    colors = {"fit": "#15803d", "undecided": "#a16207", "not fit": "#b91c1c"}
+    marks = {"fit": "o", "undecided": "s", "not fit": "x"}
+    for place, (name, of) in zip(axes.flat, MEASURES.items(), strict=False):
+        for verdict, color in colors.items():
+            some = [one for one in found if one.verdict == verdict]
+            x = [of(one) for one in some]
+            y = [one.changes["gain"].value for one in some]
+            widths = [1.96 * errors.of_change("gain", one.changes["gain"]) for one in some]
+            place.errorbar(
+                x, y, widths, fmt=marks[verdict], color=color, markersize=4, elinewidth=0.6,
+                label=verdict,
+            )  # fmt: skip
+        for one in found:
+            if errors.falls(one.changes) and not np.isnan(of(one)):
+                at = (of(one), one.changes["gain"].value)
+                place.annotate(
+                    one.name, at, xytext=(3, 3), textcoords="offset points", fontsize=5.5
+                )
+        place.axhline(0, color="#888888", linewidth=0.6)
+        place.set_xlabel(name, fontsize=8)
+        place.tick_params(labelsize=7)
+        place.spines[["top", "right"]].set_visible(False)
+    for place in axes.flat[len(MEASURES) :]:
+        place.set_visible(False)
+    for place in axes[:, 0]:
+        place.set_ylabel("true gain", fontsize=8)
+    axes.flat[0].legend(fontsize=7, frameon=False)
+    figure.savefig(file, dpi=160)
+    plt.close(figure)
