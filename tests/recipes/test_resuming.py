@@ -43,7 +43,8 @@ CHANGES_RESULTS = {
     "shard_records shards wordings",
     "rollout": "chain_limit chain_temperature image_temperature guidance marks",
     "judge": "model ask_above learn learning_rate",
-    "student": OPTIMIZER + "examples encoder start width layers batch held_out",
+    "student": OPTIMIZER + "examples encoder encoder_width encoder_layers start width layers batch "
+    "held_out",
     "reward": "formula r_sem r_spa r_ri r_pi r_hps",
     "vq": OPTIMIZER + "batch",
     "sft": OPTIMIZER + "batch condition_dropout chain_loss_weight image_loss_weight",

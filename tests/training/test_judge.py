@@ -65,6 +65,15 @@ def test_a_student_learns_on_what_it_sees(make_recipe: MakeRecipe, examples: Pat
     assert not torch.equal(student.temperature, torch.ones(3))
 
 
+def test_its_encoder_from_nothing_has_the_size_that_is_asked(
+    make_recipe: MakeRecipe, examples: Path
+) -> None:
+    made = recipe(make_recipe, "run", examples, encoder_width=64, encoder_layers=1)
+    encoder = Student.load(Path(judge_training.train(made, quiet=True)["model"])).encoder
+    towers = encoder.model.config.text_config, encoder.model.config.vision_config
+    assert [(one.hidden_size, one.num_hidden_layers) for one in towers] == [(64, 1)] * 2
+
+
 def test_a_resumed_training_is_the_uninterrupted_one(
     make_recipe: MakeRecipe, examples: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
