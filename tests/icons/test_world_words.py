@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from got_r1.icons.data import triples
 from got_r1.icons.prompts import CATEGORIES, draw_meaning, parse, phrasings, say
 from got_r1.icons.scenes import draw_scene
 from got_r1.icons.words import (
@@ -19,9 +20,12 @@ from got_r1.icons.words import (
     vocabulary,
 )
 from got_r1.icons.world import CELL, GRID, pixels_from_box
+from got_r1.plan.chain import parse as parse_chain
 from got_r1.plan.layout import RELATIONS
 from got_r1.plan.wordings import RELATION_WORDS
 from got_r1.records import Box, PlannedObject
+from got_r1.sampling import Drawing
+from got_r1.sampling.checks import Checks
 
 
 @pytest.mark.parametrize("category", CATEGORIES)
@@ -134,3 +138,17 @@ def test_a_relation_that_is_read_and_not_drawn_is_told(monkeypatch):
     monkeypatch.setattr("got_r1.icons.words.RELATIONS", ("left", "right"))
     assert doubts("a heart above a star") == ('"above" is no relation of the icon world',)
     assert spoken("A heart above a star") == "a heart above a star"
+
+
+def test_a_model_that_draws_in_depth_knows_its_relations():
+    for made in triples(20, seed=5, depth=1.0):
+        text = made.prompt.text
+        assert doubts(text, depth=True) == ()
+        assert spoken(text, depth=True) == text
+        assert "is no relation of the icon world" in doubts(text)[0]
+        drawing = Drawing(made.prompt, parse_chain(made.chain, marks=True), "", made.image, 0, 0, 0)
+        said = Checks(world=True, marks=True).look(drawing)
+        wrong = made.meaning.relation != parse(text).relation  # the captions' own noise
+        assert bool(said["faults"]) == wrong
+        assert said["not_understood"] == []
+        assert min(said["iou"]) > 0.9

@@ -221,3 +221,14 @@ def test_a_plan_file_is_json_with_an_object_a_line(stored):
     assert json.loads(plan.text) == plan.record()
     assert load_plan(stored(plan.text)) == plan
     assert len(plan.text.splitlines()) == len(plan.objects) + 6
+
+
+@pytest.mark.parametrize("marks", [{}, {"depth": 2}, {"time": 0}, {"depth": 0, "time": 3}])
+def test_depth_and_time_come_through_a_file_and_a_move(stored, marks):
+    heart, star = HEART | marks, STAR | marks
+    plan = load_plan(stored({"objects": [heart, star], "prose": PROSE}), marks=True)
+    assert [one.box.depth for one in plan.objects] == [marks.get("depth")] * 2
+    moved = load_plan(stored(plan.moved("star", [0, 0, 300, 300]).text), marks=True)
+    assert moved.record()["objects"] == [heart, star | {"box": [0, 0, 300, 300]}]
+    assert moved.chain.objects == moved.objects
+    assert ("depth" in plan.text, "time" in plan.text) == ("depth" in marks, "time" in marks)

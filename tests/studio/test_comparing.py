@@ -210,12 +210,13 @@ def test_a_closed_tab_stops_both_sides(
     compared: Served, two: TwoModels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[str] = []
-    gone = threading.Event()
+    begun, gone = threading.Event(), threading.Event()
     chains = Model.chains
 
     def noted(model: Model, asked: Any, n: int, emit: Any, **more: Any) -> Any:
         drawn.append(model.name)
         job = emit.func.__self__
+        begun.set()
         assert job.cancelled.wait(300)  # the server has seen that the tab is closed
         gone.set()
         return chains(model, asked, n, emit, **more)
@@ -223,7 +224,8 @@ def test_a_closed_tab_stops_both_sides(
     with monkeypatch.context() as patch:
         patch.setattr(Model, "chains", noted)
         with compared.page.stream("POST", "/api/compare/draw", json=PAIR) as response:
-            next(response.iter_lines())  # then the tab is closed
+            next(response.iter_lines())
+            assert begun.wait(300)  # then the tab is closed
         assert gone.wait(300)
     assert drawn == [two.a.name]
 

@@ -139,7 +139,7 @@ def sample(
         marks=marks,
         chain_text=text,
     )
-    checks = checks_of(policy)
+    checks = checks_of(policy, marks=marks)
     drawings = generate(
         policy,
         asked,

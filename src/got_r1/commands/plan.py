@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from got_r1.commands.arguments import add, at_least, file_path, move, show
+from got_r1.commands.arguments import Parser, add, add_marks, at_least, file_path, move, show
 from got_r1.errors import BadInput
 
 if TYPE_CHECKING:
@@ -54,19 +54,20 @@ def register(subparsers: Any) -> None:
     )
 
 
-def add_file(one: argparse.ArgumentParser) -> None:
+def add_file(one: Parser) -> None:
     """What both commands read."""
     one.add_argument(
         "file", type=file_path, metavar="FILE", help="a chain, a sample's NNN.json, or a plan file"
     )
     one.add_argument("--prompt", metavar="TEXT", help="what the plan is for (the file's own)")
+    add_marks(one)
 
 
 def show_plan(args: argparse.Namespace) -> None:
     """`plan show`: the objects with their boxes, the prose, and what contradicts the prompt."""
     from got_r1.files.inputs import load_plan
 
-    plan = load_plan(args.file, args.prompt or "")
+    plan = load_plan(args.file, args.prompt or "", marks=args.marks)
     if args.image:
         from PIL import Image
 
@@ -91,7 +92,7 @@ def edit_plan(args: argparse.Namespace) -> None:
         raise BadInput(f"--out {out} is no name of a plan file; give one that ends with .json.")
     if out.exists():
         raise BadInput(f"{out} exists; choose another --out.")
-    plan = changed(load_plan(args.file, args.prompt or ""), args)
+    plan = changed(load_plan(args.file, args.prompt or "", marks=args.marks), args)
     assert plan.chain  # refused before it is written
     write_text(out, plan.text)
     tell_plan(args, plan, {"file": str(out)})

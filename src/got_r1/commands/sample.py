@@ -197,7 +197,7 @@ def sample(args: argparse.Namespace) -> None:
     from got_r1.sampling.checks import checks_of
     from got_r1.sampling.settings import make_planner
 
-    checks = checks_of(drawer.policy, finder)
+    checks = checks_of(drawer.policy, finder, args.marks)
     doubts = tell_doubts(checks, prompts, args.strict)
     drawn_text, changes = checks.fitted(chain_text) if chain_text else (None, [])
     tell(changes)

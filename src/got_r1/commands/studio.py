@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from got_r1.commands.arguments import add, at_least, file_path
+from got_r1.commands.arguments import add, add_marks, at_least, file_path
 from got_r1.errors import BadInput
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def register(subparsers: Any) -> None:
     one.add_argument(
         "--port", type=at_least(1, 65535), default=PORT, metavar="N", help=f"port ({PORT})"
     )
+    add_marks(one)
     one.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
     one.add_argument("--device", choices=("cpu", "cuda"), help="where it draws (a GPU if any)")
     one.add_argument(
@@ -217,14 +218,15 @@ def _load(name: str, args: argparse.Namespace) -> Model:
 
     note(f"loading the model {name}")
     policy = api.load_policy(name, dtype=args.dtype, device=args.device)
-    rollout = rollout_settings(policy, [Prompt("a")])
+    rollout = rollout_settings(policy, [Prompt("a")], marks=args.marks)
     options = [] if args.dtype == "float32" else ["--dtype", args.dtype]
+    options += ["--marks"] if args.marks else []
     options += ["--device", args.device] if args.device else []
     return Model(
         name,
         policy,
         rollout,
-        checks_of(policy),
+        checks_of(policy, marks=args.marks),
         History(Path(args.history)),
         options=tuple(options),
     )

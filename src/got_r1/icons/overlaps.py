@@ -19,7 +19,6 @@ from got_r1.icons.splits import holds_out_color
 from got_r1.icons.world import (
     CELL,
     COLORS,
-    FILLS,
     GRID,
     Icon,
     Meaning,
@@ -45,8 +44,8 @@ def draw_overlapping_scene(rng: random.Random, meaning: Meaning) -> Layout:
     """A random scene in which one of the meaning's first two objects covers the other, as its
     relation says ("in front of" or "behind"), and nothing held out is drawn.
 
-    Every box has a depth: 1 for the icon in front, 0 for all others. Colours and fills that the
-    meaning leaves free are drawn at random.
+    Every box has a depth: 1 for the icon in front, 0 for all others. Colours that the meaning
+    leaves free are drawn at random; a fill that it leaves free is plain.
     """
     if meaning.relation not in ("in front of", "behind"):
         raise ValueError(f"a relation in depth is asked for, not {meaning.relation!r}")
@@ -71,8 +70,7 @@ def draw_overlapping_scene(rng: random.Random, meaning: Meaning) -> Layout:
 
 def _look(rng: random.Random, spec: ObjectSpec) -> tuple[str, str, str]:
     colors = [color for color in COLORS if not holds_out_color(color, spec.noun)]
-    fill = spec.fill or rng.choices(FILLS, (2, 1, 1))[0]
-    return spec.noun, spec.color or rng.choice(colors), fill
+    return spec.noun, spec.color or rng.choice(colors), spec.fill or "plain"
 
 
 def _place(rng: random.Random, noun: str, _color: str, _fill: str, scale: int) -> Box:

@@ -30,7 +30,7 @@ from got_r1.icons.world import (
     natural_size,
     plural,
 )
-from got_r1.plan.layout import RELATIONS, iou
+from got_r1.plan.layout import DEPTH_RELATIONS, RELATIONS, has_depths, iou
 from got_r1.plan.reading import OPENING, find_relation_words, likeness, read
 from got_r1.plan.wordings import COUNT_WORDS, NEGATIONS, RELATION_WORDS
 from got_r1.records import Box, PlannedObject
@@ -101,11 +101,12 @@ _KNOWN = _known_words()
 # -- prompts ---------------------------------------------------------------------------------------
 
 
-def understood(text: str) -> Meaning | None:
+def understood(text: str, depth: bool = False) -> Meaning | None:
     """What a prompt says, or None where the models of this world know no such sentence: other
-    readers know relations that it does not draw."""
+    readers know relations that it does not draw. `depth`: a model that draws in depth."""
     meaning = parse(text)
-    drawn = meaning is not None and meaning.relation in (None, *RELATIONS)
+    known = (*RELATIONS, *DEPTH_RELATIONS) if depth else RELATIONS
+    drawn = meaning is not None and meaning.relation in (None, *known)
     return meaning if drawn else None
 
 
@@ -115,14 +116,14 @@ def folded(text: str) -> str:
     return sentence.replace(" ,", ",")
 
 
-def spoken(text: str) -> str:
-    """The prompt as a model of this world is to be told it.
+def spoken(text: str, depth: bool = False) -> str:
+    """The prompt as a model of this world (one that draws in depth) is to be told it.
 
     A sentence in one of the phrasings of the training prompts stays, `folded`; any other that the
     grammar reads ("RED HEART", "a heart beneath a star") becomes the plainest of its meaning; what
     the grammar does not read is only folded.
     """
-    meaning = understood(text)
+    meaning = understood(text, depth)
     if meaning is None:
         return folded(text)
     sentence = folded(text)
@@ -131,13 +132,14 @@ def spoken(text: str) -> str:
     return say(meaning)
 
 
-def doubts(text: str) -> tuple[str, ...]:
-    """What of a prompt this world does not understand, in phrases; nothing where it does.
+def doubts(text: str, depth: bool = False) -> tuple[str, ...]:
+    """What of a prompt this world (a model that draws in depth) does not understand, in phrases;
+    nothing where it does.
 
     Words that are none of its words come first; where there are none, what keeps known words from
     being a sentence.
     """
-    if understood(text) is not None:
+    if understood(text, depth) is not None:
         return ()
     sentence = folded(text)
     if len(sentence) > _LONGEST:
@@ -234,7 +236,7 @@ def plan_doubts(objects: Sequence[PlannedObject]) -> tuple[str, ...]:
     found += [
         f'the boxes of "{a.name}" and "{b.name}" overlap'
         for a, b in combinations(objects, 2)
-        if iou(a.box, b.box) > 0
+        if iou(a.box, b.box) > 0 and not has_depths(a.box, b.box)
     ]
     return tuple(dict.fromkeys(found))
 

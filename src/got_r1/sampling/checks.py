@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,10 +43,12 @@ Finder = Callable[[Chain, NDArray[np.uint8]], tuple[FoundObject, ...]]
 @dataclass(frozen=True, slots=True)
 class Checks:
     """What can be said of a model's prompts and images; `world`: of the icon world. `finder`: who
-    finds the planned objects in an image, where the user named somebody."""
+    finds the planned objects in an image, where the user named somebody. `marks`: its boxes may
+    carry depths, so that one icon may cover another."""
 
     world: bool
     finder: Finder | None = None
+    marks: bool = False
 
     @property
     def spoken(self) -> Callable[[str], str] | None:
@@ -54,7 +57,7 @@ class Checks:
             return None
         from got_r1.icons.words import spoken
 
-        return spoken
+        return partial(spoken, depth=self.marks)
 
     def doubts(self, prompts: Sequence[Prompt]) -> dict[str, tuple[str, ...]]:
         """What is not understood, by prompt; those that are understood are left out."""
@@ -62,7 +65,7 @@ class Checks:
             return {}
         from got_r1.icons.words import doubts
 
-        found = {prompt.text: doubts(prompt.text) for prompt in prompts}
+        found = {prompt.text: doubts(prompt.text, self.marks) for prompt in prompts}
         return {text: reasons for text, reasons in found.items() if reasons}
 
     def reworded(self, prompts: Sequence[Prompt]) -> list[str]:
@@ -71,11 +74,11 @@ class Checks:
             return []
         from got_r1.icons.words import folded, spoken
 
-        texts = dict.fromkeys(prompt.text for prompt in prompts)
+        told = {prompt.text: spoken(prompt.text, self.marks) for prompt in prompts}
         return [
-            f"the prompt {quoted(text)} is drawn as {spoken(text)!r}, the words of the training."
-            for text in texts
-            if spoken(text) != folded(text)
+            f"the prompt {quoted(text)} is drawn as {words!r}, the words of the training."
+            for text, words in told.items()
+            if words != folded(text)
         ]
 
     def fitted(self, chain_text: str) -> tuple[str, list[str]]:
@@ -133,21 +136,26 @@ class Checks:
         from got_r1.icons.detect import detect
         from got_r1.icons.words import alike, doubts, plan_doubts
 
-        icons = [PlannedObject(icon.name, icon.box) for icon in detect(drawing.image)]
+        # As the oracle does for R_RI: nothing covers anything where no plan says so.
+        overlaps = any(one.box.depth is not None for one in chain.objects)
+        icons = [
+            PlannedObject(icon.name, icon.box) for icon in detect(drawing.image, overlaps=overlaps)
+        ]
         faults += plan_doubts(chain.objects)
         if asked is not None:
             faults += differences(asked, chain.objects, alike=alike, complete=True)
             faults += differences(asked, icons, done="drawn", alike=alike, complete=True)
         found = [named_box(FoundObject(icon.name, icon.box)) for icon in icons]
-        unclear = {"not_understood": list(doubts(drawing.prompt.text))}
+        unclear = {"not_understood": list(doubts(drawing.prompt.text, self.marks))}
         return {**unclear, "faults": faults, "found": found}
 
 
-def checks_of(policy: Policy, finder: Finder | None = None) -> Checks:
+def checks_of(policy: Policy, finder: Finder | None = None, marks: bool = False) -> Checks:
     """The checks for a model: whether it draws the icon world is told by the size of its images."""
     from got_r1.icons.words import is_world
 
-    return Checks(is_world(policy.model.config.vision_config.image_size, policy.grid), finder)
+    world = is_world(policy.model.config.vision_config.image_size, policy.grid)
+    return Checks(world, finder, marks)
 
 
 def load_finder(named: str, device: str) -> Finder:

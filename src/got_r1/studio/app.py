@@ -34,7 +34,7 @@ from got_r1.studio.requests import (
     TextRequest,
 )
 from got_r1.studio.runs import Runs
-from got_r1.studio.views import plan_from_boxes, view_plan
+from got_r1.studio.views import plan_from_boxes
 from got_r1.studio.watching import WATCH, add_watch_routes
 from got_r1.studio.worker import Event, Job, Worker
 
@@ -142,11 +142,17 @@ def _draw_routes(app: FastAPI, studio: Studio) -> None:
 
     @app.post("/api/text")
     def text(asked: TextRequest) -> dict[str, Any]:
-        return view_plan(asked.prompt, asked.chain, world=model.checks.world)
+        return model.view(asked.prompt, asked.chain)
 
     @app.post("/api/boxes")
     def boxes(asked: BoxesRequest) -> dict[str, Any]:
-        return plan_from_boxes(asked.prompt, asked.prose, asked.objects, world=model.checks.world)
+        return plan_from_boxes(
+            asked.prompt,
+            asked.prose,
+            asked.objects,
+            world=model.checks.world,
+            marks=model.rollout.marks,
+        )
 
     @app.post("/api/mend")
     def mend(asked: MendRequest) -> dict[str, Any]:
@@ -161,7 +167,7 @@ def _draw_routes(app: FastAPI, studio: Studio) -> None:
     @app.post("/api/open")
     async def open_file(request: Request) -> dict[str, Any]:
         data = await request.body()
-        return await asyncio.to_thread(_opened, data, model.checks.world)
+        return await asyncio.to_thread(_opened, data, model)
 
 
 def _history_routes(app: FastAPI, studio: Studio) -> None:
@@ -192,7 +198,7 @@ def _history_routes(app: FastAPI, studio: Studio) -> None:
         return FileResponse(history.image(name, index), media_type="image/png")
 
 
-def _opened(data: bytes, world: bool) -> dict[str, Any]:
+def _opened(data: bytes, model: Model) -> dict[str, Any]:
     """The plan of a dropped file: a PNG that the studio exported, or a plan as JSON."""
     if data.startswith(b"\x89PNG"):
         try:
@@ -215,4 +221,4 @@ def _opened(data: bytes, world: bool) -> dict[str, Any]:
     prompt = record.get("prompt")
     prompt = prompt if isinstance(prompt, str) else ""
     text = chain_of_record(record, "the file", prompt)
-    return {"prompt": prompt, **view_plan(prompt, text, world=world)}
+    return {"prompt": prompt, **model.view(prompt, text)}

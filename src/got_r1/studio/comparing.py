@@ -80,7 +80,10 @@ class TwoModels:
             side: self._side(model, asked, key, partial(job.emit, side=side))
             for side, model in zip(("left", "right"), models, strict=True)
         }
-        plans = [parse(drawn[side]["chain"]).objects for side in ("left", "right")]
+        plans = [
+            parse(drawn[side]["chain"], marks=model.rollout.marks).objects
+            for side, model in zip(("left", "right"), models, strict=True)
+        ]
         earlier = [
             one.winner
             for one in self.answers.answers(self.weights)
@@ -139,7 +142,8 @@ class TwoModels:
             if self.a.judge is None:
                 raise BadInput("no judge is at hand: start the studio with --judge SPEC.")
             emit("judging")
-            side |= self.a.verdict(asked.prompt, parse(text), image)
+            chain = parse(text, marks=model.rollout.marks)
+            side |= self.a.verdict(asked.prompt, chain, image)
         return side
 
     def add_routes(self, app: FastAPI, studio: Studio) -> None:

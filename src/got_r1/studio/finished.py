@@ -213,7 +213,8 @@ class TwoFolders:
     def _side(self, seen: Seen, chain: Chain, picture: str) -> dict[str, Any]:
         faults = seen.record.get("faults")
         if not isinstance(faults, list):
-            faults = view_plan(seen.prompt, chain.text, world=self.world)["faults"]
+            marks = seen.record.get("marks") is True
+            faults = view_plan(seen.prompt, chain.text, world=self.world, marks=marks)["faults"]
         located = seen.record.get("found")
         found = [FoundObject(*one) for one in named_boxes(located)]
         return {

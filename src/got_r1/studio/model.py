@@ -99,7 +99,7 @@ class Model:
         prompt = self.told(asked.prompt)
         start = time.perf_counter()
         written = self.chains(asked, asked.plans, job.emit)
-        plans = [parse(text) for text in written.texts]
+        plans = [parse(text, marks=self.rollout.marks) for text in written.texts]
         decision = Planner(asked.plans, None, False, self.policy.grid).decide([prompt], [plans])[0]
         return {
             "chosen": decision.chosen,
@@ -139,7 +139,7 @@ class Model:
 
     def mend(self, asked: MendRequest) -> dict[str, Any]:
         """The plan with its boxes moved until the asked relation holds, and what was done."""
-        plan = parse(asked.chain)
+        plan = parse(asked.chain, marks=self.rollout.marks)
         mended = repair(Prompt(asked.prompt), plan, self.policy.grid, asked.margin)
         return {
             "repaired": mended.repaired,
@@ -174,6 +174,7 @@ class Model:
         }
         entry["command"] = command_line(self.name, entry, asked.n, self.options)
         record = {key: entry[key] for key in ("prompt", "prose", "objects", "chain")}
+        record |= {"marks": True} if self.rollout.marks else {}
         name = self.history.add(entry, [encode(image, record) for image in images])
         said = {"changes": changes, **self.words(asked.prompt)}
         return {"entry": name, "images": len(images), **said, **entry}
@@ -211,7 +212,7 @@ class Model:
         the entry."""
         entry = self.history.read(name)
         image = read_image(self.history.image(name, index))
-        chain = parse(str(entry["chain"]))
+        chain = parse(str(entry["chain"]), marks=self.rollout.marks)
         job.emit("judging")
         verdict = self.verdict(str(entry["prompt"]), chain, image)
         self.history.add_verdict(name, index, verdict)
@@ -240,7 +241,7 @@ class Model:
 
     def view(self, prompt: str, text: str) -> dict[str, Any]:
         """`view_plan` of a chain."""
-        return view_plan(prompt, text, world=self.checks.world)
+        return view_plan(prompt, text, world=self.checks.world, marks=self.rollout.marks)
 
     def words(self, text: str) -> dict[str, Any]:
         """What of a prompt is not understood, and how it is reworded."""
@@ -258,7 +259,7 @@ class Model:
     def look(self, prompt: str, text: str, image: NDArray[np.uint8]) -> dict[str, Any]:
         """What can be said of an image, uint8 [height, width, 3], without a judge
         (`Checks.look`)."""
-        chain = parse(text)
+        chain = parse(text, marks=self.rollout.marks)
         said = self.checks.look(Drawing(Prompt(prompt), chain, "given", image, 0, 0, 0))
         if "found" in said:
             found = [FoundObject(one["name"], Box(*one["box"])) for one in said["found"]]

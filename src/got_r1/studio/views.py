@@ -12,7 +12,7 @@ from got_r1.icons.words import alike, plan_doubts
 from got_r1.plan.chain import find_problems, parse
 from got_r1.plan.differences import chain_faults, differences
 from got_r1.plan.editing import Plan, plan_of_chain, read_objects
-from got_r1.plan.layout import RELATIONS, iou, relation_holds
+from got_r1.plan.layout import DEPTH_RELATIONS, RELATIONS, iou, relation_holds
 from got_r1.plan.reading import likeness, read
 from got_r1.plan.reasons import partners
 from got_r1.plan.wordings import RELATION_WORDS
@@ -21,14 +21,16 @@ from got_r1.records import Chain, FoundObject, PlannedObject
 __all__ = ["found_boxes", "plan_changes", "plan_from_boxes", "view_plan"]
 
 
-def view_plan(prompt: str, text: str, *, world: bool) -> dict[str, Any]:
-    """A chain as text, objects and words; `world`: whether it is of the icon world.
+def view_plan(prompt: str, text: str, *, world: bool, marks: bool = False) -> dict[str, Any]:
+    """A chain as text, objects and words; `world`: whether it is of the icon world; `marks`:
+    whether its boxes may carry depth and time.
 
     `problems` are the chain's, each with the place in the text where it begins; `pairs` what holds
     between two boxes; `faults` where the plan is not what the prompt asks for, as far as that can
     be read (`read`).
     """
-    chain = parse(text)
+    chain = parse(text, marks=marks)
+    problems = find_problems(chain.text, marks=marks)
     asked = read(prompt)
     faults = [*chain_faults(chain), *(plan_doubts(chain.objects) if world else ())]
     if asked is not None and chain.objects:
@@ -38,7 +40,7 @@ def view_plan(prompt: str, text: str, *, world: bool) -> dict[str, Any]:
         "chain": chain.text,
         "objects": [named_box(planned) for planned in chain.objects],
         "prose": plan_of_chain(chain).prose if not chain.problems else "",
-        "problems": [{"what": str(what), "at": at} for what, at in find_problems(chain.text)],
+        "problems": [{"what": str(what), "at": at} for what, at in problems],
         "pairs": _pairs(chain.objects),
         "faults": list(dict.fromkeys(faults)),
         "read": asked is not None,
@@ -46,7 +48,12 @@ def view_plan(prompt: str, text: str, *, world: bool) -> dict[str, Any]:
 
 
 def plan_from_boxes(
-    prompt: str, prose: str, objects: Sequence[Mapping[str, Any]], *, world: bool
+    prompt: str,
+    prose: str,
+    objects: Sequence[Mapping[str, Any]],
+    *,
+    world: bool,
+    marks: bool = False,
 ) -> dict[str, Any]:
     """`view_plan` of objects that a person has placed, with prose around them (empty: made from
     the prompt). Raises BadInput for boxes or prose that make no plan."""
@@ -57,7 +64,7 @@ def plan_from_boxes(
         if not prose:
             raise
         text = Plan(planned, "", prompt).chain.text  # the prose names an object that is gone
-    return view_plan(prompt, text, world=world)
+    return view_plan(prompt, text, world=world, marks=marks)
 
 
 def plan_changes(first: Sequence[PlannedObject], second: Sequence[PlannedObject]) -> list[str]:
@@ -88,7 +95,8 @@ def _pairs(objects: Sequence[PlannedObject]) -> list[dict[str, Any]]:
     """What holds between every two objects, said of the first: its words, and the overlap."""
     found = []
     for (i, one), (j, other) in combinations(enumerate(objects), 2):
-        holding = [name for name in RELATIONS if relation_holds(name, one.box, other.box)]
+        known = (*RELATIONS, *DEPTH_RELATIONS)
+        holding = [name for name in known if relation_holds(name, one.box, other.box)]
         found.append(
             {
                 "of": [i, j],

@@ -61,7 +61,7 @@ export class Plan extends EventTarget {
     await this.#ask("/api/boxes", {
       prompt: this.prompt,
       prose,
-      objects: objects.map(({ name, box }) => ({ name, box })),
+      objects: objects.map(({ name, box, depth, time }) => ({ name, box, depth, time })),
     });
   }
 
