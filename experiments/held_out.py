@@ -29,7 +29,9 @@ from got_r1.recipes.recipe_file import load_recipe
 from got_r1.sampling import generate
 
 KINDS = ("held-out colour of a noun", "held-out relation of a noun", "pairs that training shows")
-MEASURES = ("plan_relation", "image_relation", "plan_attributes", "attributes", "count", "iou")
+MEASURES = (
+    "plan_relation", "image_relation", "plan_attributes", "attributes", "plan_count", "count", "iou"
+)  # fmt: skip
 
 Table = dict[tuple[str, str], list[float]]
 

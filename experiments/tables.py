@@ -31,7 +31,8 @@ from got_r1.recipes.sections import Recipe
 
 RUNS = Path("runs/tables")
 METRICS = {
-    key: label(key) for key in ("plan_relation", "image_relation", "attributes", "iou", "count")
+    key: label(key)
+    for key in ("plan_relation", "image_relation", "attributes", "iou", "plan_count", "count")
 }
 SEEDS = {f"seed-{seed}": [f"run.seed={seed}", f"eval.seed={seed}"] for seed in (0, 1, 2)}
 
