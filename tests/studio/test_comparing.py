@@ -223,8 +223,7 @@ def test_a_closed_tab_stops_both_sides(
 
     with monkeypatch.context() as patch:
         patch.setattr(Model, "chains", noted)
-        with compared.page.stream("POST", "/api/compare/draw", json=PAIR) as response:
-            next(response.iter_lines())
+        with compared.page.stream("POST", "/api/compare/draw", json=PAIR):
             assert begun.wait(300)  # then the tab is closed
         assert gone.wait(300)
     assert drawn == [two.a.name]

@@ -3,6 +3,7 @@
 import io
 import json
 import shlex
+import threading
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -205,6 +206,7 @@ def test_entries_are_listed_newest_first_and_deleted(studio: Served) -> None:
 
 def test_a_closed_tab_stops_its_work(studio: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs: list[Job] = []
+    drawn = threading.Event()
     submit, decode = Worker.submit, studio.model.policy.decode_images
 
     def noted(worker: Worker, work: Callable[[Job], Event]) -> Job:
@@ -212,6 +214,7 @@ def test_a_closed_tab_stops_its_work(studio: Served, monkeypatch: pytest.MonkeyP
         return jobs[-1]
 
     def slow(ids: Tensor) -> NDArray[np.uint8]:
+        drawn.set()
         assert jobs[0].cancelled.wait(300)  # the server has seen that the tab is closed
         return decode(ids)
 
@@ -219,8 +222,8 @@ def test_a_closed_tab_stops_its_work(studio: Served, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(studio.model.policy, "decode_images", slow)
     body = {"prompt": PROMPT, "chain": CHAIN}
     before = studio.model.history.names(most=10_000)
-    with studio.page.stream("POST", "/api/draw", json=body) as response:
-        next(response.iter_lines())  # then the tab is closed
+    with studio.page.stream("POST", "/api/draw", json=body):
+        assert drawn.wait(300)  # then the tab is closed
     behind = events(studio, "/api/draw", body)[-1]["entry"]
     assert studio.model.history.names(most=10_000) == [behind, *before]
 
