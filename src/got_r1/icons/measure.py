@@ -10,7 +10,7 @@ import numpy as np
 
 from got_r1.icons.detect import detect
 from got_r1.icons.world import Scene
-from got_r1.plan.layout import RELATIONS, Relation, iou, match_boxes, relation_holds
+from got_r1.plan.layout import RELATIONS, Relation, in_depth, iou, match_boxes, relation_holds
 from got_r1.records import Box
 
 __all__ = ["DetectorAccuracy", "detector_accuracy", "layout_signature"]
@@ -47,7 +47,7 @@ def detector_accuracy(
     objects = extra = exact = found = noun = color = fill = 0
     total_iou = 0.0
     for image, scene in zip(images, scenes, strict=True):
-        finds = detect(image, overlaps=any(icon.box.depth is not None for icon in scene.icons))
+        finds = detect(image, overlaps=in_depth(icon.box for icon in scene.icons))
         pairs = match_boxes([icon.box for icon in scene.icons], [icon.box for icon in finds])
         objects += len(scene.icons)
         extra += len(finds) - len(pairs)

@@ -59,6 +59,7 @@ from got_r1.plan.layout import (
     centre,
     gap,
     has_depths,
+    in_depth,
     iou,
     is_nearer,
 )
@@ -115,8 +116,7 @@ class OracleJudge:
         answers: list[Verdict | JudgeFailure] = []
         for query in queries:
             if isinstance(query, GroundingQuery):
-                planned = [one.box for one in query.chain.objects]
-                overlaps = any(has_depths(a, b) for a, b in combinations(planned, 2))
+                overlaps = in_depth(one.box for one in query.chain.objects)
                 answers.append(_ground(query.chain, look(query.image, overlaps)))
                 continue
             if isinstance(query, QualityQuery):

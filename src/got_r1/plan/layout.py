@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
+from itertools import combinations
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -33,6 +34,7 @@ __all__ = [
     "frame_times",
     "gap",
     "has_depths",
+    "in_depth",
     "iou",
     "is_nearer",
     "match_boxes",
@@ -180,6 +182,11 @@ def is_nearer(a: Box, b: Box) -> bool:
 def has_depths(a: Box, b: Box) -> bool:
     """Whether both say their depth, so that a relation in depth can be decided."""
     return a.depth is not None and b.depth is not None
+
+
+def in_depth(boxes: Iterable[Box]) -> bool:
+    """Whether two of the boxes say their depth, so that one may be planned to cover the other."""
+    return any(has_depths(a, b) for a, b in combinations(boxes, 2))
 
 
 # -- a plan as a picture -------------------------------------------------------------------------

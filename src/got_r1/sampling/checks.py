@@ -19,6 +19,7 @@ from got_r1.errors import quoted
 from got_r1.files.sample_files import named_box
 from got_r1.plan.chain import parse
 from got_r1.plan.editing import plan_of_chain
+from got_r1.plan.layout import in_depth
 from got_r1.plan.reasons import partners
 from got_r1.records import (
     Box,
@@ -137,7 +138,7 @@ class Checks:
         from got_r1.icons.words import alike, doubts, plan_doubts
 
         # As the oracle does for R_RI: nothing covers anything where no plan says so.
-        overlaps = any(one.box.depth is not None for one in chain.objects)
+        overlaps = in_depth(one.box for one in chain.objects)
         icons = [
             PlannedObject(icon.name, icon.box) for icon in detect(drawing.image, overlaps=overlaps)
         ]

@@ -213,8 +213,8 @@ class TwoFolders:
     def _side(self, seen: Seen, chain: Chain, picture: str) -> dict[str, Any]:
         faults = seen.record.get("faults")
         if not isinstance(faults, list):
-            marks = seen.record.get("marks") is True
-            faults = view_plan(seen.prompt, chain.text, world=self.world, marks=marks)["faults"]
+            view = view_plan(seen.prompt, chain.text, world=self.world, marks=seen.marks)
+            faults = view["faults"]
         located = seen.record.get("found")
         found = [FoundObject(*one) for one in named_boxes(located)]
         return {
@@ -231,8 +231,7 @@ class TwoFolders:
 def _chain(seen: Seen) -> Chain:
     """What the picture was drawn from; a record without a chain has an empty one."""
     text = seen.record.get("chain")
-    marks = seen.record.get("marks") is True
-    return parse(without_end(text if isinstance(text, str) else ""), marks=marks)
+    return parse(without_end(text if isinstance(text, str) else ""), marks=seen.marks)
 
 
 def _words(seen: Seen) -> object:

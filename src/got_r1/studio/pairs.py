@@ -69,6 +69,11 @@ class Seen:
         """Its text."""
         return str(self.record.get("prompt", ""))
 
+    @property
+    def marks(self) -> bool:
+        """Whether its chain may carry depths and times."""
+        return self.record.get("marks") is True
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
