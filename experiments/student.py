@@ -16,14 +16,18 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import tables
 import yaml
+from changes import Change, Errors, change
 from runs import taught
 from tables import METRICS, overall, run, run_all, spread
 
 from got_r1.benchmarks.evaluation import markdown_table
+from got_r1.statistics import Array
 
 RUNS = Path("runs/student")
 SHARES = ("0.3", "0.1")  # of the asks, as `agreement` names them
@@ -68,36 +72,81 @@ def main(overrides: list[str], seeds: list[int], jobs: int, learn: bool = False)
     }
     results = dict(zip(settings, run_all(settings, jobs), strict=True))
     prompts = overall(RUNS / next(iter(settings)) / "evals" / "rl.json", "n")
-    rows = [["asked, planned", "asked", "asks", *METRICS.values()]]
-    rows.append(["prompts (n)", "-", "-", *(str(prompts[name]) for name in METRICS)])
+    rows = [["asked, planned", "asked", "asks", "judging, s a step", *METRICS.values()]]
+    rows.append(["prompts (n)", "-", "-", "-", *(str(prompts[name]) for name in METRICS)])
     before = [result["sft"] for result in results.values()]
-    rows.append(["before RL", "-", "-", *(spread([b[n] for b in before], ".3f") for n in METRICS)])
+    cells = [spread([one[name] for one in before], ".3f") for name in METRICS]
+    rows.append(["before RL", "-", "-", "-", *cells])
     for share in arms:
         names = [f"asked-{share}-seed-{seed}" for seed in seeds]
         asked = [asks(RUNS / name, share) for name in names]
         after = [results[name]["rl"] for name in names]
         rows.append(
             [
-                "10%, learning" if share == LEARNING else f"{float(share):.0%}",
+                words(share),
                 spread([part for part, _ in asked], ".3f"),
                 spread([count for _, count in asked], ",.0f"),
+                spread([judging(RUNS / name) for name in names], ".2f"),
                 *(spread([one[name] for one in after], ".3f") for name in METRICS),
             ]
         )
-    print("\n".join(markdown_table(rows)))
+    print(*markdown_table(rows), "", *markdown_table(against_all(list(arms), seeds)), sep="\n")
+
+
+def words(share: str) -> str:
+    """An arm's name in a table."""
+    return "10%, learning" if share == LEARNING else f"{float(share):.0%}"
+
+
+def judging(folder: Path) -> float:
+    """The median over a run's steps of the seconds that its judge worked, hidden or waited for."""
+    return float(np.median([row["seconds/judge"] for row in metrics(folder)]))
+
+
+def against_all(arms: Sequence[str], seeds: Sequence[int]) -> list[list[str]]:
+    """Each arm less the one that asks the oracle everything, of the same training seed and paired
+    by prompt, with 95% intervals."""
+    from_all: dict[str, dict[str, Change]] = {}
+    for share in arms:
+        if share == "1":
+            continue
+        pairs = [
+            [by_prompt(RUNS / f"asked-{one}-seed-{seed}") for one in (share, "1")] for seed in seeds
+        ]
+        from_all[share] = {
+            name: change([np.stack([one[name] - other[name] for one, other in pairs])])
+            for name in METRICS
+        }
+    errors = Errors.of(list(from_all.values()))
+    rows = [["asked, planned, less 100%", *METRICS.values()]]
+    for share, changes in from_all.items():
+        rows.append([words(share), *(errors.shown(name, changes[name]) for name in METRICS)])
+    return rows
+
+
+def by_prompt(folder: Path) -> dict[str, Array]:
+    """Each measure after RL by prompt, NaN where it does not apply."""
+    found = json.loads((folder / "evals" / "rl.json").read_text(encoding="utf-8"))
+    values = found["by_prompt"]["values"]
+    return {name: np.array(values[name], dtype=np.float64) for name in METRICS}
 
 
 def asks(folder: Path, share: str) -> tuple[float, float]:
     """Of a run's scored queries (R_sem, R_spa, R_PI): the share that the teacher was asked, and how
     many that were."""
-    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    rows = [json.loads(line) for line in lines]
+    rows = metrics(folder)
     asked = [1.0 if share == "1" else row["teacher_share"] for row in rows]
     recipe = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     samples = recipe["rl"]["prompts"] * recipe["rl"]["group"]
     counts = [3 * (samples - row["malformed_chains"]) for row in rows]
     total = sum(part * count for part, count in zip(asked, counts, strict=True))
     return total / sum(counts), total
+
+
+def metrics(folder: Path) -> list[dict[str, float]]:
+    """What a run logged, by step."""
+    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
 
 
 if __name__ == "__main__":

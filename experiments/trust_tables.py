@@ -1,9 +1,7 @@
 """What `trust.py` finds, in tables and a figure: does the audit predict the true gain?
 
 A judge's *change* in a measure is the mean over prompts of `dev` and over the training seeds, after
-RL minus before. Its standard error has two parts: prompts, and training seeds, whose variance is
-pooled over the judges, since two seeds of one judge say little. (Sampling noise is in both, so the
-error is rather too large.) Its *gain* is the mean change of the true accuracies. An accuracy
+RL minus before (`changes.py`). Its *gain* is the mean change of the true accuracies. An accuracy
 *falls* where its change is below 0 by a one-sided test at 2.5%, with Holm's correction over the
 accuracies of a judge; a judge does *harm* where one falls.
 """
@@ -21,7 +19,8 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
-from scipy.stats import binomtest, norm, rankdata
+from changes import Change, Errors, change
+from scipy.stats import binomtest, rankdata
 
 from got_r1.audit.cases import SAID
 from got_r1.audit.settings import TERMS
@@ -39,29 +38,10 @@ FIRST = frozenset(
 )  # fmt: skip
 """The half of the judges that limits may be mended on; neighbours in kind are in different halves,
 and the halves were fixed before any of these runs."""
-LEVEL = 0.025
 PERMUTATIONS = 10_000
 
 
 # -- what training did -----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Change:
-    """A change, by training seed, and its standard error over prompts alone."""
-
-    seeds: Array
-    error: float
-
-    @property
-    def value(self) -> float:
-        """The mean over the seeds."""
-        return float(self.seeds.mean())
-
-    @property
-    def seed_variance(self) -> float:
-        """Of a single seed's change."""
-        return float(self.seeds.var(ddof=1)) if len(self.seeds) > 1 else 0.0
 
 
 @dataclass(frozen=True)
@@ -100,62 +80,6 @@ class Judged:
         }
         found = {name: change([rows]) for name, rows in differences.items()}
         return found | {"gain": change([differences[name] for name in ACCURACIES])}
-
-
-def change(differences: Sequence[Array]) -> Change:
-    """The mean of several measures' changes, of float [seeds, prompts] each, NaN where one does not
-    apply. The error is that of the mean over the same prompts."""
-    seeds = np.mean([np.nanmean(rows, axis=1) for rows in differences], axis=0)
-    share = np.zeros(differences[0].shape[1])  # what each prompt adds to the error
-    for rows in differences:
-        known = ~np.isnan(rows).any(axis=0)
-        own = rows[:, known].mean(axis=0)
-        share[known] += (own - own.mean()) / known.sum() / len(differences)
-    return Change(seeds, float(np.sqrt((share**2).sum())))
-
-
-@dataclass(frozen=True)
-class Errors:
-    """The variance of training seeds, pooled over judges, by measure."""
-
-    variance: Mapping[str, float]
-
-    @classmethod
-    def of(cls, changes: Sequence[Mapping[str, Change]]) -> Errors:
-        """From every judge's changes."""
-        return cls(
-            {
-                name: float(np.mean([one[name].seed_variance for one in changes]))
-                for name in (*MEASURED, "gain")
-            }
-        )
-
-    def of_change(self, name: str, one: Change) -> float:
-        """The standard error of a change, prompts and training seeds together."""
-        return float(np.hypot(one.error, np.sqrt(self.variance[name] / len(one.seeds))))
-
-    def falls(self, changes: Mapping[str, Change], names: Sequence[str] = ACCURACIES) -> list[str]:
-        """Which measures fall, by Holm's procedure over `names`."""
-        chances = sorted(
-            (
-                float(
-                    norm.cdf(changes[name].value / max(1e-12, self.of_change(name, changes[name])))
-                ),
-                name,
-            )
-            for name in names
-        )
-        found = []
-        for rank, (chance, name) in enumerate(chances):
-            if chance >= LEVEL / (len(names) - rank):
-                break
-            found.append(name)
-        return [name for name in names if name in found]
-
-    def shown(self, name: str, one: Change) -> str:
-        """A change with its 95% interval in a cell."""
-        width = 1.96 * self.of_change(name, one)
-        return f"{one.value:+.3f} ± {width:.3f}"
 
 
 # -- what the audit said ---------------------------------------------------------------------------
@@ -261,7 +185,7 @@ def judges_table(found: Sequence[Judged], errors: Errors) -> list[list[str]]:
                 one.verdict,
                 ", ".join(map(label, unfit)) or "–",
                 *(errors.shown(name, one.changes[name]) for name in ("gain", *MEASURED)),
-                ", ".join(map(label, errors.falls(one.changes))) or "–",
+                ", ".join(map(label, errors.falls(one.changes, ACCURACIES))) or "–",
             ]
         )
     return rows
@@ -283,7 +207,7 @@ def decisions_table(found: Sequence[Judged], errors: Errors) -> list[list[str]]:
         "all": list(found),
     }
     for half, some in halves.items():
-        harmful = [one for one in some if errors.falls(one.changes)]
+        harmful = [one for one in some if errors.falls(one.changes, ACCURACIES)]
         harmless = [one for one in some if one not in harmful]
         fit = [one for one in some if one.verdict == "fit"]
         unfit = [one for one in some if one.verdict == "not fit"]
@@ -463,7 +387,7 @@ def draw(found: Sequence[Judged], file: Path) -> None:
                 label=verdict,
             )  # fmt: skip
         for one in found:
-            if errors.falls(one.changes) and not np.isnan(of(one)):
+            if errors.falls(one.changes, ACCURACIES) and not np.isnan(of(one)):
                 at = (of(one), one.changes["gain"].value)
                 place.annotate(
                     one.name, at, xytext=(3, 3), textcoords="offset points", fontsize=5.5
