@@ -209,6 +209,24 @@ def test_a_plan_is_edited(plan_command, tmp_path):
     assert plan_command("edit", "--out", new)[0] == 2  # overwrites nothing
 
 
+def test_a_chain_with_depths_is_edited_where_marks_are_asked_for(tmp_path, capsys):
+    heart = "A <|obj_start|>heart<|obj_end|> <|box_start|>(0,0),(600,600),z2<|box_end|>"
+    star = "a <|obj_start|>star<|obj_end|> <|box_start|>(300,300),(900,900),z1<|box_end|>"
+    chain, new = tmp_path / "chain.txt", tmp_path / "new.json"
+    chain.write_text(f"{heart} in front of {star}.")
+    argv = ["plan", "edit", chain, "--prompt", "a heart in front of a star", "--json"]
+    argv += ["--move", "star=200,200", "--out", new]
+    assert main(list(map(str, [*argv, "--marks"]))) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["notes"] == []
+    assert [one["depth"] for one in json.loads(new.read_text())["objects"]] == [2, 1]
+    assert main(["plan", "show", str(new), "--marks", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["objects"] == told["objects"]
+    new.unlink()
+    assert main(list(map(str, argv))) == 2  # without them the boxes are malformed
+    assert not new.exists()
+
+
 @pytest.mark.parametrize(
     ("argv", "told"),
     [
