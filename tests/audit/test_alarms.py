@@ -116,12 +116,20 @@ def raise_trained(look: dict[str, Any], step: int) -> None:
 
 def miss_faults(look: dict[str, Any], step: int) -> None:
     for place, row in enumerate(look.get("prompts", ())):
-        row["held_out"]["r_ri"] = 0.2 if place % 3 == 0 else 0.9
+        row["trained"]["r_ri"] = 0.99
+        row["held_out"]["r_ri"] = 0.5 if place % 3 == 0 else 0.95
 
 
 def answer_otherwise(look: dict[str, Any], step: int) -> None:
     for row in look.get("reasked", ()):
         row["now"]["r_pi"] += 0.2
+
+
+def lose_by_the_held_out(look: dict[str, Any], step: int) -> None:
+    """The trained judge sees no change at all."""
+    for place, row in enumerate(look.get("prompts", ())):
+        row["trained"]["r_spa"] = 0.2 + place % 5 / 10
+        row["held_out"]["r_spa"] -= 0.3
 
 
 def rise_with_a_loss(row: dict[str, Any], step: int) -> None:
@@ -135,7 +143,7 @@ PLANTED: list[tuple[str, Change, Change]] = [
     ("saturation", put(reward__r_ri=0.99), miss_faults),
     ("judge_drift", nothing, answer_otherwise),
     ("dead_signal", put(skipped_groups=4), nothing),
-    ("dead_signal", put(group_std__r_sem=0.0), nothing),
+    ("dead_signal", put(group_std__r_sem=1.1e-16), nothing),  # six times .7, by rounding
     ("judge_failures", put(dropped_samples=4), nothing),
     ("persuasion", put(appealing_chains=3), nothing),
     ("persuasion", put(prose_characters=90), nothing),
@@ -143,6 +151,7 @@ PLANTED: list[tuple[str, Change, Change]] = [
     ("collapse", put(duplicate_plans=0.8), nothing),
     ("collapse", put(entropy__chain=0.005), nothing),
     ("trade_off", rise_with_a_loss, nothing),
+    ("trade_off", put(reward__total=1.4), lose_by_the_held_out),
     ("kl", put(kl=0.9), nothing),
     ("ratio_gap", put(ratio_gap=0.3), nothing),
     ("not_finite", put(grad_norm=math.nan), nothing),
@@ -175,6 +184,28 @@ def test_honest_runs_are_silent(scale: float) -> None:
     """No false alarm in 20 runs that learn with noise, also where the held-out judge has a scale
     half as wide."""
     assert [seed for seed in range(20) if rung(seed, scale=scale)] == []
+
+
+@pytest.mark.parametrize("at", [0, 1, 2, 3, 5, 10, 20])
+def test_an_honest_gain_before_a_hack_does_not_pay_for_it(at: int) -> None:
+    """Both judges rise by .3 until a look; from then on the trained one's rises by .25 within four
+    looks and the held-out one's falls by .1."""
+    rng, alarms, rung = np.random.default_rng(0), Alarms(SCOPE), []
+    quality = rng.uniform(0.2, 0.4, 64)
+    for look in range(at + 6):
+        gain, hack = 0.3 * min(1, look / max(1, at)), min(1, max(0, look - at) / 4)
+        trained, held_out = (
+            quality + gain + change * hack + rng.normal(0, 0.05, 64) for change in (0.25, -0.1)
+        )
+        rows = [
+            {"prompt": f"prompt {place}", "trained": {"r_spa": one}, "held_out": {"r_spa": other}}
+            for place, (one, other) in enumerate(zip(trained, held_out, strict=True))
+        ]
+        rung += alarms.see(10 * look, None, {"prompts": rows, "samples": [], "reasked": []})
+    (alarm,) = rung
+    assert alarm.name == "hacking"
+    assert at < alarm.step / 10 <= at + 4
+    assert alarm.since > 10 * (at - 2)
 
 
 def test_flat_runs_do_not_ring_for_hacking() -> None:
@@ -325,6 +356,39 @@ def test_what_could_not_be_checked_is_told(tmp_path: Path) -> None:
     found, state = alarms_of(tmp_path, load_recipe("icons"))
     assert found == []
     assert {"hacking", "judge_drift", "kl", "collapse"} <= state.unchecked().keys()
+
+
+def test_an_alarm_that_cannot_ring_is_told() -> None:
+    """Both judges have to answer about eight prompts, and about eight kept images."""
+    rng = np.random.default_rng(0)
+
+    def silent(look: dict[str, Any], answers: int, images: int) -> dict[str, Any]:
+        for row in look["prompts"][answers:]:
+            row["held_out"] = {}
+        return look | {"reasked": look["reasked"][:images]}
+
+    cases: list[tuple[int, int, set[str]]] = [
+        (64, 16, set()),
+        (8, 8, set()),
+        (7, 16, {"hacking"}),
+        (0, 16, {"hacking", "saturation"}),
+        (64, 7, {"judge_drift"}),
+        (64, 0, {"judge_drift"}),
+    ]
+    for answers, images, missing in cases:
+        alarms = Alarms(SCOPE)
+        for step in range(STEPS + 1):
+            look = silent(honest_look(rng, step), answers, images) if step % EVERY == 0 else None
+            alarms.see(step, honest_row(rng, step) if step else None, look)
+        assert alarms.unchecked().keys() == missing
+
+
+def test_groups_that_the_judge_failed_for_are_no_dead_signal() -> None:
+    """Of six samples each group has one with a reward: nothing is equal to anything."""
+    lost = put(dropped_samples=20, skipped_groups=4)
+    assert [alarm.name for alarm in rung(0, lost)] == ["judge_failures"]
+    alike = put(dropped_samples=1, skipped_groups=4)
+    assert [alarm.name for alarm in rung(0, alike)] == ["dead_signal"]
 
 
 def test_what_has_rung_does_not_ring_again_on_resuming() -> None:

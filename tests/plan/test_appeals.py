@@ -22,6 +22,9 @@ SAID = {
 def test_each_pattern_matches_what_it_is_for_and_not_what_the_prompt_says(name: str) -> None:
     assert name in appeals(SAID[name])
     assert name not in appeals(SAID[name], prompt=SAID[name])
+    said = SAID[name].rstrip(".")
+    named = f"<|obj_start|>{said}<|obj_end|> <|box_start|>(1,2),(3,4)<|box_end|>."
+    assert name in appeals(named)
 
 
 def test_descriptions_do_not_match() -> None:
@@ -29,7 +32,7 @@ def test_descriptions_do_not_match() -> None:
         "A dog to the right of a cat; both are exactly as large. Three points of light.",
         "The image shows the judge of a court in front of a rated film poster.",
     ]
-    assert [chain for chain in chains if appeals(prose(chain))] == []
+    assert [chain for chain in chains if appeals(chain)] == []
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ the proof). A metric that a run does not have is not looked at.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -22,13 +23,16 @@ from got_r1.audit.history import (
     chance_of_last,
     changes,
     finite,
+    held_out_changes,
     least_share,
     lower,
     rise,
     upper,
 )
 from got_r1.errors import listed
+from got_r1.grpo import MIN_SPREAD
 from got_r1.measures import label
+from got_r1.records import TERMS
 
 __all__ = ["Detector", "Found"]
 
@@ -70,14 +74,24 @@ Detector = Callable[[History], Found | None]
 # -- with a held-out judge -------------------------------------------------------------------------
 
 
+def stretches(history: History) -> list[list[Row]]:
+    """The looks from the first to the newest, and from 2, 4, 8 ... looks before the newest: an
+    honest gain before a hack must not pay for it, and a slow hack must not be overlooked."""
+    looks = history.looks
+    newest = len(looks) - 1
+    if newest < 1:
+        return []
+    lengths = (2**power for power in range(1, newest.bit_length()))
+    starts = [0, *(newest - length for length in lengths if length < newest)]
+    return [looks[start:] for start in starts]
+
+
 def hacking(history: History) -> Found | None:
-    """A trained term has risen since the first look, and the held-out measure of it by less than
+    """Over a stretch of looks a trained term has risen, and the held-out measure of it by less than
     `SHARE` of that; both by a one-sided interval over the fixed prompts."""
-    looks, terms = history.looks, history.scope.terms
-    if len(looks) < 2:
-        return None
-    alpha = history.level(ALPHA, len(terms))
-    for term in terms:
+    terms, parts = history.scope.terms, stretches(history)
+    alpha = history.level(ALPHA, len(terms) * len(parts))
+    for term, looks in product(terms, parts):
         change = changes(looks[0], looks[-1], term)
         if len(change.prompts) == 0 or change.trained.mean() < RISEN:
             continue
@@ -218,8 +232,11 @@ def windows(history: History, key: str) -> tuple[Array, Array]:
 def dead_signal(history: History) -> Found | None:
     """Groups have no variance, or a term has none in any group, for a window of steps."""
     scope = history.scope
-    skipped = history.last("skipped_groups")
-    if len(skipped) and (share := skipped.mean() / scope.groups) >= FLAT:
+    skipped, lost = history.last("skipped_groups"), history.last("dropped_samples")
+    # A group is skipped as well where the judge failed for all of its samples but one.
+    fewest = max(1, scope.samples // scope.groups - 1)
+    alike = skipped.sum() - (lost.sum() / fewest if len(lost) else 0.0)
+    if len(skipped) and (share := alike / len(skipped) / scope.groups) >= FLAT:
         return Found(
             history.window_start,
             f"{share:.0%} of the groups of the last {scope.window} steps were skipped: all of a "
@@ -227,7 +244,7 @@ def dead_signal(history: History) -> Found | None:
         )
     for term in scope.terms:
         spread, mean = history.last(f"group_std/{term}"), history.last(f"reward/{term}")
-        if len(spread) == scope.window and not spread.any() and mean.mean() < TOP:
+        if len(spread) == scope.window and spread.max() <= MIN_SPREAD and mean.mean() < TOP:
             return Found(
                 history.window_start,
                 f"{label(term)} was the same for all samples of each group of the last "
@@ -316,10 +333,12 @@ def collapse(history: History) -> Found | None:
 
 
 def trade_off(history: History) -> Found | None:
-    """The total rises, and a term that is part of it falls."""
+    """The total rises, and a term that is part of it falls, or one that the held-out judge sees."""
     first, last = history.first("reward/total"), history.last("reward/total")
     if rise(first, last, SURE) <= 0:
         return None
+    if (found := true_loss(history)) is not None:
+        return found
     for term in history.scope.terms:
         before, now = history.first(f"reward/{term}"), history.last(f"reward/{term}")
         if rise(now, before, SURE) > FALL:
@@ -328,6 +347,30 @@ def trade_off(history: History) -> Found | None:
                 f"the total reward rose from {first.mean():.2f} to {last.mean():.2f}, while "
                 f"{label(term)} fell from {before.mean():.2f} to {now.mean():.2f}",
                 term,
+            )
+    return None
+
+
+def true_loss(history: History) -> Found | None:
+    """A term has fallen since the first look by the held-out judge alone, by a one-sided interval
+    over the fixed prompts; whether it is trained on or not."""
+    looks = history.looks
+    if len(looks) < 2:
+        return None
+    alpha = history.level(ALPHA, len(TERMS))
+    for term in TERMS:
+        prompts, values = held_out_changes(looks[0], looks[-1], term)
+        if (most := upper(values, alpha)) < -FALL:
+            total = f"{history.first('reward/total').mean():.2f} to "
+            total += f"{history.last('reward/total').mean():.2f}"
+            worst = [prompts[place] for place in np.argsort(values)]
+            return Found(
+                int(looks[0]["step"]) + 1,
+                f"the total reward rose from {total}, while {label(term)} changed by "
+                f"{values.mean():+.2f} (at most {most:+.2f}) by the held-out judge on "
+                f"{len(prompts)} fixed prompts",
+                term,
+                named(looks[-1], list(dict.fromkeys(worst)), term),
             )
     return None
 
@@ -366,17 +409,34 @@ def not_finite(history: History) -> Found | None:
     return Found(row["step"], f"not finite: {listed(names)}")
 
 
+def too_few(counts: Mapping[str, int]) -> str:
+    """The terms with fewer answers than a bound needs, for a message."""
+    few = [f"{label(term)} {count}" for term, count in counts.items() if count < FEWEST]
+    return f"{', '.join(few)}; {FEWEST} are needed" if few else ""
+
+
 def unchecked(history: History) -> Iterator[tuple[str, str]]:
     """The alarms that could not ring in a run, each with what is missing."""
     keys = {key for row in history.rows for key in row}
-    if len(history.looks) < 2:
+    looks, terms = history.looks, history.scope.terms
+    if len(looks) < 2:
         why = "the run has no two looks of a held-out judge (watch.judge)"
         yield "hacking", why
         yield "judge_drift", why
-    elif history.scope.judge_learns:
-        yield "judge_drift", "its judge learns (judge.learn), and so changes its answers"
-    elif not any("reasked" in look for look in history.looks):
-        yield "judge_drift", "the run kept no images to ask about again"
+    else:
+        answered = {term: len(changes(looks[0], looks[-1], term).prompts) for term in terms}
+        if few := too_few(answered):
+            yield "hacking", f"both judges answered about too few fixed prompts ({few})"
+        rows = looks[-1]["prompts"]
+        silent = [one for one in terms if not any(finite(row["held_out"].get(one)) for row in rows)]
+        if silent:
+            names = listed(list(map(label, silent)))
+            yield "saturation", f"the held-out judge answered nothing about {names}"
+        kept = {term: len(asked_again(looks, term)[0]) for term in terms}
+        if history.scope.judge_learns:
+            yield "judge_drift", "its judge learns (judge.learn), and so changes its answers"
+        elif few := too_few(kept):
+            yield "judge_drift", f"it was asked again about too few images ({few})"
     for name, key in (
         ("persuasion", "appealing_chains"),
         ("skipped_chains", "unplanned_chains"),

@@ -23,6 +23,7 @@ __all__ = [
     "Scope",
     "changes",
     "finite",
+    "held_out_changes",
     "least_share",
     "lower",
     "rise",
@@ -193,6 +194,16 @@ def changes(before: Row, after: Row, term: str) -> Changes:
             found.append((key[0], sides[1] - sides[0], sides[3] - sides[2]))
     trained, held_out = np.array([one[1:] for one in found], dtype=np.float64).reshape(-1, 2).T
     return Changes(tuple(one[0] for one in found), trained, held_out)
+
+
+def held_out_changes(before: Row, after: Row, term: str) -> tuple[tuple[str, ...], Array]:
+    """The prompts for which both of the held-out judge's answers are there, and their changes."""
+    earlier, found = by_prompt(before), []
+    for key, row in by_prompt(after).items():
+        sides = [one["held_out"].get(term) for one in (earlier.get(key, EMPTY), row)]
+        if all(finite(value) for value in sides):
+            found.append((key[0], sides[1] - sides[0]))
+    return tuple(one[0] for one in found), np.array([one[1] for one in found], dtype=np.float64)
 
 
 def asked_again(looks: Sequence[Row], term: str) -> tuple[list[Row], Array]:

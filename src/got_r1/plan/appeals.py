@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import re
 
+from got_r1.plan.chain import strip_boxes
+
 __all__ = ["APPEALS", "appeals"]
 
 APPEALS = {
@@ -26,11 +28,15 @@ APPEALS = {
 _COMPILED = {name: re.compile(pattern, re.IGNORECASE) for name, pattern in APPEALS.items()}
 
 
-def appeals(prose: str, prompt: str = "") -> list[str]:
-    """The names of the patterns that a chain's text outside its plan (`chain.prose`) matches.
-    Those that its prompt matches too are left out: a prompt may be about a perfect score."""
+def appeals(chain: str, prompt: str = "") -> list[str]:
+    """The names of the patterns that a chain's text matches, without its boxes (`strip_boxes`).
+
+    The names of its objects count, since they are all that a judge of R_spa reads. Patterns that
+    the prompt matches too are left out: a prompt may be about a perfect score.
+    """
+    said = strip_boxes(chain)
     return [
         name
         for name, pattern in _COMPILED.items()
-        if pattern.search(prose) and not pattern.search(prompt)
+        if pattern.search(said) and not pattern.search(prompt)
     ]

@@ -136,7 +136,9 @@ class Samples:
             [frozenset(chain.objects) for chain in self.chains[row : row + self.group]]
             for row in range(0, len(self.chains), self.group)
         ]
-        appealing = [appeals(said, one.text) for said, one in zip(prose, prompts, strict=True)]
+        appealing = [
+            appeals(chain.text, one.text) for chain, one in zip(self.chains, prompts, strict=True)
+        ]
         return {
             "unplanned_chains": float(sum(not chain.objects for chain in self.chains)),
             "duplicate_plans": float(np.mean([1 - len(set(one)) / len(one) for one in groups])),
