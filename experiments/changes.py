@@ -18,6 +18,8 @@ from got_r1.statistics import Array
 
 LEVEL = 0.025
 """Of the one-sided tests."""
+POWER = 0.8
+"""With which a fall is to be found."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,12 @@ class Errors:
                 break
             found.append(name)
         return [name for name in names if name in found]
+
+    def seen(self, name: str, one: Change, measures: int) -> float:
+        """How large a fall has to be to be found with a probability of `POWER`, if no other of the
+        measures falls."""
+        sure, power = norm.ppf([1 - LEVEL / measures, POWER])
+        return float((sure + power) * self.of_change(name, one))
 
     def shown(self, name: str, one: Change) -> str:
         """A change with its 95% interval in a cell."""

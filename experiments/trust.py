@@ -8,8 +8,8 @@ the oracle) are audited, before anything is trained on them; then each trains th
 two seeds. What training did is measured by the icon world's detector on `dev`, which knows the
 truth, paired by prompt with the model before RL (`trust_tables.py`). Audits and runs go to
 runs/trust/; finished ones are not repeated and an interrupted run is resumed. Audits are made again
-when the limits of the verdict change (`audit/limits.py`); those by the limits before stay. Names of
-judges do those alone.
+when the audit changes (a file of `got_r1.audit`); those of before stay. Names of judges do those
+alone.
 """
 
 from __future__ import annotations
@@ -34,14 +34,15 @@ from graded_judges import GRADED
 from runs import RECIPE, environment, evaluated, taught, trained, write_tables
 from trust_tables import MEASURED, Judged, draw, tables
 
-from got_r1.audit import limits
+from got_r1 import audit
 from got_r1.benchmarks.evaluation import markdown_table
 from got_r1.files.atomic import write_text
 from got_r1.recipes.recipe_file import load_recipe
 from got_r1.statistics import Array
 
 RUNS = Path("runs/trust")
-AUDITS = RUNS / f"audits-{hashlib.sha256(Path(limits.__file__).read_bytes()).hexdigest()[:8]}"
+AUDIT = b"".join(one.read_bytes() for one in sorted(Path(audit.__file__).parent.glob("*.py")))
+AUDITS = RUNS / f"audits-{hashlib.sha256(AUDIT).hexdigest()[:8]}"
 PAGE = Path("docs/trust.md")
 FIGURE = PAGE.with_name("trust.png")
 SEEDS = (0, 1)  # of training
@@ -91,7 +92,7 @@ def run_of(name: str, seed: int) -> Path:
     return RUNS / f"{name}-{seed}"
 
 
-def audit(name: str, seed: int) -> dict[str, Any]:
+def audited(name: str, seed: int) -> dict[str, Any]:
     """An audit of the judge, in a process of its own."""
     folder = AUDITS / f"{name}-{seed}"
     if not (folder / "audit.json").exists():
@@ -157,19 +158,19 @@ def main() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that this one starts
     graded = [name for name in names if name in GRADED]
     students = [name for name in names if name in STUDENTS]
-    in_parallel(args.jobs, [partial(audit, name, seed) for seed in AUDITED for name in graded])
+    in_parallel(args.jobs, [partial(audited, name, seed) for seed in AUDITED for name in graded])
     if students:
         train("oracle", TEACHER)
         for name in students:
             teach(name)
-    in_parallel(args.jobs, [partial(audit, name, seed) for seed in AUDITED for name in students])
+    in_parallel(args.jobs, [partial(audited, name, seed) for seed in AUDITED for name in students])
     before = values("icons", RUNS / "before")
     in_parallel(args.jobs, [partial(train, name, seed) for seed in SEEDS for name in names])
     found = [
         Judged(
             name,
             WORDS[name],
-            [audit(name, seed) for seed in AUDITED],
+            [audited(name, seed) for seed in AUDITED],
             before,
             [train(name, seed) for seed in SEEDS],
         )

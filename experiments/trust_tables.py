@@ -19,7 +19,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
-from changes import Change, Errors, change
+from changes import POWER, Change, Errors, change
 from scipy.stats import binomtest, rankdata
 
 from got_r1.audit.cases import SAID
@@ -300,6 +300,16 @@ def checks_table(found: Sequence[Judged], errors: Errors) -> list[list[str]]:
     )
     if again:
         rows.append(["verdicts that a second audit gives again", counted(sum(again), len(again))])
+    seen = {
+        name: np.mean([errors.seen(name, one.changes[name], len(ACCURACIES)) for one in found])
+        for name in ACCURACIES
+    }
+    rows.append(
+        [
+            f"fall that is found with a probability of {POWER:.0%}, mean over the judges",
+            ", ".join(f"{label(name)} {fall:.3f}" for name, fall in seen.items()),
+        ]
+    )
     oracle = next((one for one in found if one.name == "oracle"), None)
     if oracle is not None:
         others = [one for one in found if one is not oracle]
