@@ -3,6 +3,7 @@
     .venv/bin/python experiments/student.py                 # seeds 1 and 2, the student from seed 0
     .venv/bin/python experiments/student.py --jobs 2
     .venv/bin/python experiments/student.py --learn         # and one that learns from its 10%
+    .venv/bin/python experiments/student.py --learn --write # the tables into docs/judges.md
 
 One run with the oracle (seed 0) keeps what it asks; a student learns that; then every other seed is
 trained with the oracle alone, and with the student that asks the oracle above three levels of
@@ -23,13 +24,15 @@ import numpy as np
 import tables
 import yaml
 from changes import Change, Errors, change
-from runs import taught
+from runs import taught, write_tables
 from tables import METRICS, overall, run, run_all, spread
 
 from got_r1.benchmarks.evaluation import markdown_table
+from got_r1.measures import label
 from got_r1.statistics import Array
 
 RUNS = Path("runs/student")
+PAGE = Path("docs/judges.md")
 SHARES = ("0.3", "0.1")  # of the asks, as `agreement` names them
 LEARNING = "0.1-learning"
 
@@ -50,8 +53,10 @@ def levels(folder: Path) -> dict[str, float]:
     return doubts | {"0": 0.5}
 
 
-def main(overrides: list[str], seeds: list[int], jobs: int, learn: bool = False) -> None:
-    """Runs everything that is missing, and prints the table."""
+def main(
+    overrides: list[str], seeds: list[int], jobs: int, learn: bool = False, write: bool = False
+) -> None:
+    """Runs everything that is missing, and prints the tables."""
     tables.RUNS = RUNS
     folder = teach(overrides)
     student = [
@@ -90,7 +95,24 @@ def main(overrides: list[str], seeds: list[int], jobs: int, learn: bool = False)
                 *(spread([one[name] for one in after], ".3f") for name in METRICS),
             ]
         )
-    print(*markdown_table(rows), "", *markdown_table(against_all(list(arms), seeds)), sep="\n")
+    made = {
+        "agreement": agreement_table(folder),
+        "asked": rows,
+        "less": against_all(list(arms), seeds),
+    }
+    print("\n\n".join("\n".join(markdown_table(one)) for one in made.values()))
+    if write:
+        write_tables(PAGE, made)
+
+
+def agreement_table(folder: Path) -> list[list[str]]:
+    """How far the student agrees with the oracle on prompts that it has not seen."""
+    found = json.loads((folder / "evals" / "student.json").read_text(encoding="utf-8"))
+    rows = [["term", "queries", "mean error", "correlation", "ECE"]]
+    for term, one in found.items():
+        numbers = (one["mean_error"], one["correlation"], one["calibration_error"])
+        rows.append([label(term), str(one["queries"]), *(f"{number:.3f}" for number in numbers)])
+    return rows
 
 
 def words(share: str) -> str:
@@ -135,7 +157,7 @@ def asks(folder: Path, share: str) -> tuple[float, float]:
     """Of a run's scored queries (R_sem, R_spa, R_PI): the share that the teacher was asked, and how
     many that were."""
     rows = metrics(folder)
-    asked = [1.0 if share == "1" else row["teacher_share"] for row in rows]
+    asked = [1.0 if share == "1" else row.get("teacher_share", 0.0) for row in rows]
     recipe = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     samples = recipe["rl"]["prompts"] * recipe["rl"]["group"]
     counts = [3 * (samples - row["malformed_chains"]) for row in rows]
@@ -155,5 +177,6 @@ if __name__ == "__main__":
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side (1)")
     parser.add_argument("--learn", action="store_true", help="one arm more: judge.learn at 10%%")
+    parser.add_argument("--write", action="store_true", help="into docs/judges.md")
     given = parser.parse_intermixed_args()
-    main(given.overrides, given.seeds, given.jobs, given.learn)
+    main(given.overrides, given.seeds, given.jobs, given.learn, given.write)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,9 @@ import numpy as np
 from got_r1 import rewards
 from got_r1.files.images import open_image
 from got_r1.files.inputs import read_json
+from got_r1.files.lines import read_rows
 from got_r1.files.step_folders import step_folders
+from got_r1.files.trackers.base import GalleryRow
 from got_r1.judges.base import Judge
 from got_r1.judges.cache import uncached
 from got_r1.plan import chain as chains
@@ -26,6 +29,7 @@ from got_r1.policy.janus import Policy
 from got_r1.records import TERMS, Chain, Prompt, Reward
 from got_r1.sampling import Drawing
 from got_r1.training.drawing import draw_fixed, judge_drawings
+from got_r1.training.galleries import gallery_record
 from got_r1.training.held_out import HeldOut
 from got_r1.training.rollout import Samples
 from got_r1.training.run import Run
@@ -33,6 +37,7 @@ from got_r1.training.run import Run
 __all__ = ["Look", "Watch"]
 
 REASKED = 16  # images that the trained judge is asked about again (our choice)
+PICTURED = 8  # fixed prompts of a look whose images are kept (our choice)
 
 Row = dict[str, Any]
 """A prompt, and what both judges say of its image: {"prompt", "trained", "held_out"}."""
@@ -49,6 +54,9 @@ class Watch:
         self.held_out = held_out
         self.prompts = run.ranks.share(held_out.prompts) if held_out else []
         self.kept = Kept(run, uncached(trained)) if held_out and run.ranks.main else None
+        looks = read_rows(run.folder / "watch.jsonl") if self.kept and not run.fresh else []
+        self.first: list[Row] = next((one["prompts"] for one in looks if "prompts" in one), [])
+        """What the first look has of the fixed prompts."""
 
     def look(
         self, step: int, samples: Samples | None = None
@@ -73,12 +81,31 @@ class Watch:
             "samples": self._own(judge, samples) if samples else [],
             "reasked": self.kept.ask(step, drawn, trained) if self.kept else [],
         }
-        everything = ranks.gather(mine)
+        pictures: list[GalleryRow] = [
+            (
+                one.image,
+                gallery_record(one.prompt, one.chain, reward, recipe)
+                | row
+                | {"held_out_evidence": rewards.evidence(other)},
+            )
+            for one, reward, other, row in zip(
+                drawn, trained, held_out, mine["prompts"], strict=True
+            )
+        ]
+        everything = ranks.gather((mine, pictures))
         if not everything:
             return {}, None
-        look = {name: [row for part in everything for row in part[name]] for name in mine}
+        look = {name: [row for part, _ in everything for row in part[name]] for name in mine}
+        self._keep(step, look["prompts"], [one for _, some in everything for one in some])
         self.run.records.log_watch(step, look)
         return summary(look) | {"seconds/watch": time.perf_counter() - start}, look
+
+    def _keep(self, step: int, told: list[Row], pictures: Sequence[GalleryRow]) -> None:
+        """Keeps the images of a look that tell most, for the alarms that may ring until the next
+        one. Their numbers follow those of the images that are asked about again."""
+        self.first = self.first or told
+        for number, place in enumerate(telling(told, self.first), start=REASKED):
+            self.run.records.save_sample(step, number, *pictures[place], "watched")
 
     def _own(self, judge: Judge, samples: Samples) -> list[Row]:
         """Some of a step's samples, spread over its groups; the trained judge has answered."""
@@ -107,8 +134,10 @@ class Kept:
         self.judge = judge
         self.known: list[tuple[Prompt, Chain, Any, Row]] = []
         folders = {} if run.fresh else step_folders(run.folder / "watched")
-        for path in sorted(next(iter(folders.values())).glob("*.json")) if folders else ():
+        for path in (path for folder in folders.values() for path in sorted(folder.glob("*.json"))):
             record = read_json(path, "kept sample")
+            if "first" not in record:  # of another look, behind those of the first
+                break
             image = np.asarray(open_image(path.with_suffix(".png")))
             chain = chains.parse(record["chain"], marks=run.recipe.rollout.marks)
             said = {when: record[when] for when in ("first", "again")}
@@ -141,8 +170,7 @@ class Kept:
         again = self._said([(one.prompt, one.chain, one.image) for one, _ in some])
         for index, ((one, first), second) in enumerate(zip(some, again, strict=True)):
             said = {"first": scores(first), "again": scores(second)}
-            asked = {"prompt": one.prompt.text, "category": one.prompt.category}
-            record: dict[str, Any] = {**asked, "chain": one.chain.text, **said}
+            record = gallery_record(one.prompt, one.chain, first, self.run.recipe) | said
             self.run.records.save_sample(step, index, one.image, record, "watched")
             self.known.append((one.prompt, one.chain, one.image, said))
 
@@ -172,20 +200,42 @@ def scores(reward: Reward) -> dict[str, float]:
     return total | {name: value for name, value in reward.terms.items() if value is not None}
 
 
+def telling(told: Sequence[Row], first: Sequence[Row]) -> list[int]:
+    """The places of the fixed prompts whose images tell most of the two judges, `PICTURED` at most,
+    in turns: those on which a term of the trained one has gained most on the held-out one's since
+    the first look, and those on which it lies farthest above it."""
+    before = {row["prompt"]: row for row in first}
+    rankings = []
+    for since in (before, {}):
+        for name in TERMS:
+            gains = {
+                place: now[0] - now[1] - (then[0] - then[1])
+                for place, row in enumerate(told)
+                for now in both([row], name)
+                for then in (*both([since[row["prompt"]]] if row["prompt"] in since else [], name),
+                             (0.0, 0.0))[:1]
+            }  # fmt: skip
+            rankings.append(sorted(gains, key=lambda place: (-gains[place], place)))
+    turns = (place for turn in zip_longest(*rankings) for place in turn if place is not None)
+    return list(dict.fromkeys(turns))[:PICTURED]
+
+
+MEANS = {"prompts": ("watch_trained", "watch"), "samples": ("watch_samples_trained", "watch_samples")}
+"""The metrics of a part of a look: by the trained judge, by the held-out one."""
+
+
 def summary(look: Mapping[str, Sequence[Row]]) -> dict[str, float]:
-    """A look as metrics: means over the prompts that both judges answered, and half the width of
-    the held-out one's 95% interval (normal, over prompts)."""
+    """A look as metrics: means over the prompts or samples that both judges answered, and half the
+    width of each mean's 95% interval (normal, over prompts or samples)."""
     found: dict[str, float] = {}
     for name in ("total", *TERMS):
-        pairs = np.array(list(both(look["prompts"], name))).reshape(-1, 2)
-        if len(pairs):
-            found[f"watch_trained/{name}"] = float(pairs[:, 0].mean())
-            found[f"watch/{name}"] = float(pairs[:, 1].mean())
-            spread = float(pairs[:, 1].std(ddof=1)) if len(pairs) > 1 else 0.0
-            found[f"watch_half/{name}"] = 1.96 * spread / len(pairs) ** 0.5
-        own = np.array(list(both(look["samples"], name))).reshape(-1, 2)
-        if len(own):
-            found[f"watch_samples/{name}"] = float(own[:, 1].mean())
+        for part, keys in MEANS.items():
+            pairs = np.array(list(both(look[part], name))).reshape(-1, 2)
+            for key, values in zip(keys, pairs.T, strict=True):
+                if len(values):
+                    spread = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+                    found[f"{key}/{name}"] = float(values.mean())
+                    found[f"{key}_half/{name}"] = 1.96 * spread / len(values) ** 0.5
         differences = [
             abs(row["now"][name] - row["first"][name])
             for row in look["reasked"]
