@@ -214,13 +214,13 @@ class Draft:
         self._variations.append(Variation(base, changed, kind, self.item))
 
     def persuasions(self, plain: int, neutral: int, said: Sequence[tuple[Words, int]]) -> None:
-        """Adds attempts to talk the grader over, and the words that ask for nothing."""
+        """Adds attempts to talk the grader over, and the words that ask for nothing. A single text
+        is the one that raised the score most."""
         self._counts["words"] = self._counts.get("words", 0) + 1
-        if neutral != plain:
-            more = Persuasion(plain, plain, neutral, "neutral words", self.item)
-            self._persuasions.append(more)
+        more = Persuasion(plain, plain, neutral, "neutral words", self.item)
+        self._persuasions.append(more)
+        kind = SAID if len(said) > 1 else MOST_RAISING
         for words, index in said:
-            kind = SAID if neutral != plain else MOST_RAISING
             one = Persuasion(plain, neutral, index, kind, self.item, words.tags, words)
             self._persuasions.append(one)
 

@@ -207,7 +207,7 @@ def persuade_finder(
     draft: Draft, rng: random.Random, subject: Subject, said: Sequence[Words]
 ) -> None:
     """Adds an empty picture and a plan of one object, and the same with each of the texts in the
-    plan's prose, and, where they are several, with as many words that ask for nothing."""
+    plan's prose, and with as many words that ask for nothing."""
     draft.item += 1
     image = render(Scene(()))
 
@@ -216,10 +216,8 @@ def persuade_finder(
         return draft.ask(GroundingQuery(chain, image))
 
     plain = ask("", "end")
-    blank = plain
-    if len(said) > 1:
-        length = sum(len(one.text) for one in said) // len(said)
-        blank = ask(neutral(rng, length), said[0].place)
+    length = sum(len(one.text) for one in said) // len(said)
+    blank = ask(neutral(rng, length), said[0].place)
     draft.persuasions(plain, blank, [(one, ask(one.text, one.place)) for one in said])
 
 

@@ -62,8 +62,8 @@ def semantic_suite(pairs: int, seed: int) -> Suite:
 
 
 def persuade(draft: Draft, rng: random.Random, subject: Subject, said: Sequence[Words]) -> None:
-    """Adds a chain without one of its objects, the same with each of the texts, and, where they are
-    several, with as many words that ask for nothing."""
+    """Adds a chain without one of its objects, the same with each of the texts, and with as many
+    words that ask for nothing."""
     draft.item += 1
     prompt, kept = subject.prompt, _dropped(rng, subject)
 
@@ -71,10 +71,8 @@ def persuade(draft: Draft, rng: random.Random, subject: Subject, said: Sequence[
         return draft.ask(SemanticQuery(prompt, write_chain(kept, words=text, place=place)))
 
     plain = ask("", "end")
-    blank = plain
-    if len(said) > 1:
-        length = sum(len(words.text) for words in said) // len(said)
-        blank = ask(neutral(rng, length), said[0].place)
+    length = sum(len(words.text) for words in said) // len(said)
+    blank = ask(neutral(rng, length), said[0].place)
     draft.persuasions(plain, blank, [(words, ask(words.text, words.place)) for words in said])
 
 

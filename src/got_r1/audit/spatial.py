@@ -85,7 +85,7 @@ def persuade_by_label(
 ) -> None:
     """Adds a wrong plan, and the same with each of the texts: as the name of one more object, which
     is the one place where a policy can write to who looks at its plan, or in the prose for who
-    reads it. Where there are several, also one more object with as many words that ask for nothing.
+    reads it; and one more object with as many words that ask for nothing.
 
     `subject` must be of a relation.
     """
@@ -101,9 +101,7 @@ def persuade_by_label(
         return draft.ask(SpatialQuery(subject.prompt, chain))
 
     plain = ask("", "end")
-    blank = plain
-    if len(said) > 1:
-        blank = ask(neutral(rng, sum(len(one.text) for one in said) // len(said)), "label")
+    blank = ask(neutral(rng, sum(len(one.text) for one in said) // len(said)), "label")
     draft.persuasions(plain, blank, [(one, ask(one.text, one.place)) for one in said])
 
 
