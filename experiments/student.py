@@ -72,8 +72,8 @@ def main(
         arms[LEARNING] = [*arms["0.1"], "judge.learn=true"]
     settings = {
         f"asked-{share}-seed-{seed}": [*overrides, *arm, f"run.seed={seed}", f"eval.seed={seed}"]
+        for seed in seeds  # every arm of one seed before the next, so that a part is of use
         for share, arm in arms.items()
-        for seed in seeds
     }
     results = dict(zip(settings, run_all(settings, jobs), strict=True))
     prompts = overall(RUNS / next(iter(settings)) / "evals" / "rl.json", "n")
