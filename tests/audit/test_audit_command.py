@@ -168,6 +168,11 @@ def test_who_sees_a_drawing(tmp_path):
     file.write_text("transformers: {model: somewhere}\n")
     assert other_canvases(str(file), None) == (True, [])  # no second copy unless asked for
     assert len(other_canvases(str(file), [384])[1]) == 1
+    outer = tmp_path / "outer.yaml"
+    outer.write_text(f"spec: oracle\nr_spa: {file}\n")  # the file that sees the drawing decides
+    assert len(other_canvases(str(outer), [384])[1]) == 1
+    outer.write_text(f"spec: {file}\nr_spa: oracle\n")
+    assert other_canvases(str(outer), None) == (False, [])
 
 
 # -- a study from end to end ---------------------------------------------------------------------

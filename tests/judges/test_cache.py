@@ -10,18 +10,25 @@ import signal
 import sqlite3
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from got_r1.errors import BadInput, RunFailed
-from got_r1.judges.cache import CachedJudge, content_key
+from got_r1.judges.base import Judge, Wrapper
+from got_r1.judges.cache import CachedJudge, content_key, uncached
+from got_r1.judges.examples import RecordedJudge
+from got_r1.judges.mixture import Mixture, OneAtATime
+from got_r1.judges.student import StudentJudge
 from got_r1.plan.chain import parse
+from got_r1.recipes.sections import JudgeSection
 from got_r1.records import (
     Box,
     FoundObject,
@@ -35,6 +42,7 @@ from got_r1.records import (
     SpatialQuery,
     Verdict,
 )
+from got_r1.student.network import MARKS, Student
 
 HEART = "<|obj_start|>red heart<|obj_end|> <|box_start|>(1,2),(300,400)<|box_end|>"
 PROMPT, CHAIN = Prompt("a red heart", "attribute"), parse(f"A {HEART} here.")
@@ -154,6 +162,57 @@ def test_a_judge_that_loses_an_answer_is_named() -> None:
 
     with pytest.raises(RunFailed, match="Forgetful gave 0 answers to 1 queries"):
         CachedJudge(Forgetful()).judge([about("a")])
+
+
+# -- without it ------------------------------------------------------------------------------------
+
+
+class Torn:
+    """A student that doubts everything."""
+
+    def probabilities(self, queries: Sequence[Query], batch: int) -> torch.Tensor:
+        return torch.full((len(queries), MARKS), 1 / MARKS)
+
+
+def behind_a_student(judge: Judge, folder: Path) -> Judge:
+    return StudentJudge(cast(Student, Torn()), 0.1, judge)
+
+
+WRAPPERS: dict[type[Wrapper], Callable[[Judge, Path], Judge]] = {
+    OneAtATime: lambda judge, folder: OneAtATime(judge),
+    Mixture: lambda judge, folder: Mixture({"r_sem": judge}, Counting()),
+    StudentJudge: behind_a_student,
+    RecordedJudge: lambda judge, folder: RecordedJudge(judge, folder, JudgeSection()),
+}
+
+
+def test_every_judge_that_asks_others_is_here() -> None:
+    """A new wrapper needs a line above."""
+    assert {one for one in Wrapper.__subclasses__() if one.__module__.startswith("got_r1")} == set(
+        WRAPPERS
+    )
+
+
+@pytest.mark.parametrize("kind", WRAPPERS, ids=lambda kind: kind.__name__)
+def test_uncached_reaches_every_judge_behind_another(kind: type[Wrapper], tmp_path: Path) -> None:
+    inner = Counting()
+    cached = CachedJudge(inner, tmp_path / "cache", "judge")
+    judge = OneAtATime(WRAPPERS[kind](cached, tmp_path / "record"))
+    twin = uncached(judge)
+    for asked in (1, 2):
+        twin.judge([about("a")])
+        assert len(inner.asked) == asked
+    for _ in range(2):  # the judge itself keeps its cache
+        judge.judge([about("a")])
+    assert len(inner.asked) == 3
+
+
+def test_uncached_keeps_turns_and_one_batch_for_each_judge() -> None:
+    one = OneAtATime(Counting())
+    assert uncached(one)._turn is one._turn  # type: ignore[attr-defined]
+    mixture = uncached(Mixture({"r_ri": one, "r_pi": one}, Counting()))
+    assert isinstance(mixture, Mixture)
+    assert mixture.judges["r_ri"] is mixture.judges["r_pi"]
 
 
 # -- on the disk -----------------------------------------------------------------------------------

@@ -84,6 +84,47 @@ def test_of_a_student_its_teachers_answers_are_kept(tmp_path: Path) -> None:
     assert {one.judge for one in found} == {"experts"}
 
 
+def test_who_answered_is_read_out_of_judge_files(tmp_path: Path) -> None:
+    """The oracle is the oracle, whichever file names it: else `train judge` finds two judges."""
+    student = tmp_path / "student"
+    student.mkdir()
+    (student / "student.json").touch()
+
+    def names(text: str) -> set[str]:
+        file = tmp_path / "judge.yaml"
+        file.write_text(text)
+        folder = tmp_path / f"kept-{len(list(tmp_path.iterdir()))}"
+        RecordedJudge(Torn(), folder, JudgeSection(spec=str(file))).judge(asked(1))
+        return {one.judge for one in read_examples([folder])}
+
+    taught = f"student: {{model: {student}, teacher: TEACHER}}\n"
+    assert names(taught.replace("TEACHER", "oracle")) == {"oracle"}
+    served = "openai: {model: Qwen2.5-VL, urls: http://a/v1}\n"
+    where = str(tmp_path / "judge.yaml")
+    assert names(f"spec: student\n{served}{taught.replace('TEACHER', 'openai')}") == {where}
+    # What only the file says of a judge makes it another one.
+    setup = f"experts: {{same_object: 0.4}}\n{taught.replace('TEACHER', 'experts')}spec: student"
+    assert names(setup) == {where}
+
+    def own(text: str) -> set[str]:
+        file = tmp_path / "judge.yaml"
+        file.write_text(text)
+        folder = tmp_path / f"kept-{len(list(tmp_path.iterdir()))}"
+        RecordedJudge(OracleJudge(), folder, JudgeSection(spec=str(file))).judge(asked(1))
+        return {one.judge for one in read_examples([folder])}
+
+    assert own("spec: oracle") == {"oracle"}
+    assert own("spec: experts\nr_pi: oracle") == {"experts", "oracle"}
+
+
+def test_a_served_model_is_one_judge_wherever_it_is_served(tmp_path: Path) -> None:
+    for host in ("one", "two"):
+        section = JudgeSection(spec=f"openai:org/m@v2@http://{host}/v1,http://more/v1")
+        RecordedJudge(OracleJudge(), tmp_path / host, section).judge(asked(3))
+    found = read_examples([tmp_path / "one", tmp_path / "two"])
+    assert {one.judge for one in found} == {"openai:org/m@v2"}
+
+
 def test_any_text_of_a_policy_can_be_kept(tmp_path: Path) -> None:
     chain = parse("half a character \udcff, and \x00")
     judge = RecordedJudge(OracleJudge(), tmp_path, JudgeSection(spec="oracle"))

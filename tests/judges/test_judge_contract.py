@@ -12,14 +12,25 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
+import got_r1.judges
 from got_r1.audit.contract import CHECKS, Finding, contract
+from got_r1.icons.data import triples
 from got_r1.judges import Judge, load_judge
 from got_r1.judges.cache import CachedJudge
 from got_r1.judges.mixture import Mixture
 from got_r1.judges.oracle import OracleJudge
+from got_r1.judges.settings import MLLMSettings
+from got_r1.recipes.sections import JudgeSection
 from judges.scripted_server import Action, Reply, Request, ScriptedServer, score
+
+DOUBT = 0.333  # between the doubts of this new student: .30 to .32 about plans, from .34 on images
+TEMPLATE = (
+    "{% for m in messages %}{{ m.role }}: {% for c in m.content %}{% if c.type == 'image' %}"
+    "<image_placeholder>{% else %}{{ c.text }}{% endif %}{% endfor %}\n{% endfor %}assistant:"
+)
 
 # -- the judges ------------------------------------------------------------------------------------
 
@@ -89,6 +100,45 @@ def mixed(folder: Path) -> Iterator[Judge]:
 
 
 @contextmanager
+def student(folder: Path) -> Iterator[Judge]:
+    """One that answers some queries, and asks its teacher about the others."""
+    from got_r1.student.encoder import tiny_encoder
+    from got_r1.student.network import Student
+
+    made = list(triples(50, seed=4))
+    texts = [text for one in made for text in (one.prompt.text, one.chain)]
+    torch.manual_seed(0)
+    untaught = Student(tiny_encoder(texts, seed=0, image_size=40, width=32, layers=1), width=32)
+    (folder / "student").mkdir()
+    untaught.save_state(folder / "student", dict(untaught.merged_tensors()))
+    section = {"spec": "student", "model": str(folder / "student"), "teacher": "oracle"}
+    yield load_judge(JudgeSection.model_validate(section | {"ask_above": DOUBT}))
+
+
+@contextmanager
+def understanding(folder: Path) -> Iterator[Judge]:
+    """The policy as its own judge, 'self'."""
+    from got_r1.policy.tiny import build_policy
+    from got_r1.recipes.sections import LoraSection
+    from got_r1.training.understanding import UnderstandingJudge
+
+    # With the rubrics' words in its tokenizer: in single bytes they would take most of the time.
+    rubrics = Path(got_r1.judges.__file__).with_name("prompts").glob("*.txt")
+    texts = [path.read_text(encoding="utf-8") for path in sorted(rubrics)]
+    policy = build_policy(
+        texts, seed=0, codebook_size=64, hidden_size=32, layers=1, heads=2, mlp_size=32
+    )
+    policy.processor.chat_template = TEMPLATE
+    policy.prepare_training(LoraSection(rank=4))
+    policy.freeze_reference()
+    own = UnderstandingJudge(batch=64)
+    own.wording = MLLMSettings(max_tokens=16, retries_unreadable=0)
+    own.bind(policy)
+    terms = ("r_sem", "r_spa", "r_pi")  # it does not say in which coordinates it gives boxes
+    yield load_judge(JudgeSection(spec="self"), terms=terms, understanding=own)
+
+
+@contextmanager
 def documented(folder: Path) -> Iterator[Judge]:
     """The judge of docs/judges.md, as it stands there."""
     text = (Path(__file__).parents[2] / "docs" / "judges.md").read_text(encoding="utf-8")
@@ -98,7 +148,18 @@ def documented(folder: Path) -> Iterator[Judge]:
     yield load_judge(f"{file}:ContrastJudge")
 
 
-JUDGES = [oracle, served, served_badly, in_process, experts, cached, mixed, documented]
+JUDGES = [
+    oracle,
+    served,
+    served_badly,
+    in_process,
+    experts,
+    student,
+    understanding,
+    cached,
+    mixed,
+    documented,
+]
 
 
 @pytest.fixture(scope="module", params=JUDGES, ids=lambda function: function.__name__)

@@ -15,10 +15,11 @@ import pytest
 
 from got_r1 import judges
 from got_r1.errors import BadInput, RunFailed
-from got_r1.judges import Judge, load_judge
+from got_r1.judges import Judge, check_judge, load_judge
 from got_r1.judges.cache import CachedJudge
 from got_r1.judges.mixture import Mixture, OneAtATime
 from got_r1.judges.oracle import OracleJudge
+from got_r1.judges.specs import resolve
 from got_r1.judges.worker import WorkerJudge
 from got_r1.plan.chain import parse
 from got_r1.recipes.recipe_file import load_recipe
@@ -255,7 +256,8 @@ def test_of_two_judges_in_a_file_one_must_be_chosen(tmp_path: Path) -> None:
         ("openai: http", r"openai must be a section of settings, not 'http'"),
         ("- a", "the judge file .* must be sections of settings, not a list"),
         ("a: [", "the judge file .* is not valid YAML"),
-        ("spec: other.yaml", "unknown judge 'other.yaml'"),
+        ("spec: other.yaml", "there is no judge file at other.yaml"),
+        ("spec: self", r"the judge file .*judge\.yaml names 'self', .* set judge\.spec=self"),
         ("spec: oracle\nr_ri: nobody", "unknown judge 'nobody'"),
         ("spec: openai", "no openai.model"),
     ],
@@ -263,6 +265,41 @@ def test_of_two_judges_in_a_file_one_must_be_chosen(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_used_is_told(tmp_path: Path, text: str, told: str) -> None:
     with pytest.raises(BadInput, match=told):
         load_judge(write(tmp_path, text))
+
+
+def test_a_file_may_name_another_for_a_term(tmp_path: Path) -> None:
+    inner, third = tmp_path / "inner.yaml", tmp_path / "third.yaml"
+    inner.write_text("spec: oracle\nr_hps: experts\nexperts: {same_object: 0.4}\n")
+    text = f"openai: {{model: Qwen2.5-VL, urls: {URL}}}\nr_hps: {inner}\nr_pi: {inner}"
+    section = JudgeSection(spec=write(tmp_path, text))
+    check_judge(section)
+    judge = load_judge(section)
+    assert isinstance(judge, Mixture)
+    assert judge.judges["r_hps"] is judge.judges["r_pi"]
+    resolved = resolve(section)
+    assert {term: resolved.of(term).kind for term in ("r_sem", "r_pi", "r_hps")} == {
+        "r_sem": "openai",
+        "r_pi": "oracle",
+        "r_hps": "experts",
+    }
+    assert resolved.of("r_hps").experts.same_object == 0.4  # type: ignore[union-attr]
+
+    for text in (f"spec: {third}", f"spec: oracle\nr_hps: {inner}"):  # a third, or itself
+        inner.write_text(text)
+        for use in (load_judge, check_judge):
+            with pytest.raises(BadInput, match=r"inner\.yaml is named by another .* a third"):
+                use(section)
+
+
+def test_every_served_judge_of_a_file_is_checked_beforehand(tmp_path: Path) -> None:
+    for text in (
+        "spec: oracle\nr_pi: openai:m@http://h",
+        f"student: {{model: {tmp_path}, teacher: openai}}\nspec: student\n"
+        "openai: {model: m, urls: http://h}",
+    ):
+        (tmp_path / "student.json").touch()
+        with pytest.raises(BadInput, match="must go up to and including /v1"):
+            check_judge(JudgeSection(spec=write(tmp_path, text)), terms=("r_pi",))
 
 
 def test_the_file_of_the_manual_is_one(tmp_path: Path) -> None:

@@ -93,6 +93,20 @@ def test_settings_come_from_a_judge_file_and_a_term_may_have_another_judge(
     assert scores(load_judge(JudgeSection(spec=spec, r_sem=own))) == [1.0, 0.5]
 
 
+def test_each_class_of_a_mixture_may_have_settings_of_its_own(file: Path, tmp_path: Path) -> None:
+    spec, mute = f"{file}:Same", f"{file}:Plain"
+    file.write_text(f"{CODE}\n\nclass Plain(Mute):\n    judge = Same(0.125).judge\n")
+    both = judge_file(tmp_path, spec=spec, own={"value": 0.25}, r_sem=mute)
+    with pytest.raises(BadInput, match=r"give each its own file.*as in r_pi: other\.yaml"):
+        load_judge(both)
+    other = tmp_path / "other.yaml"
+    other.write_text(yaml.safe_dump({"spec": mute}))
+    named = judge_file(tmp_path, spec=spec, own={"value": 0.25}, r_sem=str(other))
+    assert scores(load_judge(named)) == [0.125, 0.25]
+    resolved = resolve(JudgeSection(spec=named))
+    assert [resolved.of(term).name for term in ("r_sem", "r_spa")] == [mute, spec]
+
+
 @pytest.mark.parametrize("place", ["{file}", "plugged_judges"])
 def test_it_is_checked_and_resolved_without_running_it(
     file: Path, monkeypatch: pytest.MonkeyPatch, place: str

@@ -11,6 +11,7 @@ from got_r1.recipes.recipe_file import explain
 from got_r1.recipes.resuming import (
     CACHE,
     HARMLESS,
+    LOOKING_ON,
     ROUNDING,
     SAME_JUDGE,
     UNUSED,
@@ -24,13 +25,14 @@ MAY_CHANGE = {
     HARMLESS: "run.dir run.track run.project judge.max_failure_share judge.patience judge.record "
     "vq.save_every sft.save_every student.save_every rl.save_every rl.sample_every eval.probes "
     "scale.timeout "
-    "watch.judge watch.every watch.prompts watch.size watch.samples watch.window "
+    "watch.every watch.prompts watch.size watch.samples watch.window "
     + "".join(f"watch.alarms.{name} " for name in ALARMS)
     + "vq.max_skipped_updates sft.max_skipped_updates student.max_skipped_updates "
     "rl.max_skipped_updates",
     ROUNDING: "run.threads rl.micro_batch scale.sharding scale.micro_tokens scale.rollout_batch "
     "scale.checkpoint_activations eval.batch",
     CACHE: "judge.cache",
+    LOOKING_ON: "watch.judge",
     SAME_JUDGE: "judge.spec judge.r_sem judge.r_spa judge.r_ri judge.r_pi judge.r_hps "
     "judge.teacher",
 }

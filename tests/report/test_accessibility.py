@@ -18,6 +18,8 @@ from PIL import Image
 
 from audit.planted import Random
 from got_r1.audit.judge import audit_judge
+from got_r1.files.runlog import RunLog
+from got_r1.files.trackers.base import Tracking
 from got_r1.report import build_report
 from got_r1.report.audit_pages import write_human_page, write_judge_page
 from got_r1.report.plans import build_plans_page
@@ -57,7 +59,48 @@ def drawn(folder: Path, count: int) -> list[dict[str, Any]]:
 
 
 def report_page(folder: Path) -> Path:
-    return build_report(write_fake_run(folder / "run", steps=10, every=5, samples=2))
+    """Of a run with a held-out judge and an alarm that shows samples of each kind."""
+    run = write_fake_run(folder / "run", steps=10, every=5, samples=2)
+    rng = random.Random(2)
+    with RunLog.resume(run, 10, tracking=Tracking(())) as log:
+        image, record = fake_sample(10, 0, rng)
+        told = {"total": 1.9, "r_sem": 1.0, "r_spa": 1.0, "r_ri": 0.9, "r_pi": 1.0}
+        said = {"trained": told, "held_out": told | {"r_pi": 0.5}, "held_out_evidence": {}}
+        said["held_out_evidence"] = {"r_pi": "no heart"}
+        log.save_sample(10, 16, image, record | said, "watched")
+        log.save_group(10, [fake_sample(10, 0, rng)])
+        log.save_sample(0, 0, image, record | {"again": told}, "watched")
+        fixed = {"step": 10, "prompt": record["prompt"], "term": "r_pi"}
+        before = {"step": 0, "trained": 0.5, "held_out": 0.75}
+        samples = [
+            fixed | {"trained": 1.0, "held_out": 0.5, "before": before,
+                     "image": "watched/step_000010/016.png"},
+            fixed | {"first": 1.0, "now": 0.5, "image": "watched/step_000000/000.png"},
+            fixed | {"trained": 1.0, "image": "groups/step_000010/000.png"},
+            {"step": 10, "prompt": "a star", "index": 1},
+        ]  # fmt: skip
+        words = {"message": "R_PI rose", "cause": "a judge", "advice": "Look", "choice": "some"}
+        log.log_alarm({"name": "hacking", "step": 10, "since": 1, "samples": samples, **words})
+    with (run / "metrics.jsonl").open("a") as file:
+        for step in (11, 12, 13):
+            row = {"step": step}
+            for key in ("watch", "watch_trained", "watch_samples", "watch_samples_trained"):
+                row |= {f"{key}/r_pi": rng.random(), f"{key}_half/r_pi": 0.1}
+            file.write(json.dumps(row) + "\n")
+    return build_report(run)
+
+
+def student_page(folder: Path) -> Path:
+    asked = [
+        {"ask_above": doubt, "share": 0.5, "mean_error": 0.02}
+        for doubt in (0.05, 0.1, 0.15, 0.2, 0.3)
+    ]
+    found = {"queries": 800, "mean_error": 0.05, "correlation": -0.9, "calibration_error": 0.1}
+    with RunLog.create(folder / "run", "run: {}\n", tracking=Tracking(())) as log:
+        for step in range(1, 6):
+            log.log_metrics(step, {"loss/r_sem": 1 / step, "loss/r_pi": 2 / step})
+        log.save_eval("student", {term: found | {"asked": asked} for term in ("r_sem", "r_pi")})
+    return build_report(log.run_dir)
 
 
 def sheet_page(folder: Path) -> Path:
@@ -122,7 +165,9 @@ def plans_page(folder: Path) -> Path:
     return build_plans_page(folder)
 
 
-@pytest.mark.parametrize("make", [report_page, sheet_page, judge_page, human_page, plans_page])
+@pytest.mark.parametrize(
+    "make", [report_page, student_page, sheet_page, judge_page, human_page, plans_page]
+)
 def test_a_page_is_accessible_and_fits_its_screen(browser, make, tmp_path):
     page_file = make(tmp_path)
     for width, scheme in ((1300, "light"), (360, "dark")):

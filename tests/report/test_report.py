@@ -633,5 +633,172 @@ def test_alarms_are_told_and_lead_to_their_samples(tmp_path: Path) -> None:
     assert "it answers &lt;otherwise&gt;" in page
     assert '<a href="#card-s5-1">step 5: a star</a>' in page
     assert page.count('id="card-s5-1"') == 1
-    assert "step 6: not shown;" in page
-    assert "a heart (R_PI: first 0.50, now 0.25)" in page
+    assert "</a>; step 6: not shown</p>" in page
+    assert "<b>Fixed prompts</b> a heart (R_PI: first 0.50, now 0.25)</p>" in page
+
+
+def alarm_with(folder: Path, *samples: dict[str, Any], **more: Any) -> None:
+    """Makes it the only alarm of a run."""
+    alarm = {"name": "hacking", "step": 10, "since": 1, "message": "", "cause": "", "advice": ""}
+    line = json.dumps({**alarm, "term": "r_pi", "samples": samples, **more})
+    (folder / "alarms.jsonl").write_text(line + "\n")
+
+
+def test_an_alarm_shows_the_images_of_fixed_prompts_with_both_judges_scores(tmp_path: Path) -> None:
+    with empty_run(tmp_path / "run") as log:
+        both = {"trained": {"total": 2.0, "r_pi": 1.0}, "held_out": {"total": 1.0, "r_pi": 0.5}}
+        words = {"evidence": {"r_pi": "<lovely>"}, "held_out_evidence": {"r_pi": "no heart"}}
+        star = f"A {format_object(PlannedObject('star', Box(100, 200, 400, 600)))}."
+        objects = [named("star", 100, 200, 400, 600)]
+        record = {"prompt": "a heart", "chain": star, "objects": objects} | both | words
+        log.save_sample(10, 16, BLANK, record, "watched")
+        kept = {"prompt": "a moon", "chain": star, "first": {"r_pi": 0.5}, "again": {"r_pi": 0.75}}
+        log.save_sample(0, 3, BLANK, kept, "watched")
+    gained = {"step": 10, "prompt": "a heart", "term": "r_pi", "trained": 1.0, "held_out": 0.5}
+    gained |= {"before": {"step": 0, "trained": 0.25, "held_out": 0.75}}
+    drifted = {"step": 10, "prompt": "a moon", "term": "r_pi", "first": 0.5, "now": 0.25}
+    alarm_with(
+        log.run_dir,
+        gained | {"image": "watched/step_000010/016.png"},
+        drifted | {"image": "watched/step_000000/003.png"},
+    )
+    page = page_of(log.run_dir)
+    for text in ("a heart (R_PI: trained on 1.00, held out 0.50)", "R_PI: first 0.50, now 0.25"):
+        assert text in page.text
+    anchors = {value for value in page.values("href") if value.startswith("#card")}
+    assert anchors == {"#card-a0w10-16", "#card-a0w0-3"}
+    assert {anchor[1:] for anchor in anchors} <= set(page.values("id"))
+    assert page.tags["image"] == 2
+    assert '<rect class="planned" x="100" y="200" width="300" height="400"/>' in page.html
+    for cells in (
+        ("step 0 → 10", "trained on", "held out"),
+        ("total", "2.00", "1.00"),
+        ("R_PI", "0.25 → 1.00", "0.75 → 0.50"),
+        ("term", "first", "again at once", "now"),
+        ("R_PI", "0.50", "0.75", "0.25"),
+    ):
+        assert "".join(cells) in page.text
+    assert "trained on <lovely>" in page.text
+    assert "held out no heart" in page.text
+
+
+def test_an_alarm_shows_samples_of_a_group_and_those_that_the_gallery_leaves_out(
+    tmp_path: Path,
+) -> None:
+    reward = {"reward": {"total": 2.0, "terms": {"r_pi": 1.0}}}
+    with empty_run(tmp_path / "run") as log:
+        log.save_gallery(10, [(BLANK, {"prompt": f"prompt {place}"}) for place in range(20)])
+        log.save_group(10, [(BLANK, {"prompt": "a star"} | reward)] * 2)
+    alarm_with(
+        log.run_dir,
+        {"step": 10, "prompt": "prompt 1", "index": 1},
+        {"step": 10, "prompt": "prompt 17", "index": 17},  # the page shows 16 of a step
+        {"step": 10, "prompt": "a star", "term": "total", "trained": 2.0,
+         "image": "groups/step_000010/001.png"},
+        choice="of step 10, <chosen>",
+    )  # fmt: skip
+    page = page_of(log.run_dir)
+    anchors = {value for value in page.values("href") if value.startswith("#card")}
+    assert anchors == {"#card-s10-1", "#card-a0s10-17", "#card-a0g10-1"}
+    assert {anchor[1:] for anchor in anchors} <= set(page.values("id"))
+    assert "Samples (of step 10, <chosen>) step 10: prompt 1" in page.text
+    assert "a star (total: trained on 2.00)" in page.text
+
+
+@pytest.mark.parametrize(
+    "image",
+    ["../other/000.png", "watched/../../x/000.png", "/etc/000.png", "watched/step_1/1.json", 3, ""],
+)
+def test_an_alarm_shows_nothing_but_what_its_run_kept(tmp_path: Path, image: Any) -> None:
+    with empty_run(tmp_path / "run") as log:
+        pass
+    alarm_with(log.run_dir, {"step": 1, "prompt": "a star", "term": "r_pi", "image": image})
+    page = page_of(log.run_dir)
+    assert "a star" in page.text
+    assert page.tags["image"] == page.tags["article"] == 0
+
+
+def test_damaged_images_of_an_alarm_are_noted(tmp_path: Path) -> None:
+    with empty_run(tmp_path / "run") as log:
+        for number in (16, 17):
+            log.save_sample(1, number, BLANK, {"prompt": "a star"}, "watched")
+    folder = log.run_dir / "watched" / "step_000001"
+    (folder / "016.png").write_bytes(b"no image")
+    (folder / "017.json").write_text("[]")
+    samples = [
+        {"step": 1, "prompt": "p", "term": "r_pi", "trained": 1.0, "held_out": "none",
+         "before": [], "image": f"watched/step_000001/{number:03d}.png"}
+        for number in (16, 17, 18)
+    ]  # fmt: skip
+    alarm_with(log.run_dir, *samples)
+    page = page_of(log.run_dir)
+    assert page.tags["article"] == 1
+    notes = page.text[page.text.rindex("Notes") :]
+    assert notes.count("watched/step_000001/016.png cannot be read") == 1
+    assert notes.count("watched/step_000001/017.json cannot be read") == 1
+
+
+# -- judges ----------------------------------------------------------------------------------------
+
+
+def test_both_judges_are_drawn_with_their_intervals() -> None:
+    """On the fixed prompts and on the step's own samples; bands are those of each look."""
+    keys = ("watch", "watch_trained", "watch_samples", "watch_samples_trained")
+    rows = [
+        {"step": step, "reward/total": 1.0} | {f"{key}/r_pi": 0.1 * step for key in keys}
+        | {f"{key}_half/r_pi": 0.05 for key in keys}
+        for step in range(1, 4)
+    ]  # fmt: skip
+    [section] = [one for one in draw_sections(rows) if one.charts]
+    [chart] = section.charts
+    assert section.title == "Held-out judge"
+    assert [(line.key, line.spread) for line in chart.lines] == [
+        (f"{key}/r_pi", f"{key}_half/r_pi") for key in keys
+    ]
+    assert chart.svg.count('fill-opacity="0.13"') == len(keys)
+
+
+def agreement(**more: Any) -> dict[str, Any]:
+    return {
+        "queries": 8,
+        "mean_error": 0.0625,
+        "correlation": -0.25,
+        "calibration_error": 0.125,
+        "asked": [
+            {"ask_above": 0.1, "share": 0.5, "mean_error": 0.031},
+            {"ask_above": 0.3, "share": 1.0, "mean_error": None},
+        ],
+        "doubt_at": {"0.1": 0.3},
+    } | more
+
+
+def test_the_report_of_a_student_judge_shows_its_agreement(tmp_path: Path) -> None:
+    with empty_run(tmp_path / "run") as log:
+        for step in (1, 2):
+            log.log_metrics(step, {"loss": 1.0 / step, "loss/r_pi": 1.0 / step, "loss/r_sem": 2.0})
+        log.save_eval("student", {"r_pi": agreement(), "r_sem": agreement(correlation=None)})
+        page = page_of(log.run_dir)
+    text = " ".join(page.text.split())
+    assert "Stage Student judge" in text
+    for cells in (
+        ("Term", "queries", "mean error", "correlation", "calibration error"),
+        ("calibration error", "asked above 0.1", "above 0.3"),
+        ("R_sem", "8", "0.062", "–", "0.125", "50%", "0.031", "100%"),
+        ("R_PI", "8", "0.062", "−0.250", "0.125", "50%"),
+    ):
+        assert "".join(cells) in page.text
+    assert text.index("R_sem8") < text.index("R_PI8")
+    assert "Loss by term" in text
+    for word in ("Results", "Notes", "VQ"):
+        assert word not in text
+
+
+@pytest.mark.parametrize(
+    "more", [{"asked": 3}, {"asked": [3, {}]}, {"queries": "x", "mean_error": []}]
+)
+def test_a_damaged_agreement_has_a_page(tmp_path: Path, more: dict[str, Any]) -> None:
+    with empty_run(tmp_path / "run") as log:
+        log.save_eval("student", {"r_pi": agreement(**more)})
+        assert "0.125" in page_of(log.run_dir).text
+    (log.run_dir / "evals" / "student.json").write_text("{")
+    assert "evals/student.json cannot be read" in page_of(log.run_dir).text

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from got_r1.errors import BadInput
+from got_r1.files.inputs import read_image
 from got_r1.files.runlog import JUDGE
 from got_r1.judges.specs import JudgeSettings, ResolvedJudge
 from got_r1.recipes.recipe_file import load_recipe, load_section
 from got_r1.training import rl
 from got_r1.training.beforehand import check_start
 from got_r1.training.held_out import held_out_judge
-from got_r1.training.watching import summary
+from got_r1.training.watching import PICTURED, REASKED, summary, telling
 from small_runs import MakeRecipe, assert_same_run
 
 # A judge of the user's own, which likes whatever the policy draws.
@@ -82,9 +83,11 @@ def test_it_sees_what_the_trained_judge_does_not_and_changes_nothing(
             assert row["trained"]["r_pi"] >= row["held_out"]["r_pi"]
     assert "watch/r_pi" not in seen[0]
     wanted = {"watch/total", "watch_half/total", "watch_samples/total", "seconds/watch"}
+    wanted |= {"watch_trained_half/total", "watch_samples_half/total"}
+    wanted |= {"watch_samples_trained/total", "watch_samples_trained_half/total"}
     assert wanted <= seen[1].keys() & seen[2].keys()
     judges = load_section(tmp_path / "watched" / JUDGE, ResolvedJudge, "judge settings")
-    assert judges.held_out == JudgeSettings(kind="oracle")
+    assert judges.held_out == ResolvedJudge(spec=JudgeSettings(kind="oracle"))
     assert "Held-out judge" in (tmp_path / "watched" / "report.html").read_text()
 
 
@@ -103,6 +106,41 @@ def test_a_killed_run_has_each_look_once(
     rl.train(torn, resume=True, quiet=True)
     assert_same_run(tmp_path / "whole", folder)
     assert lines(folder, "watch") == lines(tmp_path / "whole", "watch")
+    kept = [
+        {path.relative_to(run): path.read_bytes() for path in (run / "watched").glob("*/*")}
+        for run in (folder, tmp_path / "whole")
+    ]
+    assert kept[0] == kept[1]
+    for look in lines(folder, "watch"):  # each has images, with what both judges say of them
+        told = {row["prompt"]: row for row in look["prompts"]}
+        for number in range(REASKED, REASKED + 2):
+            path = folder / "watched" / f"step_{look['step']:06d}" / f"{number:03d}.json"
+            record = json.loads(path.read_text())
+            assert told[record["prompt"]].items() <= record.items()
+            assert record["chain"]
+            assert record["held_out_evidence"].keys() == {"r_sem", "r_spa", "r_ri", "r_pi"}
+            assert read_image(path.with_suffix(".png")).shape == (40, 40, 3)
+
+
+def test_the_images_that_are_kept_tell_most() -> None:
+    """Of 20 prompts the first term has gained on prompt 3 and lies highest above on prompt 7, where
+    it always did; on prompt 11 a judge did not answer."""
+
+    def row(place: int, gap: float) -> dict[str, Any]:
+        return {
+            "prompt": f"prompt {place}",
+            "trained": {"r_sem": 0.2 + gap, "r_pi": 0.5},
+            "held_out": {} if place == 11 else {"r_sem": 0.2, "r_pi": 0.5},
+        }
+
+    first = [row(place, {3: -0.1, 7: 0.8}.get(place, 0.0)) for place in range(20)]
+    now = [row(place, {3: 0.4, 7: 0.8, 11: 0.9}.get(place, 0.0)) for place in range(20)]
+    places = telling(now, first)
+    assert len(places) == len(set(places)) == PICTURED
+    assert places[0] == 3
+    assert {3, 7} <= set(places[:4])
+    assert 11 not in places
+    assert telling(now[:2], first) == [0, 1]
 
 
 def test_means_and_their_interval_by_hand() -> None:
@@ -118,7 +156,15 @@ def test_means_and_their_interval_by_hand() -> None:
     assert found["watch_trained/r_pi"] == pytest.approx(0.75)
     # The standard deviation of .2 and .6 is .2 * sqrt(2); over sqrt(2) that is .2.
     assert found["watch_half/r_pi"] == pytest.approx(1.96 * 0.2)
+    # That of 1 and .5 is .25 * sqrt(2).
+    assert found["watch_trained_half/r_pi"] == pytest.approx(1.96 * 0.25)
     assert found["watch_samples/r_pi"] == pytest.approx(0.2)
+    assert found["watch_samples_half/r_pi"] == 0  # one sample
+    assert found["watch_samples_trained/r_pi"] == pytest.approx(1.0)
+    several = summary({"prompts": [], "samples": rows, "reasked": []})
+    assert several["watch_samples_trained/r_pi"] == pytest.approx(0.75)
+    assert several["watch_samples_half/r_pi"] == pytest.approx(1.96 * 0.2)
+    assert several["watch_samples_trained_half/r_pi"] == pytest.approx(1.96 * 0.25)
     assert summary({"prompts": [], "samples": [], "reasked": []}) == {}
 
 
@@ -136,7 +182,7 @@ def test_the_settings_of_the_manual_are_a_recipe(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
-        ({"watch": {"judge": "oracle"}}, "also judge.spec"),
+        ({"watch": {"judge": "oracle"}}, "oracle also rewards r_sem, r_spa, r_ri, r_pi"),
         ({"watch": {"judge": "orakel"}}, "orakel"),
         (
             {"watch": {"judge": "FLATTERER"}, "data": {"prompts": [{"path": "OWN"}]}},

@@ -14,7 +14,7 @@ from got_r1.errors import BadInput
 from got_r1.judges import load_judge
 from got_r1.judges.base import Judge
 from got_r1.judges.coordinates import CONVENTIONS, Coordinates
-from got_r1.judges.judge_file import KINDS, JudgeFile
+from got_r1.judges.judge_file import KINDS, JudgeFile, is_judge_file
 from got_r1.judges.settings import MLLMSettings
 from got_r1.judges.specs import openai_settings, read_judge_file, transformers_settings
 from got_r1.recipes.recipe_file import load_section
@@ -30,10 +30,12 @@ def other_canvases(
 
     Raises BadInput where sizes are given and nothing is drawn.
     """
-    is_file = spec.endswith((".yaml", ".yml"))
+    is_file = is_judge_file(spec)
     file = load_section(spec, JudgeFile, "judge file") if is_file else JudgeFile(spec=spec)
     given = [kind for kind in KINDS if kind in file.model_fields_set]
     looks = file.r_spa or file.spec or given[0]
+    if is_judge_file(looks):
+        return other_canvases(looks, sizes)
     kind = looks.partition(":")[0]
     if kind not in ("openai", "transformers") or file.wording.spatial != "drawing":
         if sizes:
@@ -67,9 +69,11 @@ def judges_by_coordinates(spec: str) -> dict[Coordinates, tuple[Judge, MLLMSetti
     Raises BadInput where it is no language model.
     """
     file, own = None, spec
-    if spec.endswith((".yaml", ".yml")):
+    if is_judge_file(spec):
         file, own = read_judge_file(spec)
         own = file.r_ri or own
+        if is_judge_file(own):
+            return judges_by_coordinates(own)
     kind = own.partition(":")[0]
     section: Section
     if kind == "openai":

@@ -302,7 +302,8 @@ def sample_text(sample: dict[str, Any]) -> str:
         f"{key.replace('_', ' ')} {'-' if value is None else f'{value:.2f}'}"
         for key, value in values.items()
     )
-    return f"step {sample['step']}, {sample['prompt']}: {label(sample['term'])} {said}"
+    where = f" ({sample['image']})" if sample.get("image") else ""
+    return f"step {sample['step']}, {sample['prompt']}: {label(sample['term'])} {said}{where}"
 
 
 # -- audit human -----------------------------------------------------------------------------------

@@ -59,6 +59,9 @@ Metrics, one line a step (a stage writes those it has; a number that is not fini
                                 the width of its 95% interval over prompts
     watch_trained/*             what the judge that rewards says of the same images
     watch_samples/*             the held-out judge's mean on some of the step's own samples
+    watch_samples_trained/*     what the judge that rewards says of these
+    watch_trained_half/*, watch_samples_half/*, watch_samples_trained_half/*
+                                half the widths of their 95% intervals
     judge_drift/<term>          mean difference of the trained judge's answers about the images in
                                 watched/ from its first ones
     seconds/watch               what it cost
@@ -67,7 +70,8 @@ Metrics, one line a step (a stage writes those it has; a number that is not fini
 A look, a line of `watch.jsonl`: `step` (0: before the first update), `prompts` and `samples`, lists
 of {"prompt", "trained": {term: score}, "held_out": {term: score}} (a term that a judge could not
 answer is left out), and `reasked`, a list of {"prompt", "first", "again", "now"}: what the trained
-judge said of an image in watched/ when it was drawn, at once a second time, and now.
+judge said of an image in watched/ when it was drawn, at once a second time, and now. watched/
+also has some images of each look, for the alarms.
 
 A sample's record: `step`, `sample` (index in its group), `seed`, `prompt`, `category`, `chain`
 (text with its tags), `objects` and `found` ([{"name", "box": [x1, y1, x2, y2]}], 0 to 999, with

@@ -70,8 +70,8 @@ def check_judge(section: JudgeSection, terms: Collection[str] = TERMS) -> None:
     from got_r1.judges.specs import (
         check_finder,
         check_learning,
+        named_judges,
         openai_settings,
-        read_judge_file,
         resolve,
     )
 
@@ -80,13 +80,9 @@ def check_judge(section: JudgeSection, terms: Collection[str] = TERMS) -> None:
         check_learning(resolved)
     if "r_ri" in terms:
         check_finder(resolved)
-    named = [section.spec, section.teacher, *(getattr(section, term) for term in TERMS)]
-    for spec in dict.fromkeys(filter(None, named)):
-        file = None
-        if spec.endswith((".yaml", ".yml")):
-            file, spec = read_judge_file(spec)
-        if spec.partition(":")[0] == "openai":
-            _check_served(spec, openai_settings(spec, file))
+    for judge in named_judges(section):
+        if judge.spec.partition(":")[0] == "openai":
+            _check_served(judge.spec, openai_settings(judge.spec, judge.file))
 
 
 def _mix(spec: str, others: Mapping[str, str], load: Callable[[str], Judge]) -> Judge:
@@ -118,7 +114,7 @@ def _load(
             return _transformers(spec, file, cache, grounds)
         case "experts" if not colon:
             return _experts(file, cache)
-        case _ if spec.endswith((".yaml", ".yml")) and file is None:
+        case _ if file is None and _is_file(spec):
             return _from_file(spec, cache, grounds, patience)
         case _:
             from got_r1.judges.own import load_own
@@ -234,9 +230,17 @@ def _weights_known_by(model: str, cache: Path | str | None) -> str:
     return model if cache is None else digest_of_files(model)
 
 
-def _from_file(path: str, cache: Path | str | None, grounds: bool, patience: float) -> Judge:
-    """The judge of a YAML file."""
-    from got_r1.judges.specs import read_judge_file
+def _is_file(spec: str) -> bool:
+    from got_r1.judges.judge_file import is_judge_file  # not imported for 'oracle'
+
+    return is_judge_file(spec)
+
+
+def _from_file(
+    path: str, cache: Path | str | None, grounds: bool, patience: float, inside: bool = False
+) -> Judge:
+    """The judge of a YAML file; `inside`: one that another file names."""
+    from got_r1.judges.specs import in_no_file, read_judge_file, third_file
 
     file, spec = read_judge_file(path)
     finder = file.r_ri or spec
@@ -245,9 +249,16 @@ def _from_file(path: str, cache: Path | str | None, grounds: bool, patience: flo
 
     @remembered
     def load(spec: str) -> Judge:
+        finds = grounds and spec == finder
         if is_student(spec):
             return _student(spec, file.student, load)
-        return _load(spec, file, cache, grounds and spec == finder, patience)
+        if spec == "self":
+            raise in_no_file(path)
+        if _is_file(spec):
+            if inside:
+                raise third_file(path, spec)
+            return _from_file(spec, cache, finds, patience, inside=True)
+        return _load(spec, file, cache, finds, patience)
 
     return _mix(spec, {term: getattr(file, term) for term in TERMS}, load)
 

@@ -26,7 +26,8 @@ being asked about. docs/judges.md has a complete judge in twenty lines.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from numbers import Real
 from typing import Protocol, runtime_checkable
@@ -36,7 +37,7 @@ from got_r1.files.parsing import valid_unicode
 from got_r1.files.redaction import redact
 from got_r1.records import Box, GroundingQuery, JudgeFailure, Query, Verdict
 
-__all__ = ["LONGEST_FAILED", "Judge", "answers_of", "checked"]
+__all__ = ["LONGEST_FAILED", "Judge", "Wrapper", "answers_of", "checked"]
 
 LONGEST_FAILED = 4096
 """Characters that are kept of a reply that is no answer."""
@@ -51,6 +52,18 @@ class Judge(Protocol):
     def judge(self, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:
         """One answer for each query, in the same order."""
         ...
+
+
+class Wrapper(ABC):
+    """A judge that asks other judges."""
+
+    @abstractmethod
+    def judge(self, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:
+        """One answer for each query, in the same order."""
+
+    @abstractmethod
+    def around(self, change: Callable[[Judge], Judge]) -> Judge:
+        """The same judge, which asks what `change` makes of each judge that this one asks."""
 
 
 def answers_of(judge: Judge, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:

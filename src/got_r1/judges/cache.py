@@ -26,8 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from got_r1.files.parsing import parse_json
-from got_r1.judges.base import Judge, answers_of, checked
-from got_r1.judges.mixture import Mixture
+from got_r1.judges.base import Judge, Wrapper, answers_of, checked
 from got_r1.judges.shared_database import connect, explained
 from got_r1.plan.chain import strip_boxes
 from got_r1.records import (
@@ -119,16 +118,11 @@ class CachedJudge:
 
 
 def uncached(judge: Judge) -> Judge:
-    """The same judge without its cache: asking again asks again."""
-    match judge:
-        case CachedJudge(inner=inner):
-            return inner
-        case Mixture(judges=judges, otherwise=otherwise):
-            return Mixture(
-                {term: uncached(one) for term, one in judges.items()}, uncached(otherwise)
-            )
-        case _:
-            return judge
+    """The same judge without its cache, nor those of the judges that it asks, such as a student's
+    teacher: asking again asks again."""
+    if isinstance(judge, CachedJudge):
+        return uncached(judge.inner)
+    return judge.around(uncached) if isinstance(judge, Wrapper) else judge
 
 
 class _Store:

@@ -8,9 +8,11 @@ runs on one machine may share.
 from __future__ import annotations
 
 import io
+import re
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +22,10 @@ from PIL import Image
 from got_r1.errors import BadInput
 from got_r1.files.images import open_image
 from got_r1.files.redaction import redact
-from got_r1.judges.base import Judge, answers_of
+from got_r1.judges.base import Judge, Wrapper, answers_of
 from got_r1.judges.cache import content_key
 from got_r1.judges.shared_database import connect, explained
+from got_r1.judges.specs import known_as
 from got_r1.plan.chain import parse
 from got_r1.recipes.sections import JudgeSection
 from got_r1.records import (
@@ -49,27 +52,30 @@ Scored = SemanticQuery | SpatialQuery | ImageQuery
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A query, and the score in [0, 1] that `judge` (its spec) gave it."""
+    """A query, and the score in [0, 1] that `judge` gave it: its spec, of a served model without
+    URLs, or the path of its judge file (`specs.known_as`)."""
 
     query: Scored
     score: float
     judge: str
 
 
-class RecordedJudge:
+class RecordedJudge(Wrapper):
     """A judge whose answers to R_sem, R_spa and R_PI are kept with their queries, each once. Of a
     student only what its teacher answered is kept: it would learn nothing from its own.
 
     Args:
         judge: who answers.
         folder: where examples are kept, made at the first answer.
-        section: what names who answers.
+        section: what names who answers. Its judge files are read here, and not again.
     """
 
     def __init__(self, judge: Judge, folder: Path | str, section: JudgeSection) -> None:
         self.inner = judge
         self._path = Path(folder) / FILE
-        self._section = section
+        terms = [kind.term for kind in (SemanticQuery, SpatialQuery, ImageQuery)]
+        self._names = {term: redact(known_as(section, term)) for term in terms}
+        self._teachers = {term: redact(known_as(section, term, teacher=True)) for term in terms}
         self._lock = threading.Lock()
 
     def judge(self, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:
@@ -98,9 +104,15 @@ class RecordedJudge:
             )
 
     def _name(self, query: Query, answer: Verdict) -> str:
-        """The spec of who answered."""
-        section = self._section
-        return redact(section.teacher if answer.by == "teacher" else section.spec_of(query.term))
+        """Who answered."""
+        teacher = self._teachers[query.term] if answer.by == "teacher" else ""
+        return teacher or self._names[query.term]
+
+    def around(self, change: Callable[[Judge], Judge]) -> RecordedJudge:
+        """The changed judge, whose answers are kept in the same place."""
+        twin = copy(self)
+        twin.inner = change(self.inner)
+        return twin
 
 
 def read_examples(folders: Sequence[Path | str]) -> Iterator[Example]:
@@ -125,7 +137,12 @@ def read_examples(folders: Sequence[Path | str]) -> Iterator[Example]:
             for key, judge, *columns, score in rows:
                 if key not in seen:
                     seen.add(key)
-                    yield Example(_query(*columns), float(score), str(judge))
+                    yield Example(_query(*columns), float(score), _without_urls(str(judge)))
+
+
+def _without_urls(judge: str) -> str:
+    """A served model is one judge, wherever it was served when it was asked."""
+    return re.sub(r"^(openai:.+?)@https?://.*$", r"\1", judge)
 
 
 def _texts(query: Scored) -> tuple[str, str, str, bytes]:

@@ -16,12 +16,17 @@ from got_r1.judges.settings import (
 )
 from got_r1.recipes.sections import Section
 
-__all__ = ["KINDS", "JudgeFile"]
+__all__ = ["KINDS", "JudgeFile", "is_judge_file"]
 
 KINDS = ("openai", "transformers", "experts", "student")
 """The sections that are judges; the name of one, as a judge, means the section of the file."""
 
 _OTHER = "another judge for this term, as in spec; empty: spec's"
+
+
+def is_judge_file(spec: str) -> bool:
+    """Whether a spec is the path of a judge file."""
+    return spec.endswith((".yaml", ".yml"))
 
 
 class JudgeFile(Section):
@@ -30,7 +35,8 @@ class JudgeFile(Section):
     spec: str = Field(
         "",
         description="'openai', 'transformers', 'experts' or 'student' as set up below, or any "
-        "judge that --judge takes but a file; empty: the one that is set up below",
+        "judge that --judge takes, another judge file among them (which names no further one); "
+        "empty: the one that is set up below",
     )
     r_sem: str = Field("", description=_OTHER)
     r_spa: str = Field("", description=_OTHER)
@@ -45,7 +51,8 @@ class JudgeFile(Section):
     own: dict[str, Any] = Field(
         {},
         description="keyword arguments of a judge of your own (FILE.py:CLASS or MODULE:CLASS in "
-        "spec or for a term); two in one file get the same",
+        "spec or for a term); two in one file get the same, so give each a judge file of its own "
+        "and name that for its term",
     )
 
     @model_validator(mode="after")

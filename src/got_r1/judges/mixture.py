@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from functools import partial
 
-from got_r1.judges.base import Judge, answers_of
+from got_r1.judges.base import Judge, Wrapper, answers_of
 from got_r1.judges.threads import in_threads
 from got_r1.records import JudgeFailure, Query, Verdict
 
 __all__ = ["Mixture", "OneAtATime"]
 
 
-class Mixture:
+class Mixture(Wrapper):
     """Several judges as one.
 
     Args:
@@ -42,8 +43,15 @@ class Mixture:
                 answers |= zip(places, work.result(), strict=True)
         return [answers[place] for place in range(len(queries))]
 
+    def around(self, change: Callable[[Judge], Judge]) -> Mixture:
+        """The same mixture of changed judges."""
+        # Each once: a judge of several terms stays one, which gets their queries as one batch.
+        changed = {id(one): change(one) for one in (self.otherwise, *self.judges.values())}
+        judges = {term: changed[id(one)] for term, one in self.judges.items()}
+        return Mixture(judges, changed[id(self.otherwise)])
 
-class OneAtATime:
+
+class OneAtATime(Wrapper):
     """A judge that a second thread waits for: for models in this process."""
 
     def __init__(self, judge: Judge) -> None:
@@ -54,3 +62,9 @@ class OneAtATime:
         """One answer for each query, in the same order."""
         with self._turn:
             return self.inner.judge(queries)
+
+    def around(self, change: Callable[[Judge], Judge]) -> OneAtATime:
+        """The changed judge, which takes turns with this one."""
+        twin = copy(self)  # with the same lock: what both ask may be one model
+        twin.inner = change(self.inner)
+        return twin

@@ -104,7 +104,8 @@ def load_own(own: OwnJudge) -> Judge:
         given = f"the settings {', '.join(own.settings)}" if own.settings else "no settings"
         raise BadInput(
             f"judge {spec!r}: {own.name} could not be made with {given} ({_said(error)}); its "
-            "settings are the section 'own' of a judge file"
+            "settings are the section 'own' of a judge file, which all classes of the file get: "
+            "give each its own file, named for its term, as in r_pi: other.yaml"
         ) from error
     if not isinstance(judge, Judge) or not callable(judge.judge):
         raise BadInput(

@@ -36,7 +36,7 @@ def probe_servers(section: JudgeSection, terms: Collection[str]) -> None:
     that can be reached.
     """
     judges = resolve(section)
-    asked = [*map(judges.of, terms), *filter(None, [judges.teacher])]
+    asked = [one for term in terms for one in judges.answering(term)]
     served = [one.openai.urls for one in asked if one.openai is not None]
     groups = list(dict.fromkeys(map(tuple, served)))
     urls = list(dict.fromkeys(url for group in groups for url in group))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import replace
 
 import torch
 
-from got_r1.judges.base import Judge, answers_of
+from got_r1.judges.base import Judge, Wrapper, answers_of
 from got_r1.judges.mixture import Mixture, OneAtATime
 from got_r1.records import JudgeFailure, Query, Verdict
 from got_r1.student.network import MARKS, STUDENT_TERMS, Student
@@ -15,7 +16,7 @@ from got_r1.student.network import MARKS, STUDENT_TERMS, Student
 __all__ = ["StudentJudge", "student_behind"]
 
 
-class StudentJudge:
+class StudentJudge(Wrapper):
     """A `Judge` of R_sem, R_spa and R_PI; of everything else its teacher, where it has one.
 
     Args:
@@ -37,7 +38,9 @@ class StudentJudge:
         self.batch = batch
 
     def judge(self, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:
-        """One answer for each query, in the same order; the teacher gets its own as one batch."""
+        """One answer for each query, in the same order; the teacher gets its own as one batch. An
+        answer is `by` "student" or "teacher" where the student scores its term; what is merely
+        passed on, R_RI and R_HPS, stays as the teacher gave it."""
         answers: list[Verdict | JudgeFailure] = [_unknown(query) for query in queries]
         known = [row for row, query in enumerate(queries) if query.term in STUDENT_TERMS]
         marks = self.student.probabilities([queries[row] for row in known], self.batch)  # type: ignore[misc]
@@ -57,12 +60,18 @@ class StudentJudge:
             asked.sort()
             said = answers_of(self.teacher, [queries[row] for row in asked])
             for row, answer in zip(asked, said, strict=True):
-                if isinstance(answer, Verdict):
-                    own = answers[row]  # of the student, where it scores this term
-                    guess = own.score if isinstance(own, Verdict) else None
-                    answer = replace(answer, by="teacher", guess=guess)
+                own = answers[row]  # a verdict where the student scores this term
+                if isinstance(answer, Verdict) and isinstance(own, Verdict):
+                    answer = replace(answer, by="teacher", guess=own.score)
                 answers[row] = answer
         return answers
+
+    def around(self, change: Callable[[Judge], Judge]) -> StudentJudge:
+        """The same student before a changed teacher."""
+        twin = copy(self)
+        if self.teacher is not None:
+            twin.teacher = change(self.teacher)
+        return twin
 
 
 def student_behind(judge: Judge) -> StudentJudge | None:

@@ -18,6 +18,7 @@ from got_r1.files.redaction import MASK, is_secret_name, redact
 __all__ = [
     "CACHE",
     "HARMLESS",
+    "LOOKING_ON",
     "ROUNDING",
     "SAME_JUDGE",
     "UNUSED",
@@ -46,6 +47,9 @@ ROUNDING = MayChange(
 )
 CACHE = MayChange("may change on --resume", "what is not kept there is asked again")
 SAME_JUDGE = MayChange("on --resume: the same judge, at any URL", "it is still the same judge")
+LOOKING_ON = MayChange(
+    "on --resume: the same judge, at any URL, or switched on or off", HARMLESS.effect
+)
 UNUSED = MayChange("", "this run does not use it")
 
 

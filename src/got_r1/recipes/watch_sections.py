@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from got_r1.files.paths import PathText
-from got_r1.recipes.resuming import HARMLESS
+from got_r1.recipes.resuming import HARMLESS, LOOKING_ON
 from got_r1.recipes.section import MANY, Section
 
 __all__ = ["AlarmsSection", "WatchSection"]
@@ -55,7 +55,7 @@ class WatchSection(Section):
     """A held-out judge that looks on and never enters the reward (off without `judge`), and the
     alarms of a run."""
 
-    judge: Annotated[PathText, HARMLESS] = Field(
+    judge: Annotated[PathText, LOOKING_ON] = Field(
         "",
         description="a second judge, independent of the one that rewards (judge.spec), which sees "
         "fixed held-out prompts again and again, and a part of the steps' own samples",

@@ -11,6 +11,7 @@ from got_r1.report.panels import draw_sections
 from got_r1.report.read import read_run
 from got_r1.report.results import compare
 from got_r1.report.stages import facts, notes, results_lead, stage_of
+from got_r1.report.student import agreement_of
 
 __all__ = ["build_report"]
 
@@ -29,17 +30,19 @@ def build_report(run_dir: Path | str) -> Path:
     run = read_run(Path(run_dir))
     probes, probe_notes = build_probes(run)
     galleries, gallery_notes = build_galleries(run)
+    alarms, alarm_notes = shown_alarms(run, galleries)
     return write_page(
         run.run_dir / "report.html",
         "report.html",
         name=run.run_dir.resolve().name,
         stage=stage_of(run).name,
         facts=facts(run),
-        notes=notes(run) + probe_notes + gallery_notes,
-        alarms=shown_alarms(run, galleries),
+        notes=tuple(dict.fromkeys(notes(run) + probe_notes + gallery_notes + alarm_notes)),
+        alarms=alarms,
         probes=probes,
         results=compare(run.evals),
         results_lead=results_lead(run),
+        agreement=agreement_of(run),
         sections=draw_sections(run.metrics),
         galleries=galleries,
         logged_steps=len(run.samples),

@@ -151,7 +151,8 @@ def _draw_line(
     if line.spread:
         spread_steps, spread = _column(rows, line.spread)
         if spread_steps.size:
-            band = np.interp(steps, spread_steps, smooth(spread))
+            spread = smooth(spread) if panel.smoothed else spread
+            band = np.interp(steps, spread_steps, spread)
             low, high = (np.clip(smoothed + side, *panel.bounds) for side in (-band, band))
             axes.fill_between(steps, low, high, color=color, alpha=0.13, linewidth=0)
     marker = "o" if len(steps) == 1 else ""

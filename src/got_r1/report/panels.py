@@ -56,11 +56,22 @@ _WATCH = tuple(
         name,
         (
             Line(f"watch/{term}", "held out", "a", f"watch_half/{term}"),
-            Line(f"watch_trained/{term}", "trained on", "b"),
-            Line(f"watch_samples/{term}", "held out, own samples", "c"),
+            Line(f"watch_trained/{term}", "trained on", "b", f"watch_trained_half/{term}"),
+            Line(
+                f"watch_samples/{term}",
+                "held out, own samples",
+                "c",
+                f"watch_samples_half/{term}",
+            ),
+            Line(
+                f"watch_samples_trained/{term}",
+                "trained on, own samples",
+                "d",
+                f"watch_samples_trained_half/{term}",
+            ),
         ),
         bounds=(-np.inf, np.inf) if term == "total" else (0, 1),
-        hint="band: 95% interval over the fixed prompts",
+        hint="bands: 95% intervals",
         smoothed=False,
     )
     for term, name in {"total": "Total reward", **TERM_NAMES}.items()
@@ -69,6 +80,11 @@ _LOSSES = (
     _single("Loss", "loss"),
     _single("Chain loss", "loss/chain", "nats per token"),
     _single("Image loss", "loss/image", "nats per token"),
+    Panel(
+        "Loss by term",
+        tuple(Line(f"loss/{term}", name, term) for term, name in TERM_NAMES.items()),
+        hint="nats per mark",
+    ),
     _single("Reconstruction", "loss/reconstruction", "L1 + L2 of pixels", 0),
     Panel(
         "Codes",

@@ -25,6 +25,7 @@ __all__ = [
     "SampleFile",
     "as_dict",
     "as_number",
+    "is_agreement",
     "read_config",
     "read_gallery",
     "read_run",
@@ -101,6 +102,11 @@ def as_number(value: object) -> float | None:
 def as_dict(value: object) -> dict[str, Any]:
     """A JSON object as it is; an empty one for anything else."""
     return value if isinstance(value, dict) else {}
+
+
+def is_agreement(result: dict[str, Any]) -> bool:
+    """Whether an evaluation is that of a student judge, whose table is another one."""
+    return bool(result) and all("calibration_error" in as_dict(one) for one in result.values())
 
 
 def read_run(run_dir: Path) -> RunFiles:
@@ -197,6 +203,8 @@ def _read_evals(folder: Path, notes: list[str]) -> tuple[dict[str, Any], ...]:
     evals = []
     for path in sorted(folder.glob("*.json")):
         result = _parse_object(path.read_bytes())
+        if result is not None and is_agreement(result):
+            continue
         if result is not None and "metrics" not in result:  # plain numbers, without intervals
             result = {"metrics": {key: {"overall": {"mean": result[key]}} for key in result}}
         if result is None or not isinstance(result["metrics"], dict):

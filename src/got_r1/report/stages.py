@@ -1,4 +1,4 @@
-"""What a report says of a run by its stage: VQ, SFT or GRPO."""
+"""What a report says of a run by its stage: VQ, SFT, GRPO or a student judge."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from got_r1.errors import BadInput
 from got_r1.files.inputs import read_json
+from got_r1.records import TERMS
 from got_r1.report.read import NO_EVALUATION, NO_SAMPLES, RunFiles, as_number
 
 __all__ = ["Stage", "facts", "notes", "results_lead", "stage_of"]
@@ -28,6 +29,8 @@ def stage_of(run: RunFiles) -> Stage:
         return Stage("GRPO", "rl")
     if "loss/chain" in keys:
         return Stage("SFT", "sft")
+    if keys & {f"loss/{term}" for term in TERMS}:
+        return Stage("Student judge", "student")
     return Stage("VQ", "vq") if keys else Stage("", "")
 
 
@@ -38,7 +41,7 @@ def facts(run: RunFiles) -> dict[str, Any]:
     planned = run.setting(f"{stage.section}.steps")
     common = {
         "Stage": stage.name,
-        "Model": run.setting("model.path") if stage.section != "vq" else None,
+        "Model": run.setting("model.path") if stage.section in ("sft", "rl") else None,
         "Judge": run.setting("judge.spec") if stage.section == "rl" else None,
         "Formula": run.setting("reward.formula") if stage.section == "rl" else None,
     }
@@ -50,6 +53,12 @@ def facts(run: RunFiles) -> dict[str, Any]:
             common["Trained on"] = "drawings of icon-world scenes, each in two choices of looks"
             common["Batch"] = f"{batch} images" if batch else None
             common["In depth"] = run.setting("data.depth") or None
+        case "student":
+            examples = run.setting("student.examples")
+            common["Examples"] = ", ".join(map(str, examples)) if examples else None
+            start, encoder = (run.setting(f"student.{key}") for key in ("start", "encoder"))
+            begun = "trained from nothing" if encoder == "" else encoder
+            common["Encoder"] = f"that of {start}" if start else begun
     return common | {
         "Steps": f"{steps} of {planned}" if planned and planned != steps else steps,
         "Seed": run.setting("run.seed"),
@@ -94,7 +103,8 @@ def _triples(run: RunFiles) -> dict[str, Any]:
 
 def notes(run: RunFiles) -> tuple[str, ...]:
     """The notes on the run's files, without those on files that its stage does not write."""
-    unwritten = {"sft": (NO_EVALUATION, NO_SAMPLES), "vq": (NO_SAMPLES,)}
+    none = (NO_EVALUATION, NO_SAMPLES)
+    unwritten = {"sft": none, "vq": (NO_SAMPLES,), "student": none}
     return tuple(n for n in run.notes if n not in unwritten.get(stage_of(run).section, ()))
 
 

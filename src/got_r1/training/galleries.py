@@ -6,12 +6,13 @@ What changes between two pictures of a fixed prompt is the policy alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import Any
 
 import numpy as np
 
 from got_r1 import rewards
+from got_r1.audit.alarms import Alarm
 from got_r1.benchmarks import load_benchmark
 from got_r1.files.trackers.base import GalleryRow
 from got_r1.judges.base import Judge
@@ -28,22 +29,30 @@ from got_r1.training.run import Run
 __all__ = ["Probes", "probe_prompts", "save_gallery"]
 
 
-def save_gallery(run: Run[Policy], step: int, samples: Samples) -> None:
+def save_gallery(run: Run[Policy], step: int, samples: Samples, rang: Sequence[Alarm] = ()) -> None:
     """The first sample of each prompt's group, with everything that was said about it, and one
-    whole group: that whose rewards differ most. With `rl.paraphrases` the first of each wording,
-    and the prompt that it is a wording of."""
+    whole group: that which shows an alarm that rang in the step, else that whose rewards differ
+    most. With `rl.paraphrases` the first of each wording, and the prompt that it is a wording of.
+    """
     every = samples.group // run.recipe.rl.paraphrases
     rows = _rows(run.recipe, samples)
     run.records.save_gallery(step, [rows(row) for row in range(0, len(samples.chains), every)])
-    first = samples.group * _widest_group(samples)
+    first = samples.group * _telling_group(samples, {alarm.name for alarm in rang})
     run.records.save_group(step, [rows(row) for row in range(first, first + samples.group)])
 
 
-def _widest_group(samples: Samples) -> int:
-    """Which group's rewards have the largest standard deviation; the first of several, and 0 where
-    no group has two rewards."""
+def _telling_group(samples: Samples, rang: Set[str]) -> int:
+    """Which group has the fewest different plans, where they collapse; which has the most alike
+    rewards, where nothing is left to learn from; else whose rewards have the largest standard
+    deviation. The first of several."""
+    if "collapse" in rang:
+        plans = [frozenset(chain.objects) for chain in samples.chains]
+        starts = range(0, len(plans), samples.group)
+        return int(np.argmin([len(set(plans[row : row + samples.group])) for row in starts]))
     totals = np.array([reward.total for reward in samples.rewards], dtype=np.float64)
     groups = [group[np.isfinite(group)] for group in totals.reshape(-1, samples.group)]
+    if "dead_signal" in rang:  # of one reward alone nothing can be said
+        return int(np.argmin([group.std() if group.size > 1 else np.inf for group in groups]))
     return int(np.argmax([group.std() if group.size else 0.0 for group in groups]))
 
 

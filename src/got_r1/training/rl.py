@@ -113,8 +113,9 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
                     samples = Samples.join(everything)
                     row = samples.metrics() | metrics | seen
                     run.log(step, row | alarms.see(step, row, look))
-                    if shown:
-                        save_gallery(run, step, samples)
+                    # Plans alone have images in the steps that are shown, and in no other.
+                    if shown or (alarms.rang and samples.images.size):
+                        save_gallery(run, step, samples, alarms.rang)
                     alarms.tell()
                 if step % section.sample_every == 0 or step == section.steps:
                     probes.save(step)

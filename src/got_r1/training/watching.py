@@ -43,6 +43,7 @@ Row = dict[str, Any]
 """A prompt, and what both judges say of its image: {"prompt", "trained", "held_out"}."""
 Look = dict[str, list[Row]]
 """What `watch.jsonl` has of a step: `prompts`, `samples`, `reasked`."""
+UNANSWERED: Row = {"trained": {}, "held_out": {}}
 
 
 class Watch:
@@ -126,7 +127,7 @@ class Watch:
 class Kept:
     """Images of the first look, which the trained judge is asked about again at every later one,
     without a cache: whether it is still the judge that it was. They lie in `watched/`, with what it
-    said of them then, and when it was asked a second time at once.
+    said of them then (`first`), and when it was asked a second time at once (`again`).
     """
 
     def __init__(self, run: Run[Policy], judge: Judge) -> None:
@@ -134,15 +135,18 @@ class Kept:
         self.judge = judge
         self.known: list[tuple[Prompt, Chain, Any, Row]] = []
         folders = {} if run.fresh else step_folders(run.folder / "watched")
-        for path in (path for folder in folders.values() for path in sorted(folder.glob("*.json"))):
-            record = read_json(path, "kept sample")
-            if "first" not in record:  # of another look, behind those of the first
+        for folder in folders.values():
+            if self.known:
                 break
-            image = np.asarray(open_image(path.with_suffix(".png")))
-            chain = chains.parse(record["chain"], marks=run.recipe.rollout.marks)
-            said = {when: record[when] for when in ("first", "again")}
-            prompt = Prompt(record["prompt"], record["category"])
-            self.known.append((prompt, chain, image, said))
+            for path in sorted(folder.glob("*.json")):
+                record = read_json(path, "kept sample")
+                if "first" not in record:  # an image that a look kept for the alarms
+                    continue
+                image = np.asarray(open_image(path.with_suffix(".png")))
+                chain = chains.parse(record["chain"], marks=run.recipe.rollout.marks)
+                said = {when: record[when] for when in ("first", "again")}
+                prompt = Prompt(record["prompt"], record["category"])
+                self.known.append((prompt, chain, image, said))
 
     def ask(self, step: int, drawn: Sequence[Drawing], trained: Sequence[Reward]) -> list[Row]:
         """What the judge says of the kept images now; the first look keeps its own."""
@@ -201,26 +205,32 @@ def scores(reward: Reward) -> dict[str, float]:
 
 
 def telling(told: Sequence[Row], first: Sequence[Row]) -> list[int]:
-    """The places of the fixed prompts whose images tell most of the two judges, `PICTURED` at most,
-    in turns: those on which a term of the trained one has gained most on the held-out one's since
-    the first look, and those on which it lies farthest above it."""
+    """The places of the fixed prompts whose images tell most of the two judges, `PICTURED` at most:
+    in turns, of each term, the one on which the trained judge has gained most on the held-out one
+    since the first look, and the one on which it lies farthest above it now."""
     before = {row["prompt"]: row for row in first}
     rankings = []
-    for since in (before, {}):
+    for earlier in (before, {}):
         for name in TERMS:
             gains = {
-                place: now[0] - now[1] - (then[0] - then[1])
+                place: lead - (leads(earlier.get(row["prompt"], UNANSWERED), name) or 0.0)
                 for place, row in enumerate(told)
-                for now in both([row], name)
-                for then in (*both([since[row["prompt"]]] if row["prompt"] in since else [], name),
-                             (0.0, 0.0))[:1]
-            }  # fmt: skip
+                if (lead := leads(row, name)) is not None
+            }
             rankings.append(sorted(gains, key=lambda place: (-gains[place], place)))
     turns = (place for turn in zip_longest(*rankings) for place in turn if place is not None)
     return list(dict.fromkeys(turns))[:PICTURED]
 
 
-MEANS = {"prompts": ("watch_trained", "watch"), "samples": ("watch_samples_trained", "watch_samples")}
+def leads(row: Row, name: str) -> float | None:
+    """How far the trained judge lies above the held-out one in a term, where both answered."""
+    return next((trained - held_out for trained, held_out in both([row], name)), None)
+
+
+MEANS = {
+    "prompts": ("watch_trained", "watch"),
+    "samples": ("watch_samples_trained", "watch_samples"),
+}
 """The metrics of a part of a look: by the trained judge, by the held-out one."""
 
 
