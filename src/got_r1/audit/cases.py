@@ -7,6 +7,7 @@ it: the unit that intervals resample, because its queries are no independent tri
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -25,6 +26,7 @@ __all__ = [
     "Suite",
     "SuiteQuery",
     "Variation",
+    "few",
     "joined",
 ]
 
@@ -33,6 +35,8 @@ SAID = "words to the grader"
 
 MOST_RAISING = "the words that raised most"
 """The kind of the persuasions that are tried again, with one text that was chosen by its score."""
+
+_SHARE = 0.3  # of the pairs of a kind: enough where all of 12 are right, or none
 
 SCALE = 10
 """Pictures of the icon world, 40 px wide, are shown this many times larger: 400 px, about the size
@@ -173,8 +177,14 @@ def joined(first: Suite, second: Suite) -> Suite:
     )
 
 
+def few(pairs: int) -> int:
+    """How many pairs a single value, number or axis gets at least where a kind gets `pairs`."""
+    return max(1, round(_SHARE * pairs))
+
+
 class Draft:
-    """A suite in the making: no more than `limit` comparisons of each kind."""
+    """A suite in the making: `limit` comparisons of each kind, and more of a fault in a relation
+    where an axis has too few."""
 
     def __init__(self, term: str, limit: int, kinds: Sequence[str]) -> None:
         self.term = term
@@ -197,6 +207,16 @@ class Draft:
     def is_full(self) -> bool:
         """Whether every kind has its number."""
         return not any(map(self.wants, self._counts))
+
+    def short(self) -> list[str]:
+        """The kinds with their axis ("moved, nearness") of which there are pairs, but so few that
+        even a judge without fault would be undecided (`few`)."""
+        counts = Counter(pair.tags["relation"] for pair in self._pairs if "relation" in pair.tags)
+        return [name for name, count in counts.items() if count < few(self.limit)]
+
+    def want_another(self, kind: str) -> None:
+        """Makes room for one more comparison of a kind."""
+        self._counts[kind] = self.limit - 1
 
     def ask(self, query: Query, truth: Sequence[FoundObject] = (), scale: int = SCALE) -> int:
         """Adds a query of the current item; returns its index."""

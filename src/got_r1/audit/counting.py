@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import random
 
-from got_r1.audit.cases import Draft
-from got_r1.audit.exchanges import few
+from got_r1.audit.cases import Draft, few
 from got_r1.audit.subjects import write_chain
 from got_r1.icons.prompts import Phrasing, say
 from got_r1.icons.render import render

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from got_r1.audit.asking import Answers
-from got_r1.audit.cases import Draft, Exchange, Suite
+from got_r1.audit.cases import Draft, Exchange, Suite, few
 from got_r1.audit.subjects import write_chain
 from got_r1.icons.prompts import say
 from got_r1.icons.render import render
@@ -47,20 +47,14 @@ from got_r1.records import (
     Verdict,
 )
 
-__all__ = ["add_screens", "candidates", "exchange_suite", "few", "told_apart", "worst"]
+__all__ = ["add_screens", "candidates", "exchange_suite", "told_apart", "worst"]
 
 _SHOWN = 3  # other values in a screen
 _CANDIDATES = 12  # exchanges that are asked about one by one
 _CONFIRMED = 2  # and of these, how many get pairs of their own
-_SHARE = 0.3  # of the pairs of a kind: enough where all of 12 are right, or none
 
 _VALUES = {"noun": NOUNS, "colour": tuple(COLORS), "pattern": FILLS}
 _RELATIONS: tuple[Relation, ...] = ("left", "right", "top", "bottom")
-
-
-def few(pairs: int) -> int:
-    """How many pairs a single value or number gets where a kind gets `pairs`."""
-    return max(1, round(_SHARE * pairs))
 
 
 # -- making queries ------------------------------------------------------------------------------

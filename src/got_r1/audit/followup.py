@@ -14,8 +14,8 @@ from itertools import islice
 import numpy as np
 
 from got_r1.audit.asking import Answers
-from got_r1.audit.cases import Draft, Persuasion, Suite, SuiteQuery, joined
-from got_r1.audit.exchanges import candidates, exchange_suite, few, told_apart, worst
+from got_r1.audit.cases import Draft, Persuasion, Suite, SuiteQuery, few, joined
+from got_r1.audit.exchanges import candidates, exchange_suite, told_apart, worst
 from got_r1.audit.persuasion import Words
 from got_r1.audit.pictures import persuade_finder
 from got_r1.audit.semantic import persuade

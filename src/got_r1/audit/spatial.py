@@ -21,6 +21,7 @@ from got_r1.audit.persuasion import Words, draw_words, neutral
 from got_r1.audit.subjects import (
     AXES,
     Subject,
+    complete,
     other_noun,
     reordered,
     rephrased,
@@ -63,12 +64,11 @@ def spatial_suite(pairs: int, seed: int) -> Suite:
     draft = Draft("r_spa", pairs, (*_PAIRS, *_VARIATIONS, "words"))
     labels = draw_words(rng, _LABELS * pairs, label=True)
     prose = draw_words(rng, pairs)
-    source = subjects(rng, ("spatial", "complex"))
+    several = map(of_two, subjects(rng, ("spatial", "complex")))
+    source = (subject for subject in several if subject is not None)
     curves = -(-pairs // 2)
     while not draft.is_full or curves > 0:
-        subject = of_two(next(source))
-        if subject is None:
-            continue
+        subject = next(source)
         _add(draft, rng, subject)
         if draft.wants("words"):
             said = [labels.pop() for _ in range(_LABELS)]
@@ -76,6 +76,7 @@ def spatial_suite(pairs: int, seed: int) -> Suite:
         if curves > 0:
             curves -= 1
             _add_curve(draft, rng, subject)
+    complete(draft, rng, source, _add)
     add_screens(draft, rng)
     return draft.finish()
 

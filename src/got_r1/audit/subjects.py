@@ -24,6 +24,7 @@ from got_r1.records import Chain, PlannedObject, Prompt
 __all__ = [
     "AXES",
     "Subject",
+    "complete",
     "fill",
     "other_noun",
     "reordered",
@@ -88,12 +89,32 @@ def subjects(rng: random.Random, categories: Sequence[Category] = CATEGORIES) ->
 def fill(
     draft: Draft, rng: random.Random, add: Callable[[Draft, random.Random, Subject], None]
 ) -> Iterator[Subject]:
-    """Adds comparisons of one subject after the other until the draft is full; returns the
-    subjects that come next."""
+    """Adds comparisons of one subject after the other until the draft is full, and each axis of a
+    relation has enough; returns the subjects that come next."""
     source = subjects(rng)
     while not draft.is_full:
         add(draft, rng, next(source))
+    complete(draft, rng, source, add)
     return source
+
+
+def complete(
+    draft: Draft,
+    rng: random.Random,
+    source: Iterator[Subject],
+    add: Callable[[Draft, random.Random, Subject], None],
+) -> None:
+    """Adds pairs to a full draft, of the kinds and axes that have too few of them."""
+    while short := draft.short():
+        kind, _, axis = short[0].rpartition(", ")
+        draft.want_another(kind)
+        add(draft, rng, next(one for one in source if axis_of(one) == axis))
+
+
+def axis_of(subject: Subject) -> str:
+    """What the relation of a subject is about; empty where it has none."""
+    relation = subject.meaning.relation
+    return "" if relation is None else AXES[relation]
 
 
 def tags_of(subject: Subject, fault: str = "") -> dict[str, str]:
@@ -103,8 +124,8 @@ def tags_of(subject: Subject, fault: str = "") -> dict[str, str]:
     by the axis of its relation.
     """
     tags = {"category": subject.prompt.category}
-    if fault and subject.meaning.relation is not None:
-        tags["relation"] = f"{fault}, {AXES[subject.meaning.relation]}"
+    if fault and (axis := axis_of(subject)):
+        tags["relation"] = f"{fault}, {axis}"
     return tags
 
 
