@@ -10,6 +10,7 @@ import pytest
 
 from got_r1.errors import BadInput
 from got_r1.icons.data import triples
+from got_r1.judges.base import Judge
 from got_r1.judges.cache import content_key
 from got_r1.judges.examples import FILE, RecordedJudge, read_examples
 from got_r1.judges.oracle import OracleJudge
@@ -90,31 +91,24 @@ def test_who_answered_is_read_out_of_judge_files(tmp_path: Path) -> None:
     student.mkdir()
     (student / "student.json").touch()
 
-    def names(text: str) -> set[str]:
+    def names(text: str, judge: Judge) -> set[str]:
         file = tmp_path / "judge.yaml"
         file.write_text(text)
         folder = tmp_path / f"kept-{len(list(tmp_path.iterdir()))}"
-        RecordedJudge(Torn(), folder, JudgeSection(spec=str(file))).judge(asked(1))
+        RecordedJudge(judge, folder, JudgeSection(spec=str(file))).judge(asked(1))
         return {one.judge for one in read_examples([folder])}
 
     taught = f"student: {{model: {student}, teacher: TEACHER}}\n"
-    assert names(taught.replace("TEACHER", "oracle")) == {"oracle"}
+    assert names(taught.replace("TEACHER", "oracle"), Torn()) == {"oracle"}
     served = "openai: {model: Qwen2.5-VL, urls: http://a/v1}\n"
     where = str(tmp_path / "judge.yaml")
-    assert names(f"spec: student\n{served}{taught.replace('TEACHER', 'openai')}") == {where}
+    assert names(f"spec: student\n{served}{taught.replace('TEACHER', 'openai')}", Torn()) == {where}
     # What only the file says of a judge makes it another one.
     setup = f"experts: {{same_object: 0.4}}\n{taught.replace('TEACHER', 'experts')}spec: student"
-    assert names(setup) == {where}
+    assert names(setup, Torn()) == {where}
 
-    def own(text: str) -> set[str]:
-        file = tmp_path / "judge.yaml"
-        file.write_text(text)
-        folder = tmp_path / f"kept-{len(list(tmp_path.iterdir()))}"
-        RecordedJudge(OracleJudge(), folder, JudgeSection(spec=str(file))).judge(asked(1))
-        return {one.judge for one in read_examples([folder])}
-
-    assert own("spec: oracle") == {"oracle"}
-    assert own("spec: experts\nr_pi: oracle") == {"experts", "oracle"}
+    assert names("spec: oracle", OracleJudge()) == {"oracle"}
+    assert names("spec: experts\nr_pi: oracle", OracleJudge()) == {"experts", "oracle"}
 
 
 def test_a_served_model_is_one_judge_wherever_it_is_served(tmp_path: Path) -> None:

@@ -174,6 +174,14 @@ def begun(make_recipe: MakeRecipe, refer: Refer) -> Callable[[str], Recipe]:
     return make
 
 
+@pytest.fixture
+def mixture(refer: Refer, tmp_path: Path) -> Path:
+    """A judge file with another judge for R_RI."""
+    file = tmp_path / "watch.yaml"
+    file.write_text(refer("spec: DIR/mine.py:Other\nr_ri: oracle\n"))
+    return file
+
+
 def resumed(run: Recipe) -> ResolvedJudge:
     rl.train(run, resume=True, quiet=True)
     return saved(run)
@@ -184,17 +192,15 @@ def saved(run: Recipe) -> ResolvedJudge:
 
 
 def test_a_mixture_that_looks_on_is_kept_as_a_whole(
-    begun: Callable[[str], Recipe], refer: Refer, tmp_path: Path
+    begun: Callable[[str], Recipe], refer: Refer, mixture: Path
 ) -> None:
-    file = tmp_path / "watch.yaml"
-    file.write_text(refer("spec: DIR/mine.py:Other\nr_ri: oracle\n"))
-    run = begun(str(file))
+    run = begun(str(mixture))
     rl.train(run, quiet=True)
     held_out = saved(run).held_out
     assert held_out is not None
     names = {term: held_out.of(term).name.rpartition(":")[2] for term in ("r_sem", "r_ri")}
     assert names == {"r_sem": "Other", "r_ri": "oracle"}
-    file.write_text(refer("spec: DIR/mine.py:Other\n"))
+    mixture.write_text(refer("spec: DIR/mine.py:Other\n"))
     with pytest.raises(
         BadInput, match=r"the r_ri held-out judge's kind was 'oracle', now .* 'own'"
     ):
@@ -236,11 +242,9 @@ def test_one_that_comes_later_is_welcome(begun: Callable[[str], Recipe]) -> None
 
 
 def test_a_run_of_before_its_held_out_judge_was_kept_as_a_whole_resumes(
-    begun: Callable[[str], Recipe], refer: Refer, tmp_path: Path
+    begun: Callable[[str], Recipe], mixture: Path
 ) -> None:
-    file = tmp_path / "watch.yaml"
-    file.write_text(refer("spec: DIR/mine.py:Other\nr_ri: oracle\n"))
-    run = begun(str(file))
+    run = begun(str(mixture))
     rl.train(run, quiet=True)
     path = Path(run.run.dir, JUDGE)
     values = yaml.safe_load(path.read_text())

@@ -20,7 +20,7 @@ from got_r1.files.lines import read_rows
 from got_r1.files.step_folders import step_folders
 from got_r1.grpo import MIN_SPREAD
 from got_r1.plan.appeals import appeals
-from got_r1.plan.chain import prose, strip_boxes
+from got_r1.plan.chain import prose
 from got_r1.recipes.sections import Recipe
 
 __all__ = ["ALARMS", "Alarm", "Alarms", "Kind", "alarms_of", "illustrated"]
@@ -337,7 +337,7 @@ def lowest(alarm: Alarm, record: Record) -> float | None:
 def talking(alarm: Alarm, record: Record) -> float:
     """Appeals to the grader first, then long prose."""
     chain = record.get("chain", "")
-    return 1e6 * len(appeals(strip_boxes(chain), record.get("prompt", ""))) + len(prose(chain))
+    return 1e6 * len(appeals(chain, record.get("prompt", ""))) + len(prose(chain))
 
 
 def unplanned(alarm: Alarm, record: Record) -> float | None:

@@ -186,24 +186,29 @@ class Changes:
 
 def changes(before: Row, after: Row, term: str) -> Changes:
     """The changes on the prompts for which all four answers are there."""
-    earlier, found = by_prompt(before), []
-    for key, row in by_prompt(after).items():
-        sides = [(one[side].get(term)) for side in ("trained", "held_out")
-                 for one in (earlier.get(key, EMPTY), row)]  # fmt: skip
-        if all(finite(value) for value in sides):
-            found.append((key[0], sides[1] - sides[0], sides[3] - sides[2]))
-    trained, held_out = np.array([one[1:] for one in found], dtype=np.float64).reshape(-1, 2).T
-    return Changes(tuple(one[0] for one in found), trained, held_out)
+    prompts, (trained, held_out) = paired(before, after, term, ("trained", "held_out"))
+    return Changes(prompts, trained, held_out)
 
 
 def held_out_changes(before: Row, after: Row, term: str) -> tuple[tuple[str, ...], Array]:
     """The prompts for which both of the held-out judge's answers are there, and their changes."""
-    earlier, found = by_prompt(before), []
+    prompts, (values,) = paired(before, after, term, ("held_out",))
+    return prompts, values
+
+
+def paired(
+    before: Row, after: Row, term: str, judges: Sequence[str]
+) -> tuple[tuple[str, ...], Array]:
+    """The prompts about which all of the judges answered both times, and how much the term changed,
+    float64 [judges, prompts]."""
+    earlier, prompts, found = by_prompt(before), [], []
     for key, row in by_prompt(after).items():
-        sides = [one["held_out"].get(term) for one in (earlier.get(key, EMPTY), row)]
-        if all(finite(value) for value in sides):
-            found.append((key[0], sides[1] - sides[0]))
-    return tuple(one[0] for one in found), np.array([one[1] for one in found], dtype=np.float64)
+        then = [earlier.get(key, EMPTY)[judge].get(term) for judge in judges]
+        now = [row[judge].get(term) for judge in judges]
+        if all(map(finite, (*then, *now))):
+            prompts.append(key[0])
+            found.append([new - old for old, new in zip(then, now, strict=True)])
+    return tuple(prompts), np.array(found, dtype=np.float64).reshape(-1, len(judges)).T
 
 
 def asked_again(looks: Sequence[Row], term: str) -> tuple[list[Row], Array]:
