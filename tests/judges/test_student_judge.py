@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from got_r1.judges.examples import RecordedJudge
 from got_r1.judges.mixture import Mixture, OneAtATime
 from got_r1.judges.student import StudentJudge, student_behind
 from got_r1.plan.chain import parse
@@ -87,6 +88,9 @@ def test_a_student_is_found_behind_other_judges() -> None:
     assert student_behind(Mixture({"r_ri": Teacher()}, OneAtATime(student))) is student
     assert student_behind(Mixture({"r_pi": OneAtATime(student)}, Teacher())) is student
     assert student_behind(OneAtATime(Teacher())) is None
+    recorded = RecordedJudge.__new__(RecordedJudge)  # whatever it keeps, and where
+    recorded.inner = OneAtATime(student)
+    assert student_behind(recorded) is student
 
 
 def test_without_a_teacher_it_answers_what_it_can() -> None:

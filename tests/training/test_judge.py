@@ -16,6 +16,7 @@ from got_r1.judges import load_judge
 from got_r1.judges.examples import RecordedJudge
 from got_r1.judges.oracle import OracleJudge
 from got_r1.plan.chain import parse
+from got_r1.recipes.checks import check_settings
 from got_r1.recipes.sections import JudgeSection, Recipe
 from got_r1.records import ImageQuery, Query, SemanticQuery, SpatialQuery, Verdict
 from got_r1.student.network import Student
@@ -179,6 +180,13 @@ def test_a_student_is_a_judge_by_its_folder(make_recipe: MakeRecipe, examples: P
     (answer,) = load_judge(f"student:{folder}").judge([ImageQuery(one.prompt, one.image)])
     assert isinstance(answer, Verdict)
     assert answer.by == "student"
+
+
+def test_the_held_out_judge_may_be_the_only_student(make_recipe: MakeRecipe) -> None:
+    judge = {"spec": "oracle", "model": "somewhere"}
+    check_settings(make_recipe("rl", judge=judge, watch={"judge": "student"}), "rl")
+    with pytest.raises(BadInput, match="no judge is a student"):
+        check_settings(make_recipe("rl", judge=judge), "rl")
 
 
 @pytest.mark.parametrize(

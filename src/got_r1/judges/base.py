@@ -27,7 +27,7 @@ being asked about. docs/judges.md has a complete judge in twenty lines.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from numbers import Real
 from typing import Protocol, runtime_checkable
@@ -64,6 +64,21 @@ class Wrapper(ABC):
     @abstractmethod
     def around(self, change: Callable[[Judge], Judge]) -> Judge:
         """The same judge, which asks what `change` makes of each judge that this one asks."""
+
+
+def all_of(judge: Judge) -> Iterator[Judge]:
+    """The judge, and all that it asks, directly or through others; a shared one comes each time."""
+    yield judge
+    if isinstance(judge, Wrapper):
+        asked: list[Judge] = []
+
+        def listed(one: Judge) -> Judge:
+            asked.append(one)
+            return one
+
+        judge.around(listed)
+        for one in asked:
+            yield from all_of(one)
 
 
 def answers_of(judge: Judge, queries: Sequence[Query]) -> list[Verdict | JudgeFailure]:

@@ -8,8 +8,7 @@ from dataclasses import replace
 
 import torch
 
-from got_r1.judges.base import Judge, Wrapper, answers_of
-from got_r1.judges.mixture import Mixture, OneAtATime
+from got_r1.judges.base import Judge, Wrapper, all_of, answers_of
 from got_r1.records import JudgeFailure, Query, Verdict
 from got_r1.student.network import MARKS, STUDENT_TERMS, Student
 
@@ -76,16 +75,7 @@ class StudentJudge(Wrapper):
 
 def student_behind(judge: Judge) -> StudentJudge | None:
     """The first student among the judges that a judge is made of; None where there is none."""
-    match judge:
-        case StudentJudge():
-            return judge
-        case OneAtATime(inner=inner):
-            return student_behind(inner)
-        case Mixture(judges=judges, otherwise=otherwise):
-            found = map(student_behind, [otherwise, *judges.values()])
-            return next(filter(None, found), None)
-        case _:
-            return None
+    return next((one for one in all_of(judge) if isinstance(one, StudentJudge)), None)
 
 
 def _unknown(query: Query) -> JudgeFailure:

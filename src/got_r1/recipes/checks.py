@@ -48,7 +48,8 @@ def check_settings(recipe: Recipe, stage: Stage) -> None:
             "one of them a weight above 0"
         )
     check_paraphrases(recipe)
-    if not any(map(is_student, (judge.spec, *map(judge.spec_of, TERMS)))):
+    asked = (judge.spec, *map(judge.spec_of, TERMS), recipe.watch.judge)
+    if not any(map(is_student, asked)):
         for key in ("model", "teacher"):
             if value := getattr(judge, key):
                 raise BadInput(
