@@ -110,6 +110,8 @@ def test_what_both_may_be_asked_is_told(
         load_held_out(run)
         (told,) = capsys.readouterr().err.splitlines()
         assert told.startswith(f"watch: of {', '.join(shared)}, oracle may answer on both sides")
+        load_held_out(run, quiet=True)
+        assert not capsys.readouterr().err
 
 
 def test_a_term_that_is_shared_is_not_the_only_one(refer: Refer) -> None:

@@ -131,6 +131,15 @@ def test_a_run_draws_for_its_galleries_alone(
     assert "not found" not in report
 
 
+@pytest.mark.parametrize("weight", [0, 0.05])
+def test_images_that_no_term_looks_at_are_told(
+    make_recipe: MakeRecipe, weight: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    section = {"image_weight": weight, "steps": 1, "prompts": 1, "group": 2}
+    rl.train(make_recipe("run", **PLANS, rl=section, eval={"prompts": 0}))
+    assert ("no term looks at the images" in capsys.readouterr().err) is (weight > 0)
+
+
 def test_what_is_shown_changes_no_update(make_recipe: MakeRecipe) -> None:
     """`rl.sample_every` may change on resuming, since no result depends on it."""
     runs = [

@@ -39,15 +39,15 @@ class HeldOut:
     prompts: list[Prompt]
 
 
-def load_held_out(recipe: Recipe) -> HeldOut | None:
+def load_held_out(recipe: Recipe, quiet: bool = False) -> HeldOut | None:
     """The judge that looks on with its prompts, None where there is none. A line on stderr says
-    which terms it shares with the judge that rewards. Raises BadInput as `held_out_judge`,
-    `load_judge` and `watch_prompts`."""
+    which terms it shares with the judge that rewards, unless `quiet`. Raises BadInput as
+    `held_out_judge`, `load_judge` and `watch_prompts`."""
     section = held_out_judge(recipe)
     if section is None:
         return None
     prompts = watch_prompts(recipe)
-    for terms, judges in grouped(shared_terms(recipe, section)):
+    for terms, judges in [] if quiet else grouped(shared_terms(recipe, section)):
         note(
             f"watch: of {terms}, {judges} may answer on both sides, as the judge that rewards and "
             "as the held-out one: where it is fooled, the held-out judge does not tell"

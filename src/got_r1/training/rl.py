@@ -19,6 +19,7 @@ from got_r1.errors import RunFailed
 from got_r1.judges import Judge, load_judge
 from got_r1.judges.examples import RecordedJudge
 from got_r1.policy.janus import Policy
+from got_r1.progress import note
 from got_r1.recipes.checks import check_settings
 from got_r1.recipes.sections import Recipe
 from got_r1.records import TERMS, JudgeFailure
@@ -48,6 +49,13 @@ if TYPE_CHECKING:
 
 __all__ = ["train"]
 
+UNSEEN_IMAGES = (
+    "reward: no term looks at the images, but rl.image_weight is above 0, so their tokens are "
+    "trained on what says nothing about them, and drawing may get worse: give reward.r_ri or "
+    "reward.r_pi a weight"
+)
+"""Measured with three seeds: docs/results.md, Ablations."""
+
 
 def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str, object]:
     """Trains `model.path` by `recipe.rl`, evaluates it before and after, and writes the report.
@@ -65,8 +73,11 @@ def train(recipe: Recipe, resume: bool = False, quiet: bool = False) -> dict[str
         rewards.check_judge(judge, recipe.reward)
         scorer = recorded(judge, recipe)
         lessons = Lessons(judge, recipe, ranks)
-        held_out = load_held_out(recipe)
-        prompts = load_prompts(recipe.data, quiet or not ranks.main, section.paraphrases)
+        silent = quiet or not ranks.main
+        held_out = load_held_out(recipe, silent)
+        prompts = load_prompts(recipe.data, silent, section.paraphrases)
+        if section.image_weight and not rewards.reads_images(recipe.reward) and not silent:
+            note(UNSEEN_IMAGES)
         policy = load_share(recipe.model, recipe.scale, ranks)
         seed_step(recipe.run.seed, 0)  # adapters begin at random
         policy.prepare_training(recipe.model.lora)
