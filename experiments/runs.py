@@ -13,7 +13,7 @@ from typing import Any
 
 from got_r1.benchmarks import load_benchmark
 from got_r1.benchmarks.base import Sample
-from got_r1.benchmarks.evaluation import evaluate, markdown_table
+from got_r1.benchmarks.evaluation import evaluate
 from got_r1.cli import main as got_r1
 from got_r1.files.atomic import write_text
 from got_r1.policy import load_policy
@@ -119,7 +119,8 @@ def write_tables(page: Path, tables: Mapping[str, Sequence[Sequence[str]]]) -> N
     """Puts the rows of tables between their marks in a page of the documentation."""
     text = page.read_text(encoding="utf-8")
     for name, rows in tables.items():
-        lines = markdown_table(rows, width=10_000)  # no cell is wrapped
+        lines = [f"| {' | '.join(row)} |" for row in rows]
+        lines.insert(1, "|-" * len(rows[0]) + "|")
         begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
         head, tail = text.split(begin)[0], text.split(end)[1]
         text = "\n".join([f"{head}{begin}", "", *lines, "", f"{end}{tail}"])

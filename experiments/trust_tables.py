@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any
 
 import matplotlib
@@ -175,57 +176,78 @@ def tables(found: Sequence[Judged]) -> dict[str, list[list[str]]]:
 
 
 def judges_table(found: Sequence[Judged], errors: Errors) -> list[list[str]]:
-    """A row for each judge, the largest true gain first."""
-    rows = [["judge", "audit", "not fit", "gain", *map(label, MEASURED), "falls"]]
+    """A row for each judge, the largest true gain first; accuracies that fall are bold."""
+    rows = [["judge", "audit", "not fit", "gain", *map(label, MEASURED)]]
     for one in sorted(found, key=lambda one: -one.changes["gain"].value):
         unfit = [term for term in TERMS if one.audit["terms"][term]["verdict"] == "not fit"]
-        rows.append(
-            [
-                one.words,
-                one.verdict,
-                ", ".join(map(label, unfit)) or "–",
-                *(errors.shown(name, one.changes[name]) for name in ("gain", *MEASURED)),
-                ", ".join(map(label, errors.falls(one.changes, ACCURACIES))) or "–",
-            ]
-        )
+        fallen = errors.falls(one.changes, ACCURACIES)
+        cells = {name: errors.shown(name, one.changes[name]) for name in ("gain", *MEASURED)}
+        cells |= {name: f"**{cells[name]}**" for name in fallen}
+        rows.append([one.words, one.verdict, ", ".join(map(label, unfit)) or "–", *cells.values()])
     return rows
 
 
 def decisions_table(found: Sequence[Judged], errors: Errors) -> list[list[str]]:
     """What the verdict is worth as a decision, on both halves: counts with exact 95% intervals.
     "Undecided" is neither called fit nor called not fit."""
-    rows = [
-        [
-            "judges", "n", "called fit", "of these, with a fall", "with a fall",
-            "of these, called not fit", "without a fall", "of these, called not fit",
-            "gain of those called fit", "of those called not fit",
-        ]
-    ]  # fmt: skip
+    harmful = [one for one in found if errors.falls(one.changes, ACCURACIES)]
+    others = [one for one in found if one.name != "oracle"]
+    worse = below_oracle(found, "gain")
     halves = {
         "first half": [one for one in found if one.name in FIRST],
         "second half": [one for one in found if one.name not in FIRST],
         "all": list(found),
     }
+
+    def unfit(some: Sequence[Judged]) -> str:
+        return counted(sum(one.verdict == "not fit" for one in some), len(some))
+
+    columns: list[list[str]] = []
     for half, some in halves.items():
-        harmful = [one for one in some if errors.falls(one.changes, ACCURACIES)]
-        harmless = [one for one in some if one not in harmful]
         fit = [one for one in some if one.verdict == "fit"]
-        unfit = [one for one in some if one.verdict == "not fit"]
-        rows.append(
+        bad = [one for one in some if one in harmful]
+        low = [one for one in some if one in worse]
+        columns.append(
             [
                 half,
                 str(len(some)),
-                str(len(fit)),
                 counted(sum(one in harmful for one in fit), len(fit)),
-                str(len(harmful)),
-                counted(sum(one in unfit for one in harmful), len(harmful)),
-                str(len(harmless)),
-                counted(sum(one in unfit for one in harmless), len(harmless)),
-                mean_gain(fit),
-                mean_gain(unfit),
+                unfit(bad),
+                unfit([one for one in some if one not in harmful]),
+                unfit(low),
+                unfit([one for one in some if one in others and one not in worse]),
+                *(
+                    mean_gain([one for one in some if one.verdict == verdict])
+                    for verdict in ("fit", "undecided", "not fit")
+                ),
             ]
         )
-    return rows
+    names = [
+        "",
+        "judges",
+        "of those called fit: an accuracy falls",
+        "of those after which an accuracy falls: called not fit",
+        "of those after which none falls: called not fit",
+        "of those whose gain is below the oracle's: called not fit",
+        "of the rest, without the oracle: called not fit",
+        "mean gain of those called fit",
+        "mean gain of the undecided",
+        "mean gain of those called not fit",
+    ]
+    return [list(row) for row in zip(names, *columns, strict=True)]
+
+
+def below_oracle(found: Sequence[Judged], name: str) -> list[Judged]:
+    """The judges after which a measure is below what it is after the oracle with the same training
+    seeds, each by a one-sided test at 2.5%; none where the oracle is not among the judges."""
+    oracle = next((one for one in found if one.name == "oracle"), None)
+    others = [one for one in found if one is not oracle]
+    if oracle is None or not others:
+        return []
+    apart = [one.changes_from(oracle.after) for one in others]
+    errors = Errors.of(apart)
+    pairs = zip(others, apart, strict=True)
+    return [one for one, changes in pairs if errors.falls(changes, (name,))]
 
 
 def counted(some: int, of: int) -> str:
@@ -310,16 +332,9 @@ def checks_table(found: Sequence[Judged], errors: Errors) -> list[list[str]]:
             ", ".join(f"{label(name)} {fall:.3f}" for name, fall in seen.items()),
         ]
     )
-    oracle = next((one for one in found if one.name == "oracle"), None)
-    if oracle is not None:
-        others = [one for one in found if one is not oracle]
-        from_oracle = {one.words: one.changes_from(oracle.after) for one in others}
-        apart = Errors.of(list(from_oracle.values())) if others else errors
-        for what, names in (("the gain", ("gain",)), (label("iou"), ("iou",))):
-            below = [words for words, one in from_oracle.items() if apart.falls(one, names)]
-            rows.append(
-                [f"judges after which {what} is below the oracle's", ", ".join(below) or "–"]
-            )
+    for what, name in (("the gain", "gain"), (label("iou"), "iou")):
+        below = "; ".join(one.words for one in below_oracle(found, name))
+        rows.append([f"judges after which {what} is below the oracle's", below or "–"])
     return rows
 
 
@@ -379,8 +394,11 @@ def shown(estimate: Estimate) -> str:
 
 def draw(found: Sequence[Judged], file: Path) -> None:
     """Each audited measure against the true gain, with 95% intervals; judges that do harm have
-    their names."""
+    letters."""
     errors = Errors.of([one.changes for one in found])
+    fallen = [one for one in found if errors.falls(one.changes, ACCURACIES)]
+    fallen.sort(key=lambda one: -one.changes["gain"].value)
+    harmful = dict(zip(ascii_lowercase, fallen, strict=False))
     columns = 2
     lines = -(-len(MEASURES) // columns)
     figure, axes = plt.subplots(lines, columns, figsize=(7.2, 2.3 * lines), layout="constrained")
@@ -396,12 +414,10 @@ def draw(found: Sequence[Judged], file: Path) -> None:
                 x, y, widths, fmt=marks[verdict], color=color, markersize=4, elinewidth=0.6,
                 label=verdict,
             )  # fmt: skip
-        for one in found:
-            if errors.falls(one.changes, ACCURACIES) and not np.isnan(of(one)):
+        for letter, one in harmful.items():
+            if not np.isnan(of(one)):
                 at = (of(one), one.changes["gain"].value)
-                place.annotate(
-                    one.name, at, xytext=(3, 3), textcoords="offset points", fontsize=5.5
-                )
+                place.annotate(letter, at, xytext=(4, -2), textcoords="offset points", fontsize=7)
         place.axhline(0, color="#888888", linewidth=0.6)
         place.set_xlabel(name, fontsize=8)
         place.tick_params(labelsize=7)
@@ -411,5 +427,7 @@ def draw(found: Sequence[Judged], file: Path) -> None:
     for place in axes[:, 0]:
         place.set_ylabel("true gain", fontsize=8)
     axes.flat[0].legend(fontsize=7, frameon=False)
+    names = "\n".join(f"{letter}: {one.words}" for letter, one in harmful.items())
+    figure.supxlabel(names, fontsize=7, x=0.01, ha="left")
     figure.savefig(file, dpi=160)
     plt.close(figure)
